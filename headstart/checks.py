@@ -1,0 +1,23 @@
+"""Refusing bad input in one line that says what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from headstart.types import HeadstartError
+
+
+def require(holds: bool, name: str, value: Any, must: str) -> None:
+    """Raise HeadstartError "name must be MUST, not VALUE" unless `holds`."""
+    if not holds:
+        raise HeadstartError(f"{name} must be {must}, not {value}")
+
+
+def known(kind: str, name: str, names: Iterable[str]) -> None:
+    """Raise HeadstartError naming the nearest of `names` unless `name` is one of them."""
+    names = sorted(names)
+    if name in names:
+        return
+    near = get_close_matches(name, names, 3, 0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+    raise HeadstartError(f"unknown {kind} '{name}': {hint}")

@@ -1,0 +1,1 @@
+"""Particle worlds: one physics, one file a scenario."""

@@ -1,0 +1,56 @@
+"""What a learner is: pure functions that the one training loop calls."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import optax
+from jaxtyping import Array, PyTree
+
+from headstart.memory import Memory
+from headstart.types import Metrics, TeamSpec, TimeStep, Transition
+
+Params = dict[str, dict[str, Any]]
+"""{network: {role: Team}}: what tools that copy, adapt or count parameters may rely on."""
+
+
+class Learner(NamedTuple):
+    """A learning rule for a team. `*n` are any leading axes; nothing here loops over env-steps, stores or logs."""
+
+    num_envs: int
+    """E, environments that step together."""
+    rollout: int
+    """T, joint steps between two updates; an update sees T·E new env-steps."""
+    warmup: int
+    """Env-steps collected before the first gradient step."""
+    memory: Memory
+    optimizer: optax.GradientTransformation
+    init: Callable[[Array], Params]
+    """key -> params. The key is consumed."""
+    start: Callable[[int], PyTree]
+    """number of environments -> carry of recurrent networks at the start of an episode; () when feed-forward."""
+    policy: Callable[[Params, PyTree, dict[str, Array]], tuple[PyTree, dict[str, Array]]]
+    """params, carry, obs {role: [*n A O]} -> carry, {role: [*n A U]} logits or action means."""
+    logits: Callable[[Params, PyTree], dict[str, Array]]
+    """params, batch of items -> {role: [*n A U]} as `policy` would put out; how guidance sees a student."""
+    act: Callable[[Params, PyTree, TimeStep, Array, Array], tuple[PyTree, dict[str, Array]]]
+    """params, carry, step [E ..], key, progress -> carry, action {role: [E A U]}, exploring."""
+    prepare: Callable[[Params, PyTree, Transition], PyTree]
+    """params, carry at the rollout's start, rollout [T E ..] -> items [N ..] for memory, with the rollout's `extras`."""
+    objective: Callable[[Params, Params, PyTree, Array], tuple[dict[str, dict[str, Array]], Metrics]]
+    """params, target, batch [B ..], key -> named terms {term: {role: [A]}} and metrics. The trainer descends the sum of all."""
+    track: Callable[[Params, Params], Params] = lambda params, target: target
+    """params, target -> target, after every gradient step."""
+
+
+class LearnerConfig(Protocol):
+    """A frozen dataclass of settings that can become a learner for any team."""
+
+    def make(self, spec: TeamSpec) -> Learner:
+        """The learner for a team; raises HeadstartError for a team it cannot train."""
+        ...
+
+
+def flatten(rollout: Transition) -> Transition:
+    """[T E ..] -> [T·E ..]."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollout)

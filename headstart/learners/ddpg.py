@@ -1,0 +1,185 @@
+"""MADDPG, and by one argument independent DDPG: deterministic actors, a critic per agent, replay.
+
+Lowe et al. 2017, "Multi-Agent Actor-Critic for Mixed Cooperative-Competitive Environments"; defaults are those of the
+authors' openai/maddpg. Discrete actors are Gumbel-softmax ones, so that the critic's gradient reaches their logits.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+from headstart import actions
+from headstart.checks import require
+from headstart.learners.base import Learner, flatten
+from headstart.memory import uniform
+from headstart.networks import Activation, clip_per_variable, mlp, per_team, team
+from headstart.ops import masked_mean, polyak, td_target
+from headstart.types import Continuous, TeamSpec, Transition
+
+
+@dataclass(frozen=True)
+class DDPG:
+    """MADDPG (`critic="central"`: a critic sees the whole team) or independent DDPG (`critic="local"`: its own agent only)."""
+
+    critic: Literal["central", "local"] = "central"
+    """What a critic sees: every agent's observation and action, or its own agent's."""
+    shared: bool = False
+    """One actor and one critic for all agents of a role, instead of one each."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of the hidden layers of actors and critics."""
+    activation: Activation = "relu"
+    actor_lr: float = 1e-2
+    critic_lr: float = 1e-2
+    gamma: float = 0.95
+    """Discount."""
+    tau: float = 0.01
+    """Share of the new parameters that the target networks take over at each update."""
+    clip: float = 0.5
+    """Largest gradient norm of each weight matrix or bias."""
+    batch: int = 1024
+    """Env-steps in a batch."""
+    capacity: int = 1_000_000
+    """Env-steps kept for replay."""
+    warmup: int = 25_600
+    """Env-steps collected before learning starts."""
+    train_every: int = 100
+    """Env-steps between two updates."""
+    gradient_steps: int = 1
+    """Gradient steps of an update."""
+    num_envs: int = 100
+    """Environments that step together; divides `train_every`."""
+    temperature: float = 1.0
+    """Of the Gumbel-softmax."""
+    hard: bool = False
+    """Send the environment one-hot samples instead of soft ones (discrete actions)."""
+    logit_penalty: float = 1e-3
+    """Weight of the mean squared logit in the actor's loss."""
+    noise: float = 0.1
+    """Standard deviation of the exploration noise (continuous actions)."""
+
+    def __post_init__(self):
+        require(0 <= self.gamma <= 1, "gamma", self.gamma, "between 0 and 1")
+        require(0 < self.tau <= 1, "tau", self.tau, "above 0 and at most 1")
+        require(min(self.actor_lr, self.critic_lr) > 0, "actor_lr and critic_lr", (self.actor_lr, self.critic_lr), "above 0")
+        for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
+        require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        require(self.train_every % self.num_envs == 0, "train_every", self.train_every, f"a multiple of num_envs ({self.num_envs})")
+
+    def make(self, spec: TeamSpec) -> Learner:
+        """The learner for a team; raises HeadstartError where a setting does not fit it."""
+        rates = {"actor": self.actor_lr, "critic": self.critic_lr}
+        return Learner(
+            num_envs=self.num_envs,
+            rollout=self.train_every // self.num_envs,
+            warmup=self.warmup,
+            memory=uniform(self.capacity, self.batch, self.gradient_steps),
+            optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
+            init=lambda key: self._init(spec, key),
+            start=lambda num_envs: (),
+            policy=lambda params, carry, obs: (carry, _policy(spec, params, obs)),
+            logits=lambda params, batch: _policy(spec, params, batch.obs),
+            act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key)),
+            prepare=lambda params, carry, rollout: flatten(rollout),
+            objective=lambda params, target, batch, key: self._objective(spec, params, target, batch, key),
+            track=lambda params, target: polyak(params, target, self.tau),
+        )
+
+    def _init(self, spec, key):
+        actor_key, critic_key = jr.split(key)
+        central = sum(role.agents * (role.obs_size + role.actions.size) for role in spec.roles.values())
+        params = {"actor": {}, "critic": {}}
+        for i, (name, role) in enumerate(spec.roles.items()):
+            sizes = (role.obs_size, *self.hidden, role.actions.size)
+            sees = central if self.critic == "central" else role.obs_size + role.actions.size
+            critic = (sees, *self.hidden, 1)
+            make = lambda sizes: lambda k: mlp(k, sizes, self.activation)
+            params["actor"][name] = team(make(sizes), jr.fold_in(actor_key, i), role.agents, self.shared)
+            params["critic"][name] = team(make(critic), jr.fold_in(critic_key, i), role.agents, self.shared)
+        return params
+
+    def _sampled(self, spec, logits, key, noisy: bool):
+        """Actions as the environment gets them: Gumbel-softmax samples, or means with Gaussian noise."""
+        out = {}
+        for i, (name, x) in enumerate(logits.items()):
+            space, k = spec.roles[name].actions, jr.fold_in(key, i)
+            if not isinstance(space, Continuous):
+                out[name] = actions.gumbel_softmax(space, k, x, self.temperature)
+            else:
+                out[name] = jnp.clip(x + self.noise * jr.normal(k, x.shape), -1, 1) if noisy else x
+        return out
+
+    def _act(self, spec, params, step, key):
+        logits = _legal(_policy(spec, params, step.obs), step.available)
+        action = self._sampled(spec, logits, key, noisy=True)
+        if not self.hard:
+            return action
+        return {name: actions.greedy(spec.roles[name].actions, x) for name, x in action.items()}
+
+    def _objective(self, spec, params, target, batch: Transition, key):
+        """Critic: (Q_i(x, a) − y_i)², y_i = r_i + γ·Q'_i(x', a'). Actor: −Q_i(x, a with a_i from the actor) + penalty.
+
+        Every term is a mean over the living entries of the batch [B], one value an agent; with shared networks it is
+        divided by the number of agents, so that the sum the trainer descends is their mean.
+        """
+        frozen = jax.lax.stop_gradient(params)
+        next_key, now_key = jr.split(key)
+        next_logits = _legal(_policy(spec, target, batch.next_obs), batch.next_available)
+        next_action = self._sampled(spec, next_logits, next_key, noisy=False)
+        next_q = self._q(target, batch.next_obs, next_action)
+        q = self._q(params, batch.obs, batch.action)
+        logits = _policy(spec, params, batch.obs)
+        fresh = self._sampled(spec, _legal(logits, batch.available), now_key, noisy=False)
+        own_q = self._q(frozen, batch.obs, batch.action, replaced_by=fresh)
+        terms = {"actor": {}, "critic": {}}
+        for name, role in spec.roles.items():
+            y = td_target(batch.reward[name].T, next_q[name], batch.terminated[None], self.gamma)
+            alive = batch.alive[name].T
+            penalty = self.logit_penalty * jnp.square(logits[name]).mean(-1).T
+            scale = 1 / role.agents if self.shared else 1.0
+            terms["critic"][name] = scale * masked_mean(jnp.square(q[name] - y), alive, -1)
+            terms["actor"][name] = scale * masked_mean(penalty - own_q[name], alive, -1)
+        return terms, {"q": sum(x.mean() for x in q.values()) / len(q)}
+
+    def _q(self, params, obs, action, replaced_by=None):
+        """{role: [A B]}: Q_i of the joint action, or of it with agent i's own part taken from `replaced_by`."""
+        first = lambda x: jnp.moveaxis(x, -2, 0)  # [B A _] -> [A B _]
+        own = {name: replaced_by[name] if replaced_by else action[name] for name in obs}
+        if self.critic == "local":
+            return {
+                name: params["critic"][name].agent_first(first(jnp.concatenate([obs[name], own[name]], -1)))[..., 0]
+                for name in obs
+            }
+        flat = lambda x: x.reshape(*x.shape[:-2], -1)
+        seen = jnp.concatenate([flat(x) for x in obs.values()], -1)
+        out = {}
+        for name, x in own.items():
+            if replaced_by is None:
+                joint = jnp.concatenate([seen, *(flat(a) for a in action.values())], -1)
+                out[name] = params["critic"][name].for_each(joint)[..., 0]
+                continue
+            mine = jnp.eye(x.shape[-2], dtype=bool)[:, None, :, None]  # [A 1 A 1]
+            mixed = {other: flat(jnp.where(mine, x, a) if other == name else a) for other, a in action.items()}
+            parts = [jnp.broadcast_to(p, (x.shape[-2], *seen.shape[:-1], p.shape[-1])) for p in (seen, *mixed.values())]
+            out[name] = params["critic"][name].agent_first(jnp.concatenate(parts, -1))[..., 0]
+        return out
+
+
+def _policy(spec: TeamSpec, params, obs):
+    """Logits of discrete actors; means squashed to [-1, 1] of continuous ones."""
+    out = {name: params["actor"][name](x) for name, x in obs.items()}
+    squash = lambda name, x: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x
+    return {name: squash(name, x) for name, x in out.items()}
+
+
+def _legal(logits, available):
+    return {name: actions.legal(x, available and available[name]) for name, x in logits.items()}
+
+
+PRESETS = {"ddpg": DDPG(), "maddpg": DDPG(), "independent-ddpg": DDPG(critic="local")}
+"""Names on the command line, and the settings each starts from."""

@@ -1,0 +1,49 @@
+"""One ring buffer and two ways to read it: everything just collected (on-policy), or anything kept (replay).
+
+The ring holds no counter of its own: where to write and how much is valid follow from the index of the update, which is
+the same for all seeds, so a write stays a contiguous copy in place under `vmap` and never becomes a scatter.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Int, PyTree
+
+
+class Memory(NamedTuple):
+    """A capacity in items, and `plan(key, size) -> [G B]`: which items each of G gradient steps sees, of `size` valid ones."""
+
+    capacity: int
+    plan: Callable[[Array, Array], Int[Array, "G B"]]
+
+    def init(self, items: PyTree) -> PyTree:
+        """An empty ring for items shaped like `items` [N ..], a whole number of writes long and at least one."""
+        count = jax.tree.leaves(items)[0].shape[0]
+        room = count * max(1, -(-self.capacity // count))
+        return jax.tree.map(lambda x: jnp.zeros((room, *x.shape[1:]), x.dtype), items)
+
+    def add(self, ring: PyTree, items: PyTree, update: Array) -> tuple[PyTree, Array]:
+        """Write the items [N ..] of the `update`-th update; returns the ring and how many items are valid now."""
+        count, room = jax.tree.leaves(items)[0].shape[0], jax.tree.leaves(ring)[0].shape[0]
+        writes = room // count
+        start = (update % writes) * count
+        ring = jax.tree.map(lambda r, x: jax.lax.dynamic_update_slice_in_dim(r, x, start, 0), ring, items)
+        return ring, jnp.minimum(update + 1, writes) * count
+
+
+def latest(count: int, epochs: int, minibatches: int) -> Memory:
+    """On-policy: `epochs` passes over the `count` items just collected, each in `minibatches` shuffled parts."""
+
+    def plan(key, size):
+        order = jax.vmap(lambda k: jr.permutation(k, count))(jr.split(key, epochs))
+        return order.reshape(epochs * minibatches, count // minibatches)
+
+    return Memory(count, plan)
+
+
+def uniform(capacity: int, batch: int, steps: int) -> Memory:
+    """Replay: `steps` batches drawn uniformly with replacement from the last `capacity` items."""
+    return Memory(capacity, lambda key, size: jr.randint(key, (steps, batch), 0, size))

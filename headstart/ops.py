@@ -1,0 +1,57 @@
+"""The field's small equations, each once: unbatched where time matters, elementwise where it does not."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+
+def gae(
+    reward: Float[Array, "T *n"],
+    value: Float[Array, "T *n"],
+    next_value: Float[Array, "T *n"],
+    terminated: Bool[Array, "T *n"],
+    ended: Bool[Array, "T *n"],
+    gamma: float,
+    lam: float,
+) -> Float[Array, "T *n"]:
+    """Generalised advantage estimates.
+
+    δ_t = r_t + γ·(1 − terminated_t)·V(s'_t) − V(s_t) and A_t = δ_t + γλ·(1 − ended_t)·A_{t+1}
+    (Schulman et al. 2016, eq. 16). `next_value` is the value of the state the step led to, before any reset; `ended` is
+    true where the episode ended for either reason, so a clock that ran out is bootstrapped through but not summed over.
+    """
+    delta = reward + gamma * next_value * ~terminated - value
+
+    def back(later, now):
+        error, end = now
+        advantage = error + gamma * lam * ~end * later
+        return advantage, advantage
+
+    return jax.lax.scan(back, jnp.zeros_like(value[0]), (delta, ended), reverse=True)[1]
+
+
+def td_target(reward: Array, next_value: Array, terminated: Array, gamma: float) -> Array:
+    """One-step target y = r + γ·(1 − terminated)·V(s'), with no gradient."""
+    return jax.lax.stop_gradient(reward + gamma * next_value * ~terminated)
+
+
+def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tuple[int, ...]) -> Array:
+    """Mean over `axis` of the entries whose mask is true; 0 where there is none."""
+    return jnp.where(mask, x, 0.0).sum(axis) / jnp.maximum(mask.sum(axis), 1)
+
+
+def polyak(params: PyTree, target: PyTree, tau: float) -> PyTree:
+    """Target tracking θ' ← (1 − τ)·θ' + τ·θ (Lillicrap et al. 2016, Algorithm 1)."""
+    return jax.tree.map(lambda new, old: (1 - tau) * old + tau * new, params, target)
+
+
+def linear_schedule(start: float, end: float) -> Callable[[Array], Array]:
+    """`start` at progress 0, `end` at progress 1, straight in between."""
+    return lambda progress: start + (end - start) * jnp.clip(progress, 0.0, 1.0)
+
+
+def chosen_where(mask: Bool[Array, " E"], new: PyTree, old: PyTree) -> PyTree:
+    """Leaves of `new` where `mask`, else of `old`; the mask is [E] and every leaf [E ...]."""
+    return jax.tree.map(lambda n, o: jnp.where(mask.reshape(mask.shape + (1,) * (n.ndim - 1)), n, o), new, old)

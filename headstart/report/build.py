@@ -1,0 +1,142 @@
+"""From runs on disk to report.json and report.html."""
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.report import transfer
+from headstart.report.claims import Claim, judge
+from headstart.report.plain import number, plain
+from headstart.report.transfer import Curve
+
+FORMAT = 1
+
+
+def build_report(
+    experiment: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], claims: Sequence[Claim] = ()
+) -> dict[str, Any]:
+    """The content of report.json, ready for `json.dumps(..., allow_nan=False)`.
+
+    experiment: {"experiment": name, "scale", "metric", ...}. `seeds` (their number) is counted from the curves if it is not
+    given; `baseline` names the arm that sets the threshold, else it is the first arm that others are compared with, else
+    the first arm. Other keys ("title", "source", "kind": "run", "headline") are carried over.
+    arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve, "versus": name or None}.
+    An arm's last stage is the one its curve shows; the stages before it are what its teacher cost.
+
+    Raises ValueError if there is no arm, or if an arm is compared with one that is not there.
+    """
+    if not arms:
+        raise ValueError("a report needs at least one arm")
+    others = {name: arm.get("versus") for name, arm in arms.items()}
+    for name, other in others.items():
+        if other is not None and other not in arms:
+            raise ValueError(f"arm {name!r} is compared with {other!r}, which is not an arm; there are {', '.join(arms)}")
+    baseline = experiment.get("baseline") or next((o for o in others.values() if o is not None), next(iter(arms)))
+    level = number(transfer.threshold(arms[baseline]["curve"]))
+    described = {name: _arm(name, arms, level) for name, arm in arms.items()}
+    report = {
+        "format": FORMAT,
+        "kind": "experiment",
+        "scale": None,
+        "metric": "episode_return",
+        "seeds": max(len(arm["curve"].returns) for arm in arms.values()),
+        **plain(dict(experiment)),
+        "baseline": baseline,
+        "threshold": level,
+        "arms": described,
+    }
+    return {**report, "claims": [judge(claim, report) for claim in claims]}
+
+
+def _arm(name: str, arms: Mapping[str, Mapping[str, Any]], level: float | None) -> dict[str, Any]:
+    arm = arms[name]
+    curve, stages, other = arm["curve"], list(arm["stages"]), arm.get("versus")
+    out = transfer.describe(curve, stages, level)
+    if other is None:
+        return out
+    base = arms[other]
+    return {**out, "versus": other, **transfer.compare(curve, stages, base["curve"], list(base["stages"]), level)}
+
+
+def read_curve(run_dir: str | os.PathLike[str]) -> Curve:
+    """The evaluation curve of a run on disk, from its run.json and metrics.csv.
+
+    Only points at which every seed of the run was evaluated count, so a run that was cut short can be read. Where a point
+    stands twice, as after a resume, the later row holds. Rows without an evaluation are passed over.
+
+    Raises FileNotFoundError if a file is missing, ValueError if no evaluation is complete.
+    """
+    run_dir = Path(run_dir)
+    settings = json.loads((run_dir / "run.json").read_text())
+    seeds = [int(seed) for seed in settings["seeds"]]
+    found: dict[int, dict[int, float]] = {}
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row.get("eval_return"):
+                point = found.setdefault(int(float(row["env_steps"])), {})
+                point[int(float(row["seed"]))] = float(row["eval_return"])
+    steps = sorted(step for step, point in found.items() if set(seeds) <= set(point))
+    if not steps:
+        raise ValueError(f"{run_dir.name}: metrics.csv holds no point at which all of the seeds {seeds} were evaluated")
+    returns = np.array([[found[step][seed] for step in steps] for seed in seeds])
+    return Curve(np.array(steps), returns, int(settings.get("learning_starts") or 0))
+
+
+def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str | None = None) -> dict[str, Any]:
+    """What one run cost, as a stage of an arm: {"name", "env", "env_steps", "run_s", "compile_s"}, times in seconds.
+
+    `env` is taken from the run's configuration if it is not given.
+    """
+    settings = json.loads((Path(run_dir) / "run.json").read_text())
+    configured, timing = settings.get("config", {}).get("env"), settings.get("timing") or {}
+    if isinstance(configured, dict):
+        configured = configured.get("name")
+    return {
+        "name": name,
+        "env": env or configured or "",
+        "env_steps": int(settings["env_steps"]),
+        "run_s": number(timing.get("run_s")),
+        "compile_s": number(timing.get("compile_s")),
+    }
+
+
+def write(
+    out_dir: str | os.PathLike[str],
+    report: dict[str, Any],
+    replays: Sequence[Mapping[str, Any]] = (),
+    provenance: Mapping[str, Any] | None = None,
+) -> tuple[Path, Path]:
+    """Write report.json and report.html, each in one step, and return their paths.
+
+    Both are made before either is put in place: a report that cannot be made leaves an older one as it was.
+    """
+    from headstart.report.html import render_html
+
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    data = json.dumps(report, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
+    page = render_html(report, list(replays), dict(provenance or {}))
+    paths = out_dir / "report.json", out_dir / "report.html"
+    for path, content in zip(paths, (data, page), strict=True):
+        _replace(path, content)
+    return paths
+
+
+def _replace(path: Path, content: str) -> None:
+    """A reader sees the old file or the new one, never a half."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+        # mkstemp makes files that only their owner may read; a report is to be shared.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

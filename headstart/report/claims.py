@@ -1,0 +1,90 @@
+"""A paper's claims, judged by the intervals of a report and by nothing else."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from headstart.report.plain import interval_text, text
+
+Expect = Literal[
+    "positive", "negative", "above one", "below one", "not positive", "not negative", "not above one", "not below one"
+]
+# Which number the interval is held against, and on which side of it the claim puts the interval.
+SIDES = {"positive": (0, 1), "negative": (0, -1), "above one": (1, 1), "below one": (1, -1)}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says about one quantity of one arm.
+
+    claim: the statement, in words. source: where the paper makes it ("Fig. 5"). arm: the arm it is about.
+    quantity: a key of that arm in report.json that has an interval, such as "jump_start" or "time_ratio".
+    expect: where the whole interval should lie; "not ..." says that the interval does NOT lie clearly on that side, which
+    is how "this does not help" is put.
+
+    Raises ValueError for an `expect` that is not one of these.
+    """
+
+    claim: str
+    source: str
+    arm: str
+    quantity: str
+    expect: Expect
+
+    def __post_init__(self) -> None:
+        if self.expect.removeprefix("not ") not in SIDES:
+            raise ValueError(f"expect must be one of {', '.join(SIDES)}, or one of these after 'not'; got {self.expect!r}")
+
+
+def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
+    """The claim with its verdict and the numbers behind it: {"claim", "source", "verdict", "evidence", ...}.
+
+    The whole interval on the expected side: `reproduced`. The whole interval on the other side: `not reproduced`.
+    Straddling, or a number that is missing: `undecided`. For "not positive" and its like: `not reproduced` if the whole
+    interval is on the named side, else `reproduced`.
+    """
+    arm = report["arms"].get(claim.arm)
+    if arm is None:
+        verdict, evidence = "undecided", f"no arm {claim.arm} in this report"
+    else:
+        verdict, evidence = _weigh(claim, arm, report)
+    return {**asdict(claim), "verdict": verdict, "evidence": evidence}
+
+
+def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[str, str]:
+    found = arm.get(f"{claim.quantity}_interval", arm.get(claim.quantity))
+    if isinstance(found, dict) and found.get("iqm") is not None:
+        return _verdict(claim.expect, found.get("low"), found.get("high"), f"{claim.quantity} {interval_text(found)}")
+    bound = _never(claim.quantity, arm, report)
+    if bound is not None:
+        shown = f"no seed reached the threshold: {claim.quantity} at least {text(bound)}"
+        return _verdict(claim.expect, bound, None, shown)
+    return "undecided", f"{claim.quantity} is not known" if found is None else f"{claim.quantity} has no interval"
+
+
+def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> tuple[str, str]:
+    """A null upper bound is "never", a null lower bound is unknown: neither can be on the far side of anything."""
+    reference, side = SIDES[expect.removeprefix("not ")]
+    if low is None and high is None:
+        return "undecided", f"{shown}, interval unknown"
+    above = low is not None and low > reference
+    below = high is not None and high < reference
+    evidence = f"{shown} {'>' if above else '<' if below else 'contains'} {reference}"
+    expected, other = (above, below) if side > 0 else (below, above)
+    if not expect.startswith("not "):
+        return ("reproduced" if expected else "not reproduced" if other else "undecided"), evidence
+    # Without the bound that could have shown the effect, its absence is not shown either.
+    if (low if side > 0 else high) is None and not other:
+        return "undecided", evidence
+    return ("not reproduced" if expected else "reproduced"), evidence
+
+
+def _never(quantity: str, arm: dict[str, Any], report: dict[str, Any]) -> float | None:
+    """A lower bound on the time ratio of an arm of which no seed reached the threshold: its whole budget over the baseline.
+
+    Leaving such a claim undecided would hide the clearest failure there is.
+    """
+    baseline = report["arms"].get(arm.get("versus"))
+    if quantity != "time_ratio" or baseline is None or arm.get("reached") != 0:
+        return None
+    slowest = baseline["steps_to_threshold"]["high"]
+    return arm["curve"]["env_steps"][-1] / slowest if slowest else None

@@ -1,0 +1,140 @@
+"""Interactive figures. Colours of text and grid are left to the page, which knows whether it is dark or light."""
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from headstart.report.transfer import teacher_steps
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# Distinguishable by colour-blind readers and on both backgrounds; arms without a teacher are grey.
+COLOURS = ("#2f7ed8", "#e4572e", "#1a9f77", "#b558a8", "#d99a1c", "#3fb0c9")
+GREY = "#8a93a0"
+EFFECTS = (
+    ("jump_start", "Jump start", 0),
+    ("asymptotic_gain", "Asymptotic gain", 0),
+    ("time_ratio_interval", "Time ratio", 1),
+    ("time_ratio_with_teacher_interval", "Time ratio, teacher charged", 1),
+)
+
+
+def colours(report: dict[str, Any]) -> dict[str, str]:
+    """A colour for each arm: grey for baselines if some arm is compared with one, the palette in turn for the rest."""
+    arms = report["arms"]
+    taught = [name for name, arm in arms.items() if arm.get("versus")] or list(arms)
+    return {name: COLOURS[taught.index(name) % len(COLOURS)] if name in taught else GREY for name in arms}
+
+
+def learning_curves(report: dict[str, Any]) -> "Figure":
+    """Return over env-steps: the interquartile mean of each arm as a line, its 95 % interval as a band.
+
+    Each trace carries `meta.teacher_steps`, by which the page moves it to the right when the teacher's steps are charged.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=_layout(440))
+    for name, colour in colours(report).items():
+        arm = report["arms"][name]
+        figure.add_traces(_band(name, arm, colour))
+    if report.get("threshold") is not None:
+        figure.add_hline(
+            report["threshold"],
+            line={"dash": "dash", "width": 1, "color": GREY},
+            annotation={"text": "threshold", "font": {"size": 11}, "xanchor": "right", "yanchor": "bottom"},
+        )
+    figure.update_xaxes(title="env-steps", rangemode="tozero")
+    figure.update_yaxes(title=escape(str(report["metric"]).replace("_", " ")))
+    return figure
+
+
+def effects(report: dict[str, Any]) -> "Figure | None":
+    """What the teacher changed, a panel for each quantity: a dot and its interval for each arm that has a baseline."""
+    from plotly.subplots import make_subplots
+
+    taught = {name: arm for name, arm in report["arms"].items() if arm.get("versus")}
+    panels = [p for p in EFFECTS if any(_known(arm.get(p[0])) for arm in taught.values())]
+    if not panels:
+        return None
+    figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=[p[1] for p in panels], horizontal_spacing=0.04)
+    figure.update_layout(_layout(120 + 44 * len(taught)), showlegend=False, hovermode="closest")
+    palette = colours(report)
+    for column, (quantity, title, reference) in enumerate(panels, start=1):
+        for name, arm in reversed(taught.items()):
+            if _known(arm.get(quantity)):
+                figure.add_trace(_dot(name, title, arm[quantity], palette[name]), row=1, col=column)
+        figure.add_vline(reference, line={"dash": "dash", "width": 1, "color": GREY}, row=1, col=column)  # type: ignore
+        if reference == 1:
+            figure.update_xaxes(rangemode="tozero", row=1, col=column)
+    return figure
+
+
+def _known(interval: dict[str, Any] | None) -> bool:
+    return interval is not None and interval.get("iqm") is not None
+
+
+def _band(name: str, arm: dict[str, Any], colour: str) -> list[Any]:
+    """Upper edge, lower edge filled up to it, and the line that the reader hovers over; they share one legend entry."""
+    import plotly.graph_objects as go
+
+    curve, label = arm["curve"], escape(name)
+    steps = curve["env_steps"]
+    common = {"x": steps, "legendgroup": label, "meta": {"teacher_steps": teacher_steps(arm["stages"]), "arm": label}}
+    edge = {**common, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    fill = f"rgba({int(colour[1:3], 16)},{int(colour[3:5], 16)},{int(colour[5:7], 16)},0.18)"
+    bounds = list(zip(curve["low"], curve["high"], strict=True))
+    spread = any(low is not None for low, _ in bounds)
+    hover = "%{y:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}]" if spread else "%{y:.4g}"
+    line = go.Scatter(
+        **common,
+        y=curve["iqm"],
+        name=label,
+        mode="lines" if len(steps) > 1 else "markers",
+        line={"color": colour, "width": 2.2},
+        customdata=bounds,
+        hovertemplate=hover,
+    )
+    if not spread:
+        return [line]
+    return [
+        go.Scatter(**edge, y=curve["high"]),
+        go.Scatter(**edge, y=curve["low"], fill="tonexty", fillcolor=fill),
+        line,
+    ]
+
+
+def _dot(name: str, title: str, found: dict[str, Any], colour: str) -> Any:
+    import plotly.graph_objects as go
+
+    middle, low, high = found["iqm"], found["low"], found["high"]
+    return go.Scatter(
+        x=[middle],
+        y=[escape(name)],
+        name=escape(name),
+        mode="markers",
+        marker={"color": colour, "size": 11},
+        error_x={
+            "array": [0 if high is None else high - middle],
+            "arrayminus": [0 if low is None else middle - low],
+            "color": colour,
+            "thickness": 2.2,
+            "width": 5,
+        },
+        customdata=[[low, high]],
+        hovertemplate=title + " %{x:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}]",
+    )
+
+
+def _layout(height: int) -> dict[str, Any]:
+    return {
+        "template": "none",
+        "height": height,
+        "margin": {"l": 64, "r": 16, "t": 36, "b": 48},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "x unified",
+        "font": {"family": "system-ui, sans-serif", "size": 13},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "xaxis": {"automargin": True, "zeroline": False},
+        "yaxis": {"automargin": True, "zeroline": False},
+    }

@@ -1,0 +1,65 @@
+"""Numbers as other tools and people read them: JSON without NaN or Infinity, short text, JSON that is safe inside HTML."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+
+def number(x: Any) -> int | float | None:
+    """A plain number for JSON: integers stay integers, floats keep nine significant digits, NaN and ±inf become None."""
+    if x is None:
+        return None
+    if isinstance(x, int | np.integer):
+        return int(x)
+    value = float(x)
+    return float(f"{value:.9g}") if math.isfinite(value) else None
+
+
+def plain(x: Any, digits: int | None = None) -> Any:
+    """`x` with arrays, tuples and numpy scalars turned into what `json.dumps(..., allow_nan=False)` accepts.
+
+    Anything else that JSON lacks (a path, a version object) becomes its text. `digits` rounds floats to decimals, which
+    keeps long recordings small.
+    """
+    if x is None or isinstance(x, bool | str):
+        return x
+    if isinstance(x, np.bool_):
+        return bool(x)
+    if isinstance(x, int | float | np.number):
+        value = number(x)
+        return round(value, digits) if digits is not None and isinstance(value, float) else value
+    if isinstance(x, dict):
+        return {str(k): plain(v, digits) for k, v in x.items()}
+    if isinstance(x, list | tuple | set | np.ndarray):
+        return [plain(v, digits) for v in (x.tolist() if isinstance(x, np.ndarray) else x)]
+    return str(x)
+
+
+def script_json(x: Any, digits: int | None = None) -> str:
+    """JSON for the inside of a `<script>` element: no character sequence in it can end the element or open a comment.
+
+    Raises ValueError if a NaN or an infinity is left, which `plain` prevents.
+    """
+    text = json.dumps(plain(x, digits), allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def text(x: float | None) -> str:
+    """A number for people: three significant digits, thousands separated, `–` where there is none."""
+    if x is None or not math.isfinite(x):
+        return "–"
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x + 0.0:.3g}"
+
+
+def interval_text(interval: dict[str, Any] | None) -> str:
+    """`12.3 [9.9, 14.8]`; only the middle where no bound is known; `–` where there is nothing.
+
+    A value above a known lower bound that is null was infinite: it reads `never`.
+    """
+    low, middle, high = ((interval or {}).get(k) for k in ("low", "iqm", "high"))
+    if low is None and high is None:
+        return text(middle)
+    shown = [text(low), *("never" if x is None else text(x) for x in (middle, high))]
+    return f"{shown[1]} [{shown[0]}, {shown[2]}]"

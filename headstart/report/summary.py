@@ -1,0 +1,64 @@
+"""One sentence that says what came out, built from the intervals alone."""
+
+from collections import Counter
+from typing import Any
+
+from headstart.report.plain import interval_text, text
+
+
+def leading_arm(report: dict[str, Any]) -> str | None:
+    """The arm that the page speaks about first: `report["headline"]` if given, else the first that has a baseline."""
+    chosen = report.get("headline")
+    taught = [name for name, arm in report["arms"].items() if arm.get("versus")]
+    return chosen if chosen in report["arms"] else taught[0] if taught else None
+
+
+def headline(report: dict[str, Any]) -> str:
+    """The report in one sentence: how many claims held, and how the leading arm did beside its baseline."""
+    name = leading_arm(report)
+    arm = report["arms"][name] if name else {}
+    sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)
+    counted = _counts(report["claims"])
+    return f"{counted}: {sentence}" if counted else sentence[0].upper() + sentence[1:]
+
+
+def _counts(claims: list[dict[str, Any]]) -> str:
+    if not claims:
+        return ""
+    counts = Counter(claim["verdict"] for claim in claims)
+    words = [f"{counts[v]} {v}" for v in ("not reproduced", "undecided") if counts[v]]
+    noun = "claim" if len(claims) == 1 else "claims"
+    return ", ".join([f"{counts['reproduced']} of {len(claims)} {noun} reproduced", *words])
+
+
+def _taught(name: str, arm: dict[str, Any]) -> str:
+    baseline = arm["versus"]
+    parts = [f"{name} starts {_beside(arm['jump_start'], baseline)}"]
+    if arm["time_ratio"] is not None:
+        share = f"reaches the threshold in {text(arm['time_ratio'])} × its env-steps"
+        charged = arm["time_ratio_with_teacher"]
+        if charged is not None and charged != arm["time_ratio"]:
+            share += f" ({text(charged)} × with the teacher's steps charged)"
+        parts.append(share)
+    elif arm.get("reached") == 0:
+        parts.append("never reaches the threshold")
+    parts.append(f"ends {_beside(arm['asymptotic_gain'], 'it')}")
+    return ", ".join(parts[:-1]) + f" and {parts[-1]}."
+
+
+def _beside(gain: dict[str, Any], other: str) -> str:
+    low, high = gain["low"], gain["high"]
+    if low is None or high is None:
+        return f"{text(gain['iqm'])} away from {other}, by how much surely is not known" if gain["iqm"] else f"at {other}"
+    if low <= 0 <= high:
+        return f"level with {other} ({interval_text(gain)})"
+    size = {"iqm": abs(gain["iqm"]), "low": min(abs(low), abs(high)), "high": max(abs(low), abs(high))}
+    return f"{interval_text(size)} {'above' if low > 0 else 'below'} {other}"
+
+
+def _alone(report: dict[str, Any]) -> str:
+    parts = []
+    for name, arm in report["arms"].items():
+        steps, start = arm["curve"]["env_steps"][-1], arm["curve"]["iqm"][0]
+        parts.append(f"{name} went from {text(start)} to {interval_text(arm['final'])} in {steps:,} env-steps")
+    return "; ".join(parts) + "."

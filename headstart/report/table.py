@@ -1,0 +1,84 @@
+"""The transfer table and the verdicts: one set of rows, printed by rich and written into the page."""
+
+from typing import TYPE_CHECKING, Any
+
+from headstart.report.plain import interval_text, text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+COLUMNS = (
+    "arm",
+    "initial",
+    "jump start",
+    "steps to threshold",
+    "time ratio",
+    "with teacher",
+    "final",
+    "gain",
+)
+STYLES = {"reproduced": ("✓", "green"), "not reproduced": ("✗", "red"), "undecided": ("?", "yellow")}
+
+
+def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row of text for each arm, in the order of `COLUMNS`; `–` where an arm has no such number."""
+    return [
+        (
+            name,
+            interval_text(arm["initial"]),
+            interval_text(arm.get("jump_start")),
+            interval_text(arm["steps_to_threshold"]) if arm.get("reached") != 0 else "never",
+            interval_text(arm.get("time_ratio_interval")),
+            interval_text(arm.get("time_ratio_with_teacher_interval")),
+            interval_text(arm["final"]),
+            interval_text(arm.get("asymptotic_gain")),
+        )
+        for name, arm in report["arms"].items()
+    ]
+
+
+def filled(report: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The columns in which some arm has something to show, and the rows cut down to them."""
+    found = rows(report)
+    kept = [i for i in range(len(COLUMNS)) if any(row[i] != "–" for row in found)]
+    return tuple(COLUMNS[i] for i in kept), [tuple(row[i] for i in kept) for row in found]
+
+
+def transfer_table(report: dict[str, Any]) -> "Table":
+    """The transfer table for a terminal: interquartile means with 95 % intervals over seeds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    threshold = report.get("threshold")
+    caption = f"{report['metric']}, interquartile mean [95 % interval] over {report['seeds']} seeds"
+    table = Table(
+        title=Text(str(report["experiment"])),
+        caption=Text(caption + (f"; threshold {text(threshold)}" if threshold is not None else "")),
+        title_justify="left",
+        caption_justify="left",
+    )
+    columns, found = filled(report)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in found:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def print_report(report: dict[str, Any], console: "Console | None" = None) -> None:
+    """Print the transfer table and, below it, every claim with its verdict and evidence."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console()
+    console.print(transfer_table(report))
+    if not report["claims"]:
+        return
+    claims = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for claim in report["claims"]:
+        mark, style = STYLES[claim["verdict"]]
+        words = Text(claim["claim"]).append(f" ({claim['source']})", "dim").append(f"\n{claim['evidence']}", "dim")
+        claims.add_row(Text(f"{mark} {claim['verdict']}", style), words)
+    console.print(claims)

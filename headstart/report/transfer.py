@@ -1,0 +1,154 @@
+"""From learning curves to the numbers that say whether a teacher helped.
+
+Jump start, time to threshold and asymptotic gain are Taylor & Stone 2009, "Transfer learning for reinforcement learning
+domains: a survey", section 2; the exact windows below are ours, fixed for every experiment and never tuned to one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.report.plain import number, plain
+from headstart.report.stats import as_json, interval, iqm, ratio, versus
+
+TENTH = 0.1  # the window of "initial" and of "final"
+NEAR = 0.9  # the share of the baseline's improvement that counts as having learned the task
+SMOOTH = 3  # evaluations averaged before a curve is compared with the threshold
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The evaluation returns of one arm.
+
+    env_steps [P]: training env-steps of the last stage at each evaluation, strictly increasing; point 0 is before training.
+    returns [S P]: mean evaluation return of each seed; nan where a seed diverged.
+    learning_starts: env-steps of warm-up in which nothing learns.
+    """
+
+    env_steps: np.ndarray
+    returns: np.ndarray
+    learning_starts: int = 0
+
+    def __post_init__(self) -> None:
+        steps, returns = np.asarray(self.env_steps, np.int64), np.asarray(self.returns, float)
+        if steps.ndim != 1 or returns.ndim != 2 or returns.shape[1] != len(steps) or returns.size == 0:
+            raise ValueError(f"expected env_steps [P] and returns [S P], got {steps.shape} and {returns.shape}")
+        if np.any(np.diff(steps) <= 0):
+            raise ValueError("env_steps must increase from one evaluation to the next")
+        object.__setattr__(self, "env_steps", steps)
+        object.__setattr__(self, "returns", returns)
+
+
+def initial(curve: Curve) -> np.ndarray:
+    """Return early in learning, [S]: the mean over evaluations in the first tenth of the steps in which anything learns.
+
+    Evaluations at env-steps in ``(w, w + 0.1 (total - w)]`` with w = learning_starts, and always the first one after w.
+    If training ended before learning started, the last evaluation stands in.
+    """
+    steps, warm_up = curve.env_steps, curve.learning_starts
+    chosen = (steps > warm_up) & (steps <= warm_up + TENTH * (steps[-1] - warm_up))
+    if not chosen.any():
+        chosen[min(np.searchsorted(steps, warm_up, side="right"), len(steps) - 1)] = True
+    return curve.returns[:, chosen].mean(1)
+
+
+def final(curve: Curve) -> np.ndarray:
+    """Return at the end, [S]: the mean over the last tenth of the evaluations, at least one."""
+    return curve.returns[:, -max(1, int(TENTH * len(curve.env_steps))) :].mean(1)
+
+
+def threshold(baseline: Curve) -> float | None:
+    """The return that counts as having learned the task: ``start + 0.9 (final - start)`` of the baseline.
+
+    start is the interquartile mean over seeds before training, final that of `final`. None if the baseline did not improve.
+    """
+    start, end = float(iqm(baseline.returns[:, 0])), float(iqm(final(baseline)))
+    return start + NEAR * (end - start) if end > start else None
+
+
+def steps_to_threshold(curve: Curve, threshold: float) -> np.ndarray:
+    """The first env-steps at which each seed reaches the threshold, [S]; inf if it never does.
+
+    A seed is judged by the mean of its last three evaluations (of those there are, at the first two points), so that one
+    lucky evaluation does not count as having learned.
+    """
+    points = curve.returns.shape[1]
+    windows = [curve.returns[:, max(0, p + 1 - SMOOTH) : p + 1].mean(1) for p in range(points)]
+    reached = np.stack(windows, axis=1) >= threshold
+    return np.where(reached.any(1), curve.env_steps[reached.argmax(1)], np.inf)
+
+
+def fluctuation(curve: Curve) -> np.ndarray:
+    """How much a curve jumps about, [S]: the standard deviation of its successive differences over the last half.
+
+    The last half is every evaluation from half of the total env-steps on. nan with fewer than three evaluations there.
+    """
+    late = curve.returns[:, curve.env_steps >= curve.env_steps[-1] / 2]
+    return np.diff(late, axis=1).std(1) if late.shape[1] > 2 else np.full(len(late), np.nan)
+
+
+def teacher_steps(stages: list[dict[str, Any]]) -> int:
+    """Env-steps spent in the stages before the last: what the teacher cost."""
+    return sum(int(stage.get("env_steps", 0)) for stage in stages[:-1])
+
+
+def describe(curve: Curve, stages: list[dict[str, Any]], threshold: float | None) -> dict[str, Any]:
+    """One arm by itself, as in report.json.
+
+    `reached` is the share of seeds that reached the threshold; `fluctuation` the mean over seeds.
+    """
+    never = np.full(len(curve.returns), np.nan)
+    steps = never if threshold is None else steps_to_threshold(curve, threshold)
+    return {
+        "stages": plain(stages),
+        "learning_starts": int(curve.learning_starts),
+        "curve": {"env_steps": plain(curve.env_steps), **as_json(interval(curve.returns))},
+        "initial": as_json(interval(initial(curve))),
+        "final": as_json(interval(final(curve))),
+        "steps_to_threshold": as_json(interval(steps)),
+        "reached": None if threshold is None else number(np.isfinite(steps).mean()),
+        "fluctuation": number(fluctuation(curve).mean()),
+    }
+
+
+def compare(
+    curve: Curve,
+    stages: list[dict[str, Any]],
+    baseline: Curve,
+    baseline_stages: list[dict[str, Any]],
+    threshold: float | None,
+) -> dict[str, Any]:
+    """One arm beside its baseline, as in report.json.
+
+    ``jump_start = initial(arm) - initial(baseline)``, ``asymptotic_gain = final(arm) - final(baseline)``,
+    ``time_ratio = steps_to_threshold(arm) / steps_to_threshold(baseline)``, and the same with the env-steps of earlier
+    stages added on both sides (a baseline trained from scratch has none). A ratio is that of the interquartile means, null
+    where either never reached the threshold; its interval stands beside it under the same name with `_interval`.
+    `fluctuation_ratio` is below one for an arm that is smoother than its baseline.
+    """
+    gain = {
+        "jump_start": as_json(versus(initial(curve), initial(baseline))),
+        "asymptotic_gain": as_json(versus(final(curve), final(baseline))),
+    }
+    wobble = as_json(ratio(fluctuation(curve), fluctuation(baseline), statistic=np.mean))
+    unknown = {"iqm": None, "low": None, "high": None}
+    own, charged = unknown, unknown
+    if threshold is not None:
+        a, b = steps_to_threshold(curve, threshold), steps_to_threshold(baseline, threshold)
+        own = _finite_ratio(a, b)
+        charged = _finite_ratio(a + teacher_steps(stages), b + teacher_steps(baseline_stages))
+    return {
+        **gain,
+        "time_ratio": own["iqm"],
+        "time_ratio_interval": own,
+        "time_ratio_with_teacher": charged["iqm"],
+        "time_ratio_with_teacher_interval": charged,
+        "fluctuation_ratio": wobble,
+    }
+
+
+def _finite_ratio(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+    """A baseline whose middle seeds never arrived has no time to compare with: the ratio is undefined, not zero."""
+    out = as_json(ratio(a, b))
+    return out if np.isfinite(iqm(b)) else {"iqm": None, "low": None, "high": None}

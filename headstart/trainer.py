@@ -1,0 +1,189 @@
+"""THE loop: collect, learn, let the guidance learn; and evaluation. There is no other one in the package.
+
+    update:   rollout = T joint steps of E environments, acted by guidance.behave ∘ learner.act
+              items   = learner.prepare(guidance.relabel(rollout)) → memory
+              G times:  grads of Σ guidance.objective(learner.objective(batch)) → guidance.grads → optimiser → guidance.tie
+              guidance.update(rollout)
+
+Everything is written for one seed and vmapped over seeds. The index of the update is the same for all seeds and stays
+outside the `vmap`: warm-up, memory and schedules count from it, so none of them costs a computed-both-ways branch.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array, PyTree
+
+from headstart.actions import greedy, legal
+from headstart.envs.base import Env, vectorise
+from headstart.guidance.base import Guidance
+from headstart.learners.base import Learner
+from headstart.ops import chosen_where
+from headstart.types import Metrics, TimeStep, TrainState, Transition
+
+
+class Trainer(NamedTuple):
+    """A run's pure functions for one seed; `vmap` them over seeds with the update's index left unmapped."""
+
+    init: Callable[[Array, Array], TrainState]
+    """key, index of the seed -> state."""
+    update: Callable[[TrainState, Array], tuple[TrainState, Metrics]]
+    """state, index of the update -> state, metrics: `episodes` (sums over those that ended), `learning`, `guidance`."""
+    steps_per_update: int
+    updates: int
+    warmup_updates: int
+
+
+def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> Trainer:
+    """Close the loop over environment, learner and guidance for at least `steps` env-steps (whole updates)."""
+    envs = vectorise(env, learner.num_envs)
+    per_update = learner.rollout * learner.num_envs
+    updates = max(1, -(-steps // per_update))
+    warmup = min(-(-learner.warmup // per_update), updates - 1)
+
+    def progress_at(index):
+        return jnp.clip((index - warmup) / max(updates - 1 - warmup, 1), 0.0, 1.0)
+
+    def env_step(loop, key, params, g, progress):
+        env_state, now, carry, first, returns = loop
+        act_key, guide_key, env_key = jr.split(key, 3)
+        carry, action = learner.act(params, carry, now, act_key, progress)
+        action = guidance.behave(g, guide_key, now, action)
+        env_state, new = envs.step(env_state, action, env_key)
+        ended = new.terminated | new.truncated
+        carry = chosen_where(ended, learner.start(learner.num_envs), carry)
+        returns = {role: total + new.reward[role] for role, total in returns.items()}
+        done = {"returns": {r: jnp.where(ended[:, None], x, 0).sum(0) for r, x in returns.items()}, "count": ended.sum()}
+        returns = chosen_where(ended, jax.tree.map(jnp.zeros_like, returns), returns)
+        return (env_state, new, carry, ended, returns), (transition(now, action, new, first), done)
+
+    def collect(ts: TrainState, key, progress):
+        loop = (ts.env, ts.step, ts.carry, ts.first, ts.returns)
+        body = lambda loop, k: env_step(loop, k, ts.params, ts.guidance, progress)
+        loop, (rollout, done) = jax.lax.scan(body, loop, jr.split(key, learner.rollout))
+        ts = eqx.tree_at(lambda t: (t.env, t.step, t.carry, t.first, t.returns), ts, loop, is_leaf=_is_empty)
+        return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
+
+    def gradient_step(learned, batch, key, g):
+        params, target, opt = learned
+
+        def objective(params):
+            terms, metrics = learner.objective(params, target, batch, key)
+            terms = guidance.objective(g, params, batch, terms)
+            losses = {f"{name}_loss": sum(x.sum() for x in term.values()) for name, term in terms.items()}
+            return sum(losses.values()), losses | metrics
+
+        grads, metrics = jax.grad(objective, has_aux=True)(params)
+        grads = guidance.grads(g, params, grads)
+        updates, opt = learner.optimizer.update(grads, opt, params)
+        params = guidance.tie(g, optax.apply_updates(params, updates))
+        return (params, learner.track(params, target), opt), metrics
+
+    def learn(learned, memory, size, g, plan_key, learn_key):
+        plan = learner.memory.plan(plan_key, size)
+
+        def body(learned, now):
+            index, key = now
+            return gradient_step(learned, jax.tree.map(lambda ring: ring[index], memory), key, g)
+
+        learned, metrics = jax.lax.scan(body, learned, (plan, jr.split(learn_key, plan.shape[0])))
+        return learned, jax.tree.map(lambda x: x.mean(0), metrics)
+
+    def update(ts: TrainState, index: Array):
+        key, collect_key, plan_key, learn_key, guide_key = jr.split(ts.key, 5)
+        start_carry = ts.carry
+        ts, rollout, done = collect(ts, collect_key, progress_at(index))
+        items = learner.prepare(ts.params, start_carry, guidance.relabel(ts.guidance, rollout))
+        memory, size = learner.memory.add(ts.memory, items, index)
+        args = ((ts.params, ts.target, ts.opt), memory, size, ts.guidance, plan_key, learn_key)
+        learned, metrics = _after(warmup, index, learn, args)
+        g, guide_metrics = guidance.update(ts.guidance, guide_key, rollout, progress_at(index + 1))
+        ts = eqx.tree_at(
+            lambda t: (t.params, t.target, t.opt, t.memory, t.guidance, t.key), ts, (*learned, memory, g, key), is_leaf=_is_empty
+        )
+        return ts, {"episodes": done, "learning": metrics, "guidance": guide_metrics}
+
+    def init(key, seed):
+        params_key, guide_key, env_key, key = jr.split(key, 4)
+        g = guidance.init(guide_key, seed)
+        params = guidance.start(g, learner.init(params_key))
+        env_state, step = envs.reset(env_key)
+        first = jnp.ones(learner.num_envs, bool)
+        opt = learner.optimizer.init(params)
+        target = jax.tree.map(jnp.copy, params)
+        empty = TrainState(
+            params, target, opt, (), g, env_state, step, learner.start(learner.num_envs), first, step.reward, key
+        )
+        items = jax.eval_shape(lambda: _first_items(empty, collect, learner, guidance))
+        return eqx.tree_at(lambda t: t.memory, empty, learner.memory.init(items), is_leaf=_is_empty)
+
+    return Trainer(init, update, per_update, updates, warmup)
+
+
+def _is_empty(x) -> bool:
+    return x is None or (isinstance(x, tuple) and not x)
+
+
+def _first_items(ts, collect, learner, guidance):
+    _, rollout, _ = collect(ts, ts.key, jnp.zeros(()))
+    return learner.prepare(ts.params, ts.carry, guidance.relabel(ts.guidance, rollout))
+
+
+def _after(warmup: int, index: Array, learn: Callable, args: tuple) -> tuple[PyTree, Metrics]:
+    """`learn(*args)` once the warm-up is over; before, the same parameters and metrics of 0."""
+    if warmup == 0:
+        return learn(*args)
+    _, shape = jax.eval_shape(learn, *args)
+    idle = lambda *args: (args[0], jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape))
+    return jax.lax.cond(index >= warmup, learn, idle, *args)
+
+
+def transition(now: TimeStep, action: dict[str, Array], new: TimeStep, first: Array) -> Transition:
+    """What is remembered of the step from `now` by `action` to `new`."""
+    return Transition(
+        obs=now.obs,
+        action=action,
+        reward=new.reward,
+        terminated=new.terminated,
+        truncated=new.truncated,
+        next_obs=new.final_obs,
+        state=now.state,
+        next_state=new.final_state,
+        alive=now.alive,
+        available=now.available,
+        next_available=new.final_available,
+        first=first,
+        extras={},
+    )
+
+
+def evaluate(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array], Metrics]:
+    """`(params, key) -> {"return": {role: [episodes A]}, "length": [episodes]}`: fresh episodes, greedy actions.
+
+    A return is the plain sum of an agent's rewards up to the first end of its episode: neither discounted nor divided by
+    the number of agents or steps.
+    """
+    envs, spec = vectorise(env, episodes), env.spec
+
+    def body(loop, key, params):
+        env_state, now, carry, alive = loop
+        carry, logits = learner.policy(params, carry, now.obs)
+        masks = now.available or dict.fromkeys(logits)
+        action = {r: greedy(spec.roles[r].actions, legal(x, masks[r])) for r, x in logits.items()}
+        env_state, new = envs.step(env_state, action, key)
+        reward = {role: jnp.where(alive[:, None], x, 0.0) for role, x in new.reward.items()}
+        return (env_state, new, carry, alive & ~(new.terminated | new.truncated)), (reward, alive)
+
+    def run(params, key):
+        reset_key, key = jr.split(key)
+        env_state, now = envs.reset(reset_key)
+        loop = (env_state, now, learner.start(episodes), jnp.ones(episodes, bool))
+        _, (reward, alive) = jax.lax.scan(lambda l, k: body(l, k, params), loop, jr.split(key, spec.horizon))
+        return {"return": {role: x.sum(0) for role, x in reward.items()}, "length": alive.sum(0)}
+
+    return run

@@ -1,0 +1,153 @@
+"""The words every part of headstart speaks: what a team is, what a time step is, what is remembered of it.
+
+Axes, used in every shape comment and annotation of the package:
+
+====  ==========================================  ====  =============================================
+`S`   seeds                                       `H`   action heads
+`K`   updates                                     `U`   numbers in an action (heads side by side)
+`T`   time                                        `G`   gradient steps of one update
+`E`   environments                                `B`   batch
+`A`   agents of one role                          `N`   items in memory
+`O`   numbers in an observation                   `Z`   numbers in the global state
+====  ==========================================  ====  =============================================
+
+Values that exist once per role are dicts `{role: array}`, so that roles may differ in their numbers of agents, their
+observations and their actions without any padding.
+
+An **action** is always a float vector `[A, U]`. For discrete heads it is the heads' one-hot vectors side by side (a
+Gumbel-softmax actor may send soft ones); for continuous actions each number is in [-1, 1].
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, PyTree
+
+Metrics = dict[str, Any]
+"""Named numbers to log: scalars, one value a seed once vmapped."""
+
+
+class Field(NamedTuple):
+    """A named block of an observation: `count` entities of `size` numbers each, e.g. `("landmarks", 3, 2)`.
+
+    The first two numbers of an entity are its position relative to the observer wherever the entity has one: they rank
+    entities by nearness. A field with no position of its own `follows` the field that ranks the same entities.
+    """
+
+    name: str
+    count: int
+    size: int
+    follows: str = ""
+
+    @property
+    def width(self) -> int:
+        """Numbers the field takes in the observation."""
+        return self.count * self.size
+
+
+class Discrete(NamedTuple):
+    """One choice a head, e.g. `Discrete((5, 10))`: five moves and ten words."""
+
+    heads: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """U, the numbers in an action vector: every head's options side by side."""
+        return sum(self.heads)
+
+
+class Continuous(NamedTuple):
+    """`size` numbers, each in [-1, 1]."""
+
+    size: int
+
+
+ActionSpace = Discrete | Continuous
+
+
+class RoleSpec(NamedTuple):
+    """Agents of one role share their spaces; a homogeneous team has one role."""
+
+    agents: int
+    obs: tuple[Field, ...]
+    actions: ActionSpace
+
+    @property
+    def obs_size(self) -> int:
+        """O, the numbers in one agent's observation."""
+        return sum(field.width for field in self.obs)
+
+
+class TeamSpec(NamedTuple):
+    """What a learner must know of an environment: its roles, the longest episode in env-steps, and the state's size Z."""
+
+    roles: dict[str, RoleSpec]
+    horizon: int
+    state_size: int = 0
+
+
+class TimeStep(eqx.Module):
+    """What an environment shows after a reset or a step. Leading axes `*n` are whatever it was vmapped over."""
+
+    obs: dict[str, Float[Array, "*n _ _"]]
+    """{role: [A O]}: act on this; already of the new episode after an end."""
+    final_obs: dict[str, Float[Array, "*n _ _"]]
+    """{role: [A O]}: bootstrap from this; never reset."""
+    state: Float[Array, "*n Z"]
+    """Global state beside `obs`, for centralised critics and mixers."""
+    final_state: Float[Array, "*n Z"]
+    """Global state beside `final_obs`."""
+    reward: dict[str, Float[Array, "*n _"]]
+    """{role: [A]}, of the step just taken; zeros after a reset."""
+    terminated: Bool[Array, "*n"]
+    """The task ended: nothing comes after, bootstrap from zero."""
+    truncated: Bool[Array, "*n"]
+    """The clock ran out: bootstrap through it."""
+    alive: dict[str, Bool[Array, "*n _"]]
+    """{role: [A]}: False for a dead agent, which every loss masks out."""
+    available: dict[str, Bool[Array, "*n _ _"]] | None = None
+    """{role: [A U]}: legal choices beside `obs`; None where all are."""
+    final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
+    """{role: [A U]}: legal choices beside `final_obs`."""
+
+
+class Transition(eqx.Module):
+    """One env-step as the learner remembers it; a rollout is one of these with leading axes [T E]."""
+
+    obs: dict[str, Array]
+    action: dict[str, Array]
+    reward: dict[str, Array]
+    terminated: Array
+    truncated: Array
+    next_obs: dict[str, Array]
+    """The observation the step led to, before any reset."""
+    state: Array
+    next_state: Array
+    alive: dict[str, Array]
+    available: dict[str, Array] | None
+    next_available: dict[str, Array] | None
+    first: Array
+    """True where `obs` begins an episode: recurrence starts afresh there."""
+    extras: dict[str, Any]
+    """What learners and guidance add, e.g. a teacher's logits; travels into memory beside the rest."""
+
+
+class TrainState(eqx.Module):
+    """Everything a run is, at one moment: saved whole, so that a resumed run equals an uninterrupted one."""
+
+    params: PyTree
+    target: PyTree
+    opt: PyTree
+    memory: PyTree
+    guidance: PyTree
+    env: PyTree
+    step: TimeStep
+    carry: PyTree
+    first: Array
+    returns: dict[str, Array]
+    """{role: [E A]}: return of the running episodes so far."""
+    key: Array
+
+
+class HeadstartError(ValueError):
+    """A mistake the user can mend; its one line says how. The command line prints it and exits with 2."""
