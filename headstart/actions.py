@@ -21,7 +21,9 @@ def over_heads(function, space: Discrete, *xs: Float[Array, "*n U"]) -> Float[Ar
     if len(space.heads) == 1:
         return function(*xs)
     cuts = np.cumsum(space.heads)[:-1].tolist()
-    return jnp.concatenate([function(*blocks) for blocks in zip(*(jnp.split(x, cuts, -1) for x in xs), strict=True)], -1)
+    return jnp.concatenate(
+        [function(*blocks) for blocks in zip(*(jnp.split(x, cuts, -1) for x in xs), strict=True)], -1
+    )
 
 
 def legal(logits: Float[Array, "*n U"], available: Array | None) -> Float[Array, "*n U"]:
@@ -73,9 +75,7 @@ def normal_log_prob(mean: Array, log_std: Array, action: Float[Array, "*n U"]) -
     return -(0.5 * z * z + log_std + 0.5 * np.log(2 * np.pi)).sum(-1)
 
 
-def cross_entropy(
-    space: Discrete, teacher: Float[Array, "*n U"], student: Float[Array, "*n U"]
-) -> Float[Array, "*n"]:
+def cross_entropy(space: Discrete, teacher: Float[Array, "*n U"], student: Float[Array, "*n U"]) -> Float[Array, "*n"]:
     """H(teacher, student) = −Σ softmax(teacher)·log softmax(student), summed over heads; both are logits."""
     return -(jnp.exp(log_softmax(space, teacher)) * log_softmax(space, student)).sum(-1)
 

@@ -58,7 +58,10 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         ended = new.terminated | new.truncated
         carry = chosen_where(ended, learner.start(learner.num_envs), carry)
         returns = {role: total + new.reward[role] for role, total in returns.items()}
-        done = {"returns": {r: jnp.where(ended[:, None], x, 0).sum(0) for r, x in returns.items()}, "count": ended.sum()}
+        done = {
+            "returns": {r: jnp.where(ended[:, None], x, 0).sum(0) for r, x in returns.items()},
+            "count": ended.sum(),
+        }
         returns = chosen_where(ended, jax.tree.map(jnp.zeros_like, returns), returns)
         return (env_state, new, carry, ended, returns), (transition(now, action, new, first), done)
 
@@ -69,7 +72,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         ts = eqx.tree_at(lambda t: (t.env, t.step, t.carry, t.first, t.returns), ts, loop, is_leaf=_is_empty)
         return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
 
-    def gradient_step(learned, batch, key, g):
+    def gradient_step(learned, batch, key, g, rate):
         params, target, opt = learned
 
         def objective(params):
@@ -81,15 +84,16 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         grads, metrics = jax.grad(objective, has_aux=True)(params)
         grads = guidance.grads(g, params, grads)
         updates, opt = learner.optimizer.update(grads, opt, params)
+        updates = jax.tree.map(lambda step: step * rate, updates)
         params = guidance.tie(g, optax.apply_updates(params, updates))
         return (params, learner.track(params, target), opt), metrics
 
-    def learn(learned, memory, size, g, plan_key, learn_key):
+    def learn(learned, memory, size, g, plan_key, learn_key, rate):
         plan = learner.memory.plan(plan_key, size)
 
         def body(learned, now):
             index, key = now
-            return gradient_step(learned, jax.tree.map(lambda ring: ring[index], memory), key, g)
+            return gradient_step(learned, jax.tree.map(lambda ring: ring[index], memory), key, g, rate)
 
         learned, metrics = jax.lax.scan(body, learned, (plan, jr.split(learn_key, plan.shape[0])))
         return learned, jax.tree.map(lambda x: x.mean(0), metrics)
@@ -100,11 +104,22 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         ts, rollout, done = collect(ts, collect_key, progress_at(index))
         items = learner.prepare(ts.params, start_carry, guidance.relabel(ts.guidance, rollout))
         memory, size = learner.memory.add(ts.memory, items, index)
-        args = ((ts.params, ts.target, ts.opt), memory, size, ts.guidance, plan_key, learn_key)
+        args = (
+            (ts.params, ts.target, ts.opt),
+            memory,
+            size,
+            ts.guidance,
+            plan_key,
+            learn_key,
+            learner.rate(progress_at(index)),
+        )
         learned, metrics = _after(warmup, index, learn, args)
         g, guide_metrics = guidance.update(ts.guidance, guide_key, rollout, progress_at(index + 1))
         ts = eqx.tree_at(
-            lambda t: (t.params, t.target, t.opt, t.memory, t.guidance, t.key), ts, (*learned, memory, g, key), is_leaf=_is_empty
+            lambda t: (t.params, t.target, t.opt, t.memory, t.guidance, t.key),
+            ts,
+            (*learned, memory, g, key),
+            is_leaf=_is_empty,
         )
         return ts, {"episodes": done, "learning": metrics, "guidance": guide_metrics}
 
@@ -187,3 +202,11 @@ def evaluate(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Arr
         return {"return": {role: x.sum(0) for role, x in reward.items()}, "length": alive.sum(0)}
 
     return run
+
+
+def team_mean(per_agent: dict[str, Array]) -> Array:
+    """The team's value of something each agent has, {role: [.. A]} -> [..]: the mean over ALL its agents.
+
+    For a reward that everyone shares, this is that reward. Nothing else is ever averaged over agents.
+    """
+    return jnp.concatenate(list(per_agent.values()), -1).mean(-1)

@@ -21,7 +21,9 @@ class Guidance(NamedTuple):
     """key, index of the seed -> g: teacher weights, discriminators, a companion's training state, counters."""
     start: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
     """g, params -> params, once before training (warm start)."""
-    behave: Callable[[PyTree, Array, TimeStep, dict[str, Array]], dict[str, Array]] = lambda g, key, step, action: action
+    behave: Callable[[PyTree, Array, TimeStep, dict[str, Array]], dict[str, Array]] = lambda g, key, step, action: (
+        action
+    )
     """g, key, step, action -> action: who acts."""
     relabel: Callable[[PyTree, Transition], Transition] = lambda g, rollout: rollout
     """g, rollout -> rollout: what the learner believes happened; labels go to `rollout.extras`."""
@@ -31,7 +33,10 @@ class Guidance(NamedTuple):
     """g, params, grads -> grads: where the step goes."""
     tie: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
     """g, params -> params, after the step: shared parts."""
-    update: Callable[[PyTree, Array, Transition, Array], tuple[PyTree, Metrics]] = lambda g, key, rollout, progress: (g, {})
+    update: Callable[[PyTree, Array, Transition, Array], tuple[PyTree, Metrics]] = lambda g, key, rollout, progress: (
+        g,
+        {},
+    )
     """g, key, rollout (as it happened, before `relabel`), progress of the NEXT update -> g, metrics."""
 
 

@@ -41,6 +41,8 @@ class Learner(NamedTuple):
     """params, target, batch [B ..], key -> named terms {term: {role: [A]}} and metrics. The trainer descends the sum of all."""
     track: Callable[[Params, Params], Params] = lambda params, target: target
     """params, target -> target, after every gradient step."""
+    rate: Callable[[Array], Any] = lambda progress: 1.0
+    """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
 
 
 class LearnerConfig(Protocol):

@@ -64,12 +64,19 @@ class DDPG:
     def __post_init__(self):
         require(0 <= self.gamma <= 1, "gamma", self.gamma, "between 0 and 1")
         require(0 < self.tau <= 1, "tau", self.tau, "above 0 and at most 1")
-        require(min(self.actor_lr, self.critic_lr) > 0, "actor_lr and critic_lr", (self.actor_lr, self.critic_lr), "above 0")
+        require(
+            min(self.actor_lr, self.critic_lr) > 0, "actor_lr and critic_lr", (self.actor_lr, self.critic_lr), "above 0"
+        )
         for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
-        require(self.train_every % self.num_envs == 0, "train_every", self.train_every, f"a multiple of num_envs ({self.num_envs})")
+        require(
+            self.train_every % self.num_envs == 0,
+            "train_every",
+            self.train_every,
+            f"a multiple of num_envs ({self.num_envs})",
+        )
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError where a setting does not fit it."""
@@ -79,7 +86,9 @@ class DDPG:
             rollout=self.train_every // self.num_envs,
             warmup=self.warmup,
             memory=uniform(self.capacity, self.batch, self.gradient_steps),
-            optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
+            optimizer=per_team(
+                {k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}
+            ),
             init=lambda key: self._init(spec, key),
             start=lambda num_envs: (),
             policy=lambda params, carry, obs: (carry, _policy(spec, params, obs)),

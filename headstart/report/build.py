@@ -23,11 +23,11 @@ def build_report(
 ) -> dict[str, Any]:
     """The content of report.json, ready for `json.dumps(..., allow_nan=False)`.
 
-    experiment: {"experiment": name, "scale", "metric", ...}. `seeds` (their number) is counted from the curves if it is not
-    given; `baseline` names the arm that sets the threshold, else it is the first arm that others are compared with, else
-    the first arm. Other keys ("title", "source", "kind": "run", "headline") are carried over.
-    arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve, "versus": name or None}.
-    An arm's last stage is the one its curve shows; the stages before it are what its teacher cost.
+    experiment: {"experiment": name, "scale", "metric", ...}. `seeds` (their number) is counted from the curves if not
+    given; `baseline` names the arm that sets the threshold, else it is the first arm that others are compared with,
+    else the first arm. Other keys ("title", "source", "kind": "run", "headline") are carried over.
+    arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
+    "versus": name or None}. An arm's last stage is the one its curve shows; those before it are its teacher's cost.
 
     Raises ValueError if there is no arm, or if an arm is compared with one that is not there.
     """
@@ -36,8 +36,10 @@ def build_report(
     others = {name: arm.get("versus") for name, arm in arms.items()}
     for name, other in others.items():
         if other is not None and other not in arms:
-            raise ValueError(f"arm {name!r} is compared with {other!r}, which is not an arm; there are {', '.join(arms)}")
+            raise ValueError(f"arm {name!r} is compared with {other!r}, which is not one of {', '.join(arms)}")
     baseline = experiment.get("baseline") or next((o for o in others.values() if o is not None), next(iter(arms)))
+    if baseline not in arms:
+        raise ValueError(f"the baseline {baseline!r} is not one of {', '.join(arms)}")
     level = number(transfer.threshold(arms[baseline]["curve"]))
     described = {name: _arm(name, arms, level) for name, arm in arms.items()}
     report = {
@@ -67,8 +69,8 @@ def _arm(name: str, arms: Mapping[str, Mapping[str, Any]], level: float | None) 
 def read_curve(run_dir: str | os.PathLike[str]) -> Curve:
     """The evaluation curve of a run on disk, from its run.json and metrics.csv.
 
-    Only points at which every seed of the run was evaluated count, so a run that was cut short can be read. Where a point
-    stands twice, as after a resume, the later row holds. Rows without an evaluation are passed over.
+    Only points at which every seed of the run was evaluated count, so a run that was cut short can be read. Where a
+    point stands twice, as after a resume, the later row holds. Rows without an evaluation are passed over.
 
     Raises FileNotFoundError if a file is missing, ValueError if no evaluation is complete.
     """
@@ -109,8 +111,8 @@ def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str 
 def write(
     out_dir: str | os.PathLike[str],
     report: dict[str, Any],
-    replays: Sequence[Mapping[str, Any]] = (),
-    provenance: Mapping[str, Any] | None = None,
+    replays: Sequence[dict[str, Any]] = (),
+    provenance: dict[str, Any] | None = None,
 ) -> tuple[Path, Path]:
     """Write report.json and report.html, each in one step, and return their paths.
 
@@ -121,7 +123,7 @@ def write(
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     data = json.dumps(report, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
-    page = render_html(report, list(replays), dict(provenance or {}))
+    page = render_html(report, list(replays), provenance or {})
     paths = out_dir / "report.json", out_dir / "report.html"
     for path, content in zip(paths, (data, page), strict=True):
         _replace(path, content)

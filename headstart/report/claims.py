@@ -18,8 +18,8 @@ class Claim:
 
     claim: the statement, in words. source: where the paper makes it ("Fig. 5"). arm: the arm it is about.
     quantity: a key of that arm in report.json that has an interval, such as "jump_start" or "time_ratio".
-    expect: where the whole interval should lie; "not ..." says that the interval does NOT lie clearly on that side, which
-    is how "this does not help" is put.
+    expect: where the whole interval should lie; "not ..." says that the interval does NOT lie clearly on that side,
+    which is how "this does not help" is put.
 
     Raises ValueError for an `expect` that is not one of these.
     """
@@ -32,7 +32,7 @@ class Claim:
 
     def __post_init__(self) -> None:
         if self.expect.removeprefix("not ") not in SIDES:
-            raise ValueError(f"expect must be one of {', '.join(SIDES)}, or one of these after 'not'; got {self.expect!r}")
+            raise ValueError(f"expect must be one of {', '.join(SIDES)}, with or without 'not'; got {self.expect!r}")
 
 
 def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> 
 
 
 def _never(quantity: str, arm: dict[str, Any], report: dict[str, Any]) -> float | None:
-    """A lower bound on the time ratio of an arm of which no seed reached the threshold: its whole budget over the baseline.
+    """A lower bound on the time ratio of an arm of which no seed reached the threshold: its budget over the baseline.
 
     Leaving such a claim undecided would hide the clearest failure there is.
     """

@@ -29,7 +29,7 @@ def colours(report: dict[str, Any]) -> dict[str, str]:
 def learning_curves(report: dict[str, Any]) -> "Figure":
     """Return over env-steps: the interquartile mean of each arm as a line, its 95 % interval as a band.
 
-    Each trace carries `meta.teacher_steps`, by which the page moves it to the right when the teacher's steps are charged.
+    Each trace carries `meta.teacher_steps`, by which the page moves it to the right to charge the teacher's steps.
     """
     import plotly.graph_objects as go
 
@@ -44,7 +44,7 @@ def learning_curves(report: dict[str, Any]) -> "Figure":
             annotation={"text": "threshold", "font": {"size": 11}, "xanchor": "right", "yanchor": "bottom"},
         )
     figure.update_xaxes(title="env-steps", rangemode="tozero")
-    figure.update_yaxes(title=escape(str(report["metric"]).replace("_", " ")))
+    figure.update_yaxes(title=escape(str(report["metric"]).replace("_", " "), quote=False))
     return figure
 
 
@@ -56,8 +56,13 @@ def effects(report: dict[str, Any]) -> "Figure | None":
     panels = [p for p in EFFECTS if any(_known(arm.get(p[0])) for arm in taught.values())]
     if not panels:
         return None
-    figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=[p[1] for p in panels], horizontal_spacing=0.04)
-    figure.update_layout(_layout(120 + 44 * len(taught)), showlegend=False, hovermode="closest")
+    titles = [title for _, title, _ in panels]
+    figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
+    figure.update_layout(_layout(80 + 44 * len(taught)), showlegend=False, hovermode="closest")
+    figure.update_layout(margin={"b": 28}, font={"size": 12})
+    figure.update_xaxes(zeroline=False)
+    figure.update_yaxes(zeroline=False, automargin=True, range=[-0.6, len(taught) - 0.4])
+    figure.update_annotations(font={"size": 13})
     palette = colours(report)
     for column, (quantity, title, reference) in enumerate(panels, start=1):
         for name, arm in reversed(taught.items()):
@@ -77,7 +82,7 @@ def _band(name: str, arm: dict[str, Any], colour: str) -> list[Any]:
     """Upper edge, lower edge filled up to it, and the line that the reader hovers over; they share one legend entry."""
     import plotly.graph_objects as go
 
-    curve, label = arm["curve"], escape(name)
+    curve, label = arm["curve"], escape(name, quote=False)
     steps = curve["env_steps"]
     common = {"x": steps, "legendgroup": label, "meta": {"teacher_steps": teacher_steps(arm["stages"]), "arm": label}}
     edge = {**common, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
@@ -109,8 +114,8 @@ def _dot(name: str, title: str, found: dict[str, Any], colour: str) -> Any:
     middle, low, high = found["iqm"], found["low"], found["high"]
     return go.Scatter(
         x=[middle],
-        y=[escape(name)],
-        name=escape(name),
+        y=[escape(name, quote=False)],
+        name=escape(name, quote=False),
         mode="markers",
         marker={"color": colour, "size": 11},
         error_x={

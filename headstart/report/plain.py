@@ -1,4 +1,4 @@
-"""Numbers as other tools and people read them: JSON without NaN or Infinity, short text, JSON that is safe inside HTML."""
+"""Numbers as other tools and people read them: JSON without NaN or Infinity, short text, JSON fit for a page."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def number(x: Any) -> int | float | None:
-    """A plain number for JSON: integers stay integers, floats keep nine significant digits, NaN and ±inf become None."""
+    """A plain number for JSON: integers stay so, floats keep nine significant digits, NaN and ±inf are None."""
     if x is None:
         return None
     if isinstance(x, int | np.integer):
@@ -46,11 +46,19 @@ def script_json(x: Any, digits: int | None = None) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def text(x: float | None) -> str:
-    """A number for people: three significant digits, thousands separated, `–` where there is none."""
+def text(x: float | None, beside: float | None = None) -> str:
+    """A number for people: three significant digits but no more than two decimals, thousands separated; `–` for none.
+
+    Small numbers keep two digits. `beside` is a number whose decimals it takes, so that numbers of one row line up.
+    """
     if x is None or not math.isfinite(x):
         return "–"
-    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x + 0.0:.3g}"
+    if isinstance(x, int):
+        return f"{x:,}"
+    size = abs(x if beside is None else beside)
+    exponent = math.floor(math.log10(size)) if size else 0
+    decimals = max(0, 2 - max(0, exponent)) if size >= 0.1 or not size else min(6, 1 - exponent)
+    return f"{round(x, decimals) + 0.0:,.{decimals}f}"
 
 
 def interval_text(interval: dict[str, Any] | None) -> str:
@@ -61,5 +69,6 @@ def interval_text(interval: dict[str, Any] | None) -> str:
     low, middle, high = ((interval or {}).get(k) for k in ("low", "iqm", "high"))
     if low is None and high is None:
         return text(middle)
-    shown = [text(low), *("never" if x is None else text(x) for x in (middle, high))]
+    size = max(abs(x) for x in (low, middle, high) if x is not None)
+    shown = [text(low, size), *("never" if x is None else text(x, size) for x in (middle, high))]
     return f"{shown[1]} [{shown[0]}, {shown[2]}]"

@@ -1,7 +1,7 @@
 """Interquartile means and bootstrap intervals over seeds.
 
 Conventions for values that are not numbers. `inf` means "never reached" and sorts after every number, so it enters a
-statistic only if it lies inside the middle half. `nan` means "unknown": a statistic of a sample that contains one is nan,
+statistic only if it lies inside the middle half. `nan` means "unknown": a statistic of a sample that has one is nan,
 because leaving a diverged seed out would flatter the method that diverged. `as_json` turns both into null.
 """
 
@@ -18,10 +18,10 @@ BLOCK = 4_000_000  # floats resampled at once: bounds memory at some tens of meg
 def iqm(x: Any, axis: int = 0) -> np.ndarray:
     """Interquartile mean: the mean of the middle half of the sample.
 
-    ``iqm(x) = 2 ∫_{1/4}^{3/4} Q(p) dp`` with Q the empirical quantile function, a step of width 1/n for each sorted value. A
-    value that straddles a quartile counts with the fraction of its step that lies inside: three seeds weigh 1/6, 2/3, 1/6
-    and five weigh 0, .3, .4, .3, 0. Where n is a multiple of four this equals `scipy.stats.trim_mean(x, 0.25)`, which for
-    other n cuts whole values only and so is the plain mean of three seeds.
+    ``iqm(x) = 2 ∫_{1/4}^{3/4} Q(p) dp`` with Q the empirical quantile function, a step of width 1/n for each sorted
+    value. A value that straddles a quartile counts with the fraction of its step that lies inside: three seeds weigh
+    1/6, 2/3, 1/6 and five weigh 0, .3, .4, .3, 0. Where n is a multiple of four this equals
+    `scipy.stats.trim_mean(x, 0.25)`, which for other n cuts whole values only: of three seeds it cuts none.
 
     Source: Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice", section 4.3.
     Shapes: x [.. n ..] reduced over `axis`. Raises ValueError if n is 0.
@@ -47,9 +47,10 @@ def interval(
 ) -> dict[str, np.ndarray]:
     """A statistic and its percentile-bootstrap interval over seeds: {"iqm", "low", "high"}.
 
-    Seeds are drawn with replacement, whole (a seed keeps all its trailing axes); with `strata` they are drawn within each
-    stratum (a task) apart and pooled. Bounds are the order statistics just outside the percentiles, never interpolated,
-    so that an infinite resample stays what it is. A single seed says nothing about spread: its bounds are nan.
+    Seeds are drawn with replacement, whole (a seed keeps all its trailing axes); with `strata` they are drawn within
+    each stratum (a task) apart and pooled. Bounds are the order statistics just outside the percentiles, never
+    interpolated, so that an infinite resample stays what it is. A single seed says nothing about spread: its bounds
+    are nan.
 
     Shapes: x [S ..], or [Q S ..] with `strata`; each result [..]. The same `seed` gives the same interval.
     """

@@ -19,7 +19,7 @@ def headline(report: dict[str, Any]) -> str:
     arm = report["arms"][name] if name else {}
     sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)
     counted = _counts(report["claims"])
-    return f"{counted}: {sentence}" if counted else sentence[0].upper() + sentence[1:]
+    return f"{counted}: {sentence}" if counted else sentence
 
 
 def _counts(claims: list[dict[str, Any]]) -> str:
@@ -35,7 +35,7 @@ def _taught(name: str, arm: dict[str, Any]) -> str:
     baseline = arm["versus"]
     parts = [f"{name} starts {_beside(arm['jump_start'], baseline)}"]
     if arm["time_ratio"] is not None:
-        share = f"reaches the threshold in {text(arm['time_ratio'])} × its env-steps"
+        share = f"reaches the threshold in {text(arm['time_ratio'])} × as many env-steps"
         charged = arm["time_ratio_with_teacher"]
         if charged is not None and charged != arm["time_ratio"]:
             share += f" ({text(charged)} × with the teacher's steps charged)"
@@ -48,8 +48,10 @@ def _taught(name: str, arm: dict[str, Any]) -> str:
 
 def _beside(gain: dict[str, Any], other: str) -> str:
     low, high = gain["low"], gain["high"]
+    if gain["iqm"] is None:
+        return f"at an unknown distance from {other}"
     if low is None or high is None:
-        return f"{text(gain['iqm'])} away from {other}, by how much surely is not known" if gain["iqm"] else f"at {other}"
+        return f"{text(gain['iqm'])} from {other} (interval unknown)"
     if low <= 0 <= high:
         return f"level with {other} ({interval_text(gain)})"
     size = {"iqm": abs(gain["iqm"]), "low": min(abs(low), abs(high)), "high": max(abs(low), abs(high))}

@@ -47,12 +47,16 @@ def filled(report: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 def transfer_table(report: dict[str, Any]) -> "Table":
     """The transfer table for a terminal: interquartile means with 95 % intervals over seeds."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    threshold = report.get("threshold")
-    caption = f"{report['metric']}, interquartile mean [95 % interval] over {report['seeds']} seeds"
+    threshold, seeds = report.get("threshold"), report["seeds"]
+    caption = f"{report['metric']}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
     table = Table(
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
         title=Text(str(report["experiment"])),
         caption=Text(caption + (f"; threshold {text(threshold)}" if threshold is not None else "")),
         title_justify="left",
@@ -60,7 +64,9 @@ def transfer_table(report: dict[str, Any]) -> "Table":
     )
     columns, found = filled(report)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        # A narrow terminal may break a cell between its numbers, never inside one.
+        longest = max(len(word) for cell in (column, *(row[i] for row in found)) for word in cell.split())
+        table.add_column(column, justify="left" if i == 0 else "right", min_width=longest, overflow="fold")
     for row in found:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -21,9 +21,11 @@ SMOOTH = 3  # evaluations averaged before a curve is compared with the threshold
 class Curve:
     """The evaluation returns of one arm.
 
-    env_steps [P]: training env-steps of the last stage at each evaluation, strictly increasing; point 0 is before training.
-    returns [S P]: mean evaluation return of each seed; nan where a seed diverged.
+    env_steps [P]: env-steps of the last stage at each evaluation, strictly increasing; point 0 is before training.
+    returns [S P]: mean evaluation return of each seed; one that is not finite, as after divergence, is kept as nan.
     learning_starts: env-steps of warm-up in which nothing learns.
+
+    Raises ValueError if the shapes do not agree or env_steps do not increase.
     """
 
     env_steps: np.ndarray
@@ -37,11 +39,11 @@ class Curve:
         if np.any(np.diff(steps) <= 0):
             raise ValueError("env_steps must increase from one evaluation to the next")
         object.__setattr__(self, "env_steps", steps)
-        object.__setattr__(self, "returns", returns)
+        object.__setattr__(self, "returns", np.where(np.isfinite(returns), returns, np.nan))
 
 
 def initial(curve: Curve) -> np.ndarray:
-    """Return early in learning, [S]: the mean over evaluations in the first tenth of the steps in which anything learns.
+    """Return early in learning, [S]: the mean of the evaluations in the first tenth of learning.
 
     Evaluations at env-steps in ``(w, w + 0.1 (total - w)]`` with w = learning_starts, and always the first one after w.
     If training ended before learning started, the last evaluation stands in.
@@ -61,7 +63,7 @@ def final(curve: Curve) -> np.ndarray:
 def threshold(baseline: Curve) -> float | None:
     """The return that counts as having learned the task: ``start + 0.9 (final - start)`` of the baseline.
 
-    start is the interquartile mean over seeds before training, final that of `final`. None if the baseline did not improve.
+    start is the interquartile mean over seeds before training, final that of `final`. None if it did not improve.
     """
     start, end = float(iqm(baseline.returns[:, 0])), float(iqm(final(baseline)))
     return start + NEAR * (end - start) if end > start else None
@@ -70,8 +72,8 @@ def threshold(baseline: Curve) -> float | None:
 def steps_to_threshold(curve: Curve, threshold: float) -> np.ndarray:
     """The first env-steps at which each seed reaches the threshold, [S]; inf if it never does.
 
-    A seed is judged by the mean of its last three evaluations (of those there are, at the first two points), so that one
-    lucky evaluation does not count as having learned.
+    A seed is judged by the mean of its last three evaluations (of those there are, at the first two points), so that
+    one lucky evaluation does not count as having learned.
     """
     points = curve.returns.shape[1]
     windows = [curve.returns[:, max(0, p + 1 - SMOOTH) : p + 1].mean(1) for p in range(points)]
@@ -123,8 +125,8 @@ def compare(
 
     ``jump_start = initial(arm) - initial(baseline)``, ``asymptotic_gain = final(arm) - final(baseline)``,
     ``time_ratio = steps_to_threshold(arm) / steps_to_threshold(baseline)``, and the same with the env-steps of earlier
-    stages added on both sides (a baseline trained from scratch has none). A ratio is that of the interquartile means, null
-    where either never reached the threshold; its interval stands beside it under the same name with `_interval`.
+    stages added on both sides (a baseline trained from scratch has none). A ratio is that of the interquartile means,
+    null where either never reached the threshold; its interval stands beside it under the same name with `_interval`.
     `fluctuation_ratio` is below one for an arm that is smoother than its baseline.
     """
     gain = {

@@ -64,7 +64,9 @@ class Spread:
             Field("messages", mates, 2, follows="agents"),
         )
         count = self.landmarks or self.agents
-        return TeamSpec({"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents + 2 * count)
+        return TeamSpec(
+            {"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents + 2 * count
+        )
 
     @property
     def _seen(self) -> tuple[int, int]:

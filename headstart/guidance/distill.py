@@ -1,0 +1,116 @@
+"""KnowRU: knowledge reuse by policy distillation from the team of an earlier task.
+
+Gao et al. 2021, "KnowRU: Knowledge Reusing via Knowledge Distillation in Multi-agent Reinforcement Learning". The actor
+descends α·L_reuse + (1 − α)·L_actor, with L_reuse = mean (teacher logits − student logits)² on the student's observation
+(§3.3, eqs. 9 and 10), and α falls from 0.5 to 0.02.
+
+The teacher is frozen, so it is asked once for every observation that is visited, not once for every sample of a batch:
+its logits travel through memory beside the observation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from headstart import actions
+from headstart.adapt import Select
+from headstart.checks import require
+from headstart.guidance.base import Guidance
+from headstart.guidance.teachers import Pupil, pupil
+from headstart.learners.base import Learner
+from headstart.ops import linear_schedule, masked_mean
+from headstart.types import Continuous, HeadstartError, TeamSpec
+
+
+@dataclass(frozen=True)
+class Distill:
+    """KnowRU: imitate a teacher's logits on one's own observations, with a weight that falls along the run."""
+
+    teacher: Any = None
+    """A run directory, a policy directory, or a team."""
+    loss: Literal["mse", "ce", "kl"] = "mse"
+    """Squared error of logits, cross-entropy, or KL(teacher ‖ student)."""
+    alpha: float = 0.5
+    """Weight of the teacher at the first update."""
+    alpha_end: float = 0.02
+    """Weight of the teacher at the last update."""
+    schedule: Literal["linear", "literal", "constant"] = "linear"
+    """Along the learning updates; the paper's literal decrement `beta` for every episode; or `alpha` throughout."""
+    beta: float = 0.002
+    """Decrement an episode of the literal schedule."""
+    scale: float = 1.0
+    """Factor on the distillation loss, to bring it to the magnitude of the actor's."""
+    roles: tuple[str, ...] = field(default=())
+    """Roles to guide; all that the teacher has when empty."""
+    select: Select = "nearest"
+    """Which entities a teacher of a smaller task sees."""
+
+    def __post_init__(self):
+        for name in ("alpha", "alpha_end"):
+            require(0 <= getattr(self, name) <= 1, f"guidance.{name}", getattr(self, name), "between 0 and 1")
+        require(self.beta >= 0, "guidance.beta", self.beta, "at least 0")
+        require(self.scale >= 0, "guidance.scale", self.scale, "at least 0")
+
+    def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
+        """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}."""
+        teacher = pupil(self.teacher, spec, self.roles, self.select)
+        return Guidance(
+            init=lambda key, seed: {
+                "teacher": teacher.params(seed),
+                "carry": teacher.start(learner.num_envs),
+                "alpha": jnp.asarray(self.alpha, jnp.float32),
+                "episodes": jnp.zeros(()),
+            },
+            relabel=lambda g, rollout: _labelled(teacher, g, rollout),
+            objective=lambda g, params, batch, terms: self._objective(spec, learner, g, params, batch, terms),
+            update=lambda g, key, rollout, progress: self._update(spec, teacher, g, rollout, progress),
+        )
+
+    def _objective(self, spec, learner, g, params, batch, terms):
+        """Every guided role's actor term becomes α·scale·L_reuse + (1 − α)·L_actor, agent by agent."""
+        if "actor" not in terms:
+            raise HeadstartError("distillation needs a learner with an actor; this one has none")
+        students = learner.logits(params, batch)
+        mixed = dict(terms["actor"])
+        for role, label in batch.extras["teacher"].items():
+            shared = params["actor"][role].shared
+            distance = _distance(self.loss, spec.roles[role].actions)(label, students[role])
+            reuse = masked_mean(distance, batch.alive[role], tuple(range(distance.ndim - 1)))
+            reuse = reuse / spec.roles[role].agents if shared else reuse
+            mixed[role] = g["alpha"] * self.scale * reuse + (1 - g["alpha"]) * mixed[role]
+        return {**terms, "actor": mixed}
+
+    def _update(self, spec, teacher: Pupil, g, rollout, progress):
+        episodes = g["episodes"] + rollout.terminated.size / spec.horizon
+        alpha = {
+            "linear": linear_schedule(self.alpha, self.alpha_end)(progress),
+            "literal": jnp.maximum(self.alpha - self.beta * episodes, self.alpha_end),
+            "constant": jnp.asarray(self.alpha, jnp.float32),
+        }[self.schedule]
+        carry, _ = teacher.unroll(g["teacher"], g["carry"], rollout)
+        return {**g, "carry": carry, "alpha": alpha, "episodes": episodes}, {"alpha": g["alpha"]}
+
+
+def _labelled(teacher: Pupil, g, rollout):
+    _, logits = teacher.unroll(g["teacher"], g["carry"], rollout)
+    extras = rollout.extras | {"teacher": jax.lax.stop_gradient(logits)}
+    return eqx.tree_at(lambda r: r.extras, rollout, extras, is_leaf=lambda x: x is rollout.extras)
+
+
+def _distance(loss: str, space) -> Callable[[Array, Array], Array]:
+    """[*n U], [*n U] -> [*n]."""
+    if loss == "mse":
+        return lambda teacher, student: jnp.square(teacher - student).mean(-1)
+    if isinstance(space, Continuous):
+        raise HeadstartError(f"loss '{loss}' compares probabilities and the actions are continuous: use mse")
+    compare = actions.cross_entropy if loss == "ce" else actions.kl
+    return lambda teacher, student: compare(space, teacher, student)
+
+
+PRESETS = {"distill": Distill(), "knowru": Distill()}
+"""Names on the command line, and the settings each starts from."""

@@ -1,0 +1,72 @@
+"""A teacher seen through a student's eyes: which of its agents teaches whom, and what it would observe."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from headstart.adapt import Select, adapt, pairing, reteam, same_actions
+from headstart.checks import known
+from headstart.ops import chosen_where
+from headstart.types import HeadstartError, TeamSpec
+
+
+class Pupil(NamedTuple):
+    """A teacher fitted to a student team."""
+
+    params: Callable[[Any], Any]
+    """seed -> the teacher's parameters, one set for every guided student agent."""
+    start: Callable[[int], Any]
+    """number of environments -> carry of a recurrent teacher."""
+    unroll: Callable[[Any, Any, Any], tuple[Any, dict]]
+    """params, carry, rollout [T E ..] -> carry, {role: [T E A U]} logits on the STUDENT's observations."""
+
+
+def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
+    """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
+    if teacher is None:
+        raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
+    for role in roles:
+        known("role", role, spec.roles)
+        known("role of the teacher", role, teacher.spec.roles)
+    roles = roles or tuple(role for role in spec.roles if role in teacher.spec.roles)
+    if not roles:
+        raise HeadstartError(
+            f"the teacher has roles {list(teacher.spec.roles)} and the student has {list(spec.roles)}: none in common"
+        )
+    for role in roles:
+        same_actions(spec.roles[role], teacher.spec.roles[role], role)
+    pairs = {role: pairing(spec.roles[role].agents, teacher.spec.roles[role].agents) for role in roles}
+
+    def params(seed):
+        actor = teacher.seed(seed)["actor"]
+        return {"actor": {role: reteam(actor[role], pairs[role]) for role in roles}}
+
+    def start(num_envs):
+        carry = teacher.learner.start(num_envs)
+        return _for_agents(carry, pairs)
+
+    def policy(params, carry, obs):
+        seen = {r: adapt(obs[r], spec.roles[r].obs, teacher.spec.roles[r].obs, select) for r in roles}
+        return teacher.learner.policy(params, carry, seen)
+
+    def unroll(params, carry, rollout):
+        if not jax.tree.leaves(carry):
+            return carry, policy(params, carry, rollout.obs)[1]
+
+        def body(carry, now):
+            obs, first = now
+            carry = chosen_where(first, jax.tree.map(jnp.zeros_like, carry), carry)
+            return policy(params, carry, obs)
+
+        return jax.lax.scan(body, carry, (rollout.obs, rollout.first))
+
+    return Pupil(params, start, unroll)
+
+
+def _for_agents(carry, pairs):
+    """A recurrent carry {network: {role: [E A H]}} with one row for every student agent."""
+    if not carry:
+        return carry
+    return {net: {role: roles[role][:, pairs[role]] for role in pairs} for net, roles in carry.items()}

@@ -1,0 +1,80 @@
+"""Warm start: begin with a teacher's parameters instead of random ones, once, before training.
+
+The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks are matched by name, roles by name, parameters by tree
+path, observed fields by name; see `adapt.transplant`. The optimiser starts afresh.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from headstart.adapt import same_actions, transplant
+from headstart.checks import known
+from headstart.guidance.base import Guidance
+from headstart.learners.base import Learner
+from headstart.types import HeadstartError, TeamSpec
+
+Table = list[tuple[str, str, str]]
+"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]"""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Start from a teacher's parameters; afterwards learn as usual."""
+
+    teacher: Any = None
+    """A run directory, a policy directory, or a team."""
+    networks: tuple[str, ...] = ("actor",)
+    """Which networks to copy."""
+    roles: tuple[str, ...] = ()
+    """Roles to start warm; all that the teacher has when empty."""
+
+    def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
+        """Guidance with a `start` hook only; its state is the teacher's parameters."""
+        if self.teacher is None:
+            raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
+        for role in self.roles:
+            known("role", role, spec.roles)
+        for role in self._roles(spec):
+            same_actions(spec.roles[role], self.teacher.spec.roles[role], role)
+        for network in self.networks:
+            known("network of the teacher", network, self.teacher.params)
+        return Guidance(
+            init=lambda key, seed: self.teacher.seed(seed),
+            start=lambda donor, params: self._start(spec, params, donor)[0],
+        )
+
+    def _roles(self, spec: TeamSpec) -> tuple[str, ...]:
+        return self.roles or tuple(role for role in spec.roles if role in self.teacher.spec.roles)
+
+    def report(self, spec: TeamSpec, learner: Learner) -> Table:
+        """What a start copies, adapts, re-initialises and drops, without running it."""
+        tables = []
+
+        def dry(key):
+            params, table = self._start(spec, learner.init(key), self.teacher.seed(0))
+            tables.append(table)
+            return params
+
+        jax.eval_shape(dry, jax.random.key(0))
+        return tables[0]
+
+    def _start(self, spec, params, donor) -> tuple[Any, Table]:
+        table, params = [], {network: dict(roles) for network, roles in params.items()}
+        for network in self.networks:
+            known("network", network, params)
+            for role in self._roles(spec):
+                params[network][role], rows = transplant(
+                    params[network][role],
+                    donor[network][role],
+                    spec.roles[role],
+                    self.teacher.spec.roles[role],
+                    f"{network}/{role}",
+                )
+                table += rows
+        return params, table
+
+
+PRESETS = {"warm_start": WarmStart()}
+"""Names on the command line, and the settings each starts from."""

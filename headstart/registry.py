@@ -1,0 +1,56 @@
+"""Names to parts: a file in `envs`, `learners` or `guidance` is a part, and its `PRESETS` are its names.
+
+There is no list to keep: a new file is found by its being there.
+"""
+
+import dataclasses
+import importlib
+import pkgutil
+from functools import cache
+from typing import Any
+
+from headstart.checks import known
+from headstart.types import HeadstartError
+
+KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
+
+
+@cache
+def presets(kind: str) -> dict[str, Any]:
+    """{name: settings} of every part of a kind: "env", "learner" or "guidance"."""
+    package = importlib.import_module(KINDS[kind])
+    found: dict[str, Any] = {}
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        found |= getattr(importlib.import_module(info.name), "PRESETS", {})
+    return found
+
+
+def preset(kind: str, name: str) -> Any:
+    """The settings a name stands for; raises HeadstartError with the nearest names."""
+    known(kind, name, presets(kind))
+    return presets(kind)[name]
+
+
+def describe(part: Any) -> str:
+    """The first sentence of a part's documentation, on one line."""
+    text = " ".join((type(part).__doc__ or "").split())
+    return text.split(". ")[0].split(": ", 1)[-1] if len(text) > 160 else text.split(". ")[0]
+
+
+def encode(kind: str, part: Any) -> dict[str, Any]:
+    """A part's settings as JSON: its name and its fields, without the teacher (a value, not a setting)."""
+    name = next((n for n, p in presets(kind).items() if type(p) is type(part)), None)
+    if name is None:
+        return {"name": f"{type(part).__module__}:{type(part).__qualname__}", "settings": {}}
+    fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.name != "teacher"}
+    return {"name": name, "settings": fields}
+
+
+def decode(kind: str, saved: Any) -> Any:
+    """The part that `encode` wrote; raises HeadstartError for names and settings this version does not know."""
+    try:
+        part, settings = preset(kind, saved["name"]), saved["settings"]
+        as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        return dataclasses.replace(part, **as_tuples)
+    except (TypeError, KeyError) as error:
+        raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None

@@ -1,0 +1,120 @@
+"""The report as one HTML file that needs no network: plotly.js, data and replays are inside it."""
+
+from importlib.resources import files
+from typing import Any
+
+from headstart.report.figures import colours, effects, learning_curves
+from headstart.report.plain import interval_text, plain, script_json, text
+from headstart.report.summary import headline, leading_arm
+from headstart.report.table import STYLES, filled
+from headstart.report.transfer import teacher_steps
+
+MOVE_DIGITS = 4  # decimals kept of a replay's positions: finer than a pixel
+
+
+def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenance: dict[str, Any]) -> str:
+    """The page of a report: verdict, claims, curves, effects, replays, transfer table, cost, how to read it, settings.
+
+    report: as `build_report` makes it; parts that are empty (no claims, no arm with a teacher) leave the page.
+    replays: {"title", "subtitle", "extent", "entities": [{"name", "kind", "radius", "color"}, ...],
+    "frames": [T entities 2], "score": [T]}: world coordinates within ±extent, return so far in each frame. They play
+    side by side under one control. provenance: settings and versions, nested as they come; shown folded.
+
+    Every string is escaped, also inside scripts; the page forbids itself to load anything.
+    """
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    here = files("headstart.report")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string(here.joinpath("template.html.jinja").read_text("utf-8"))
+    data = {"figures": _figures(report), "replays": plain(replays, MOVE_DIGITS)}
+    return template.render(
+        **_view(report),
+        replays=replays,
+        provenance=_flat(provenance),
+        style=here.joinpath("style.css").read_text("utf-8"),
+        script=here.joinpath("page.js").read_text("utf-8"),
+        plotly_js=get_plotlyjs(),
+        data=script_json(data),
+        figures=data["figures"],
+    )
+
+
+def _figures(report: dict[str, Any]) -> dict[str, Any]:
+    made = {"curves": learning_curves(report), "effects": effects(report)}
+    return {name: figure.to_plotly_json() for name, figure in made.items() if figure is not None}
+
+
+def _view(report: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows, as text: it computes nothing itself."""
+    columns, rows = filled(report)
+    palette = colours(report)
+    return {
+        "report": report,
+        "title": str(report.get("title") or report["experiment"]),
+        "headline": headline(report),
+        "facts": _facts(report),
+        "tiles": _tiles(report),
+        "claims": [{**claim, "mark": STYLES[claim["verdict"]][0]} for claim in report["claims"]],
+        "columns": columns,
+        "rows": [{"colour": palette[row[0]], "name": row[0], "cells": [_split(c) for c in row[1:]]} for row in rows],
+        "stages": _stages(report),
+        "charged": any(teacher_steps(arm["stages"]) for arm in report["arms"].values()),
+        "threshold": text(report["threshold"]) if report["threshold"] is not None else None,
+    }
+
+
+def _facts(report: dict[str, Any]) -> list[str]:
+    seeds = report["seeds"]
+    shown = [str(report["experiment"])] if report.get("title") else []
+    shown += [f"{report['scale']} scale"] if report.get("scale") else []
+    return [*shown, f"{seeds} seed" + "s" * (seeds != 1), str(report["metric"]).replace("_", " ")]
+
+
+def _tiles(report: dict[str, Any]) -> list[dict[str, str]]:
+    """The few numbers to see first, about the leading arm, or about the run if nothing is compared."""
+    name = leading_arm(report)
+    arm = report["arms"][name] if name else next(iter(report["arms"].values()))
+    if not arm.get("versus"):
+        run = arm["stages"][-1] if arm["stages"] else {}
+        shown = [("Before training", text(arm["curve"]["iqm"][0])), ("Final", interval_text(arm["final"]))]
+        shown += [("Env-steps", f"{arm['curve']['env_steps'][-1]:,}")]
+        shown += [("Run time", f"{text(run['run_s'])} s")] if run.get("run_s") is not None else []
+    else:
+        shown = [
+            ("Jump start", interval_text(arm["jump_start"])),
+            ("Time ratio", interval_text(arm["time_ratio_interval"])),
+        ]
+        if arm["time_ratio_with_teacher"] != arm["time_ratio"]:
+            shown += [("Teacher charged", interval_text(arm["time_ratio_with_teacher_interval"]))]
+        shown += [("Asymptotic gain", interval_text(arm["asymptotic_gain"]))]
+    return [{"label": label, **_split(value)} for label, value in shown]
+
+
+def _split(cell: str) -> dict[str, str]:
+    middle, bracket, bounds = cell.partition(" [")
+    return {"middle": middle, "bounds": bracket.strip() + bounds}
+
+
+def _stages(report: dict[str, Any]) -> list[list[str]]:
+    out = []
+    for name, arm in report["arms"].items():
+        for stage in arm["stages"]:
+            steps, run = stage.get("env_steps"), stage.get("run_s")
+            speed = text(float(f"{steps / run:.3g}")) if steps and run else "–"
+            seconds = [text(x) for x in (run, stage.get("compile_s"))]
+            steps = f"{steps:,}" if steps is not None else "–"
+            out.append([name, str(stage.get("name", "")), str(stage.get("env", "")), steps, *seconds, speed])
+    return out
+
+
+def _flat(settings: Any, path: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, text), so that one table shows them all."""
+    if isinstance(settings, dict):
+        return [row for k, v in settings.items() for row in _flat(v, f"{path}.{k}" if path else str(k))]
+    if isinstance(settings, list | tuple):
+        return [(path, ", ".join(str(v) for v in settings))]
+    return [(path, str(settings))]

@@ -1,0 +1,156 @@
+(() => {
+  "use strict";
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // ---------------------------------------------------------------- figures
+  const axes = figure => Object.keys(figure.layout).filter(key => /^[xy]axis\d*$/.test(key));
+  const paint = figure => {
+    const look = { "font.color": css("--ink"), "hoverlabel.bgcolor": css("--card"), "hoverlabel.bordercolor": css("--line") };
+    for (const axis of axes(figure)) look[axis + ".gridcolor"] = look[axis + ".linecolor"] = css("--line");
+    return look;
+  };
+  const drawn = Object.entries(data.figures).map(([id, figure]) => {
+    const node = document.getElementById(id);
+    Plotly.newPlot(node, figure.data, figure.layout, { responsive: true, displaylogo: false, displayModeBar: false });
+    Plotly.relayout(node, paint(figure));
+    return [node, figure];
+  });
+
+  const steps = figure => figure.data.map(trace => trace.x.slice());
+  const buttons = [...document.querySelectorAll("[data-charge]")];
+  if (buttons.length) {
+    const node = document.getElementById("curves"), figure = data.figures.curves, own = steps(figure);
+    const charge = on => {
+      const moved = own.map((x, i) => x.map(v => v + on * figure.data[i].meta.teacher_steps));
+      Plotly.update(node, { x: moved }, { "xaxis.autorange": true, "xaxis.title.text": on ? "env-steps, the teacher's included" : "env-steps" });
+      buttons.forEach(b => b.setAttribute("aria-pressed", String(Number(b.dataset.charge) === on)));
+    };
+    buttons.forEach(b => b.addEventListener("click", () => charge(Number(b.dataset.charge))));
+  }
+
+  // ---------------------------------------------------------------- replays
+  const replays = data.replays.filter(r => r.frames.length);
+  const boxes = [...document.querySelectorAll("#replays figure")].filter((_, i) => data.replays[i].frames.length);
+  const last = Math.max(0, ...replays.map(r => r.frames.length - 1));
+  const STEPS_A_SECOND = 10, TRAIL = 8;
+  let time = 0, playing = false, before = 0;
+
+  const fit = canvas => {
+    const ratio = devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    const pen = canvas.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    return [pen, width, height];
+  };
+  // Entities move smoothly between frames, except when they are put elsewhere (a respawn, a new episode).
+  const place = (replay, entity, t) => {
+    const end = replay.frames.length - 1, lower = Math.min(Math.floor(t), end), upper = Math.min(lower + 1, end);
+    const a = replay.frames[lower][entity], b = replay.frames[upper][entity], part = t >= end ? 0 : t - lower;
+    if (!a || a[0] === null || a[1] === null) return null;
+    if (!b || b[0] === null || b[1] === null || Math.hypot(b[0] - a[0], b[1] - a[1]) > replay.extent / 3) return a;
+    return [a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part];
+  };
+  const world = (canvas, replay) => {
+    const [pen, width] = fit(canvas), scale = width / (2 * replay.extent);
+    const at = p => [width / 2 + p[0] * scale, width / 2 - p[1] * scale];
+    const circle = (p, r) => { pen.beginPath(); pen.arc(...at(p), Math.max(2, r * scale), 0, 2 * Math.PI); };
+    pen.strokeStyle = css("--line");
+    pen.lineWidth = 1;
+    for (const share of [0.25, 0.5, 0.75]) {
+      pen.beginPath();
+      pen.moveTo(width * share, 0); pen.lineTo(width * share, width);
+      pen.moveTo(0, width * share); pen.lineTo(width, width * share);
+      pen.stroke();
+    }
+    const moves = entity => /agent|adversary|predator|prey|collector|bank|speaker|listener|leader|unit/.test(entity.kind);
+    const order = replay.entities.map((e, i) => [e, i]).sort((a, b) => moves(a[0]) - moves(b[0]));
+    for (const [entity, i] of order) {
+      const here = place(replay, i, time);
+      if (!here) continue;
+      pen.fillStyle = pen.strokeStyle = entity.color;
+      if (!moves(entity)) {
+        pen.globalAlpha = 0.28; circle(here, entity.radius); pen.fill();
+        pen.globalAlpha = 1; pen.lineWidth = 1.6; pen.stroke();
+        continue;
+      }
+      let from = here;
+      for (let back = 0.5; back <= TRAIL && time - back >= 0; back += 0.5) {
+        const to = place(replay, i, time - back);
+        if (!to || Math.hypot(to[0] - from[0], to[1] - from[1]) > replay.extent / 3) break;
+        pen.globalAlpha = 0.55 * (1 - back / TRAIL); pen.lineWidth = 2;
+        pen.beginPath(); pen.moveTo(...at(from)); pen.lineTo(...at(to)); pen.stroke();
+        from = to;
+      }
+      pen.globalAlpha = 0.82; circle(here, entity.radius); pen.fill();
+      pen.globalAlpha = 1; pen.strokeStyle = css("--card"); pen.lineWidth = 1.5; pen.stroke();
+    }
+    pen.globalAlpha = 1;
+  };
+  // One scale for all teams, so that the lines under them can be compared.
+  const scores = replays.flatMap(r => r.score || []).filter(v => v !== null);
+  const top = Math.max(0, ...scores), bottom = Math.min(0, ...scores);
+  const score = (canvas, replay) => {
+    const [pen, width, height] = fit(canvas), line = replay.score || [];
+    const x = t => 2 + (width - 4) * t / Math.max(1, last), y = v => 3 + (height - 6) * (top - v) / (top - bottom || 1);
+    const trace = (end, alpha) => {
+      pen.globalAlpha = alpha; pen.beginPath();
+      line.slice(0, end + 1).forEach((v, t) => v === null || (t ? pen.lineTo(x(t), y(v)) : pen.moveTo(x(t), y(v))));
+      pen.stroke();
+    };
+    pen.strokeStyle = css("--line"); pen.lineWidth = 1;
+    pen.beginPath(); pen.moveTo(0, y(0)); pen.lineTo(width, y(0)); pen.stroke();
+    pen.strokeStyle = css("--accent"); pen.lineWidth = 1.8;
+    trace(line.length, 0.25);
+    trace(Math.floor(time), 1);
+    pen.globalAlpha = 1;
+  };
+  const draw = () => {
+    replays.forEach((replay, i) => {
+      const box = boxes[i], value = (replay.score || [])[Math.min(Math.floor(time), (replay.score || []).length - 1)];
+      world(box.querySelector(".world"), replay);
+      score(box.querySelector(".score"), replay);
+      box.querySelector(".sofar").textContent = value == null ? "" : `return so far ${value.toFixed(1)}`;
+    });
+    document.getElementById("scrub").value = time;
+    document.getElementById("clock").textContent = `${Math.floor(time)} / ${last}`;
+  };
+  const tick = now => {
+    if (!playing) return;
+    // The first frame may carry a time stamp from before play was pressed.
+    time += Math.max(0, now - before) / 1000 * STEPS_A_SECOND * Number(document.getElementById("speed").value);
+    before = now;
+    if (time >= last) { time = last; play(false); }
+    draw();
+    if (playing) requestAnimationFrame(tick);
+  };
+  const play = on => {
+    const button = document.getElementById("play");
+    if (on && time >= last) time = 0;
+    playing = on;
+    button.textContent = on ? "❚❚" : "▶";
+    button.setAttribute("aria-label", on ? "Pause" : "Play");
+    if (on) { before = performance.now(); requestAnimationFrame(tick); }
+  };
+  if (replays.length) {
+    const scrub = document.getElementById("scrub");
+    scrub.max = last;
+    scrub.addEventListener("input", () => { play(false); time = Number(scrub.value); draw(); });
+    document.getElementById("play").addEventListener("click", () => play(!playing));
+    addEventListener("resize", draw);
+    draw();
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      const seen = new IntersectionObserver(entries => {
+        if (entries.some(e => e.isIntersecting)) { seen.disconnect(); play(true); }
+      }, { threshold: 0.4 });
+      seen.observe(document.getElementById("replays"));
+    }
+  }
+
+  dark.addEventListener("change", () => {
+    drawn.forEach(([node, figure]) => Plotly.relayout(node, paint(figure)));
+    if (replays.length) draw();
+  });
+})();

@@ -1,0 +1,460 @@
+"""The report: its statistics, transfer numbers, verdicts and page, each against something worked out independently."""
+
+import ast
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+import headstart.report as package
+from headstart.report import (
+    Claim,
+    Curve,
+    build_report,
+    interval,
+    iqm,
+    judge,
+    print_report,
+    ratio,
+    read_curve,
+    read_stage,
+    versus,
+    write,
+)
+from headstart.report.html import render_html
+from headstart.report.plain import interval_text, number, plain, script_json, text
+from headstart.report.stats import as_json
+from headstart.report.summary import headline
+from headstart.report.table import COLUMNS, rows
+from headstart.report.transfer import final, fluctuation, initial, steps_to_threshold, threshold
+
+HOSTILE = '</script><script>alert(1)</script><b onmouseover="x">&\''
+
+
+# ------------------------------------------------------------------ statistics
+
+
+@pytest.mark.parametrize("n", [4, 8, 12, 20])
+def test_iqm_is_scipys_trimmed_mean_where_a_quarter_is_whole(n):
+    x = np.random.default_rng(n).normal(size=(n, 3))
+    np.testing.assert_allclose(iqm(x), scipy.stats.trim_mean(x, 0.25, axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sample", "by_hand"),
+    [([7], 7), ([1, 3], 2), ([0, 6, 12], 6), ([0, 6, 18], 7), ([9, 1, 2, 4, 100], 0.3 * 2 + 0.4 * 4 + 0.3 * 9)],
+)
+def test_iqm_of_few_seeds_by_hand(sample, by_hand):
+    assert float(iqm(sample)) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("n", [3, 5, 6, 7, 10])
+def test_iqm_is_the_integral_of_the_quantile_function(n):
+    """Repeating each value four times leaves the distribution alone and makes the quarter whole."""
+    x = np.random.default_rng(n).normal(size=n)
+    assert float(iqm(x)) == pytest.approx(scipy.stats.trim_mean(np.repeat(x, 4), 0.25))
+
+
+def test_iqm_of_values_that_are_not_numbers():
+    assert float(iqm([1, 2, 3, np.inf])) == 2.5
+    assert float(iqm([1, np.inf, np.inf, np.inf])) == np.inf
+    assert np.isnan(iqm([1, 2, 3, np.nan]))
+    with pytest.raises(ValueError, match="no values"):
+        iqm([])
+
+
+def test_interval_is_deterministic_and_keeps_a_seed_whole():
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    first, again, other = interval(x), interval(x), interval(x, seed=1)
+    assert all(np.array_equal(first[k], again[k]) for k in first)
+    assert any(not np.array_equal(first[k], other[k]) for k in first)
+    np.testing.assert_array_equal(first["low"], [interval(x[:, p])["low"] for p in range(3)])
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    data = np.random.default_rng(3).normal(5.0, 2.0, size=(20, 300))
+    found = interval(data, resamples=500)
+    covered = np.mean((found["low"] <= 5) & (found["high"] >= 5))
+    assert 0.88 <= covered <= 0.99
+    difference = versus(data[:10], data[10:], resamples=500)
+    assert 0.86 <= np.mean((difference["low"] <= 0) & (difference["high"] >= 0)) <= 0.99
+
+
+def test_interval_resamples_within_strata():
+    """Two tasks far apart, each without spread: strata leave nothing to vary, pooling them does."""
+    x = np.stack([np.zeros(6), np.full(6, 100.0)])
+    within = interval(x, statistic=np.mean, strata=True)
+    assert within["low"] == within["high"] == 50
+    assert interval(x.reshape(-1), statistic=np.mean)["low"] < 50
+
+
+def test_one_seed_has_no_interval():
+    assert as_json(interval([3.0])) == {"iqm": 3.0, "low": None, "high": None}
+    assert as_json(versus([3.0], [1.0, 2.0])) == {"iqm": 1.5, "low": None, "high": None}
+
+
+def test_ratio_and_difference_of_what_is_never_reached():
+    never, soon = np.full(4, np.inf), np.full(4, 10.0)
+    assert as_json(ratio(soon, 2 * soon)) == {"iqm": 0.5, "low": 0.5, "high": 0.5}
+    assert as_json(ratio(never, soon)) == {"iqm": None, "low": None, "high": None}
+    assert as_json(ratio(never, never)) == {"iqm": None, "low": None, "high": None}
+    mixed = ratio(np.array([10.0, 10, 10, np.inf]), soon)
+    assert mixed["iqm"] == mixed["low"] == 1
+    assert mixed["high"] == np.inf
+
+
+# ------------------------------------------------------------------ transfer
+
+
+def curve(*returns, every=10, learning_starts=0):
+    returns = np.array(returns, float)
+    return Curve(every * np.arange(returns.shape[1]), returns, learning_starts)
+
+
+def test_windows_of_initial_and_final():
+    ramp = curve(np.arange(101), learning_starts=200)
+    # learning runs from 200 to 1000, its first tenth is (200, 280]: evaluations 21 … 28; the last tenth is 91 … 100
+    assert initial(ramp)[0] == np.mean(np.arange(21, 29))
+    assert final(ramp)[0] == np.mean(np.arange(91, 101))
+    assert initial(curve([0, 1, 2, 3], learning_starts=10))[0] == 2
+    assert initial(curve([0, 1, 2, 3], learning_starts=999))[0] == 3
+    assert final(curve([0, 1, 2, 3]))[0] == 3
+
+
+def test_threshold_is_nine_tenths_of_the_way():
+    assert threshold(curve([-100, -50, 0])) == pytest.approx(-10)
+    assert threshold(curve([0, -1, 0])) is None
+    assert threshold(curve([0, 5, np.nan])) is None
+
+
+def test_steps_to_threshold_on_hand_made_curves():
+    curves = curve(
+        [0, 9, 9, 9, 9],  # means 0, 4.5, 6, 9: reached at 30
+        [9, 9, 9, 9, 9],  # from the start
+        [0, 0, 20, 0, 0],  # one lucky evaluation: mean 6.67 at its best
+        [0, 0, 0, 0, 0],
+        [0, np.nan, 9, 9, 9],  # unknown until the hole has left the window
+    )
+    np.testing.assert_array_equal(steps_to_threshold(curves, 9), [30, 0, np.inf, np.inf, 40])
+
+
+def test_fluctuation_is_small_for_a_straight_line():
+    straight, zigzag = np.arange(8), np.arange(8) + np.array([0, 1] * 4)
+    assert fluctuation(curve(straight, zigzag))[0] == 0
+    # evaluations 4 … 7 have differences 2, 0, 2
+    assert fluctuation(curve(straight, zigzag))[1] == pytest.approx(np.std([2, 0, 2]))
+    assert np.isnan(fluctuation(curve([1, 2])))
+
+
+@pytest.mark.parametrize(
+    ("steps", "returns"), [([0, 0], [[1, 2]]), ([0, 1], [[1, 2, 3]]), ([0, 1], [1, 2]), ([], [[]])]
+)
+def test_curve_refuses_what_makes_no_sense(steps, returns):
+    with pytest.raises(ValueError, match="env_steps"):
+        Curve(np.array(steps), np.array(returns))
+
+
+def stage(name, steps):
+    return {"name": name, "env": "spread", "env_steps": steps, "run_s": 2.0, "compile_s": 1.0}
+
+
+def two_arms(student=None, seeds=4):
+    slow = np.tile(np.minimum(np.arange(21) * 10, 100), (seeds, 1)) + np.arange(seeds)[:, None]
+    fast = np.minimum(slow + 50, 100) + np.arange(seeds)[:, None] if student is None else student
+    return {
+        "plain": {"stages": [stage("student", 200)], "curve": curve(*slow), "versus": None},
+        "taught": {"stages": [stage("teacher", 75), stage("student", 200)], "curve": curve(*fast), "versus": "plain"},
+    }
+
+
+EXPERIMENT = {"experiment": "toy", "scale": "smoke", "metric": "episode_return"}
+
+
+def test_report_numbers_by_hand():
+    flat = np.tile(np.r_[0, np.full(20, 100.0)], (4, 1))
+    slow = np.tile(np.minimum(np.arange(21) * 10.0, 100), (4, 1))
+    arms = two_arms(flat)
+    arms["plain"]["curve"] = curve(*slow)
+    report = build_report(EXPERIMENT, arms)
+    plain_arm, taught = report["arms"]["plain"], report["arms"]["taught"]
+    assert report["threshold"] == 90
+    # trailing means of three: 80, 90 at evaluation 10 (80, 90, 100) and 100, 100, 100 at evaluation 3
+    assert plain_arm["steps_to_threshold"] == {"iqm": 100, "low": 100, "high": 100}
+    assert taught["steps_to_threshold"]["iqm"] == 30
+    assert taught["time_ratio"] == 0.3
+    assert taught["time_ratio_with_teacher"] == (75 + 30) / 100
+    assert taught["jump_start"]["iqm"] == 100 - 15
+    assert taught["asymptotic_gain"] == {"iqm": 0, "low": 0, "high": 0}
+    assert taught["reached"] == 1
+    assert "versus" not in plain_arm
+    assert plain_arm["curve"]["env_steps"] == list(range(0, 210, 10))
+
+
+def test_report_keys_and_json_round_trip():
+    """Diverged seeds, arms that never arrive and baselines that never learn still make JSON without NaN."""
+    flat = np.zeros((4, 21))
+    broken = np.full((4, 21), np.nan)
+    for student in (None, flat, broken):
+        report = build_report(EXPERIMENT, two_arms(student), [Claim("c", "s", "taught", "jump_start", "positive")])
+        assert json.loads(json.dumps(report, allow_nan=False)) == report
+        keys = {"experiment", "scale", "seeds", "metric", "threshold", "arms", "claims"}
+        assert keys <= report.keys()
+        assert {"stages", "curve", "initial", "final", "steps_to_threshold"} <= report["arms"]["plain"].keys()
+        compared = {"versus", "jump_start", "time_ratio", "asymptotic_gain", "time_ratio_with_teacher"}
+        assert compared <= report["arms"]["taught"].keys()
+    arms = two_arms()
+    arms["plain"]["curve"] = curve(*flat)
+    report = build_report(EXPERIMENT, arms)
+    assert report["threshold"] is None
+    assert report["arms"]["taught"]["time_ratio"] is None
+    assert render_html(report, [], {})
+
+
+def test_build_report_refuses_unknown_arms():
+    arms = two_arms()
+    arms["taught"]["versus"] = "nobody"
+    with pytest.raises(ValueError, match="nobody"):
+        build_report(EXPERIMENT, arms)
+    with pytest.raises(ValueError, match="at least one arm"):
+        build_report(EXPERIMENT, {})
+    with pytest.raises(ValueError, match="baseline"):
+        build_report({**EXPERIMENT, "baseline": "nobody"}, two_arms())
+
+
+# ------------------------------------------------------------------ claims
+
+
+@pytest.mark.parametrize(
+    ("expect", "above", "across", "below"),
+    [
+        ("positive", "reproduced", "undecided", "not reproduced"),
+        ("negative", "not reproduced", "undecided", "reproduced"),
+        ("not positive", "not reproduced", "reproduced", "reproduced"),
+        ("not negative", "reproduced", "reproduced", "not reproduced"),
+    ],
+)
+def test_verdicts(expect, above, across, below):
+    for (low, middle, high), verdict in {(1, 2, 3): above, (-1, 0.5, 2): across, (-3, -2, -1): below}.items():
+        report = {"arms": {"a": {"jump_start": {"iqm": middle, "low": low, "high": high}}}}
+        assert judge(Claim("c", "Fig. 1", "a", "jump_start", expect), report)["verdict"] == verdict
+
+
+def test_evidence_says_the_numbers():
+    report = {"arms": {"a": {"jump_start": {"iqm": 12.3, "low": 9.9, "high": 14.8}}}}
+    found = judge(Claim("KnowRU starts high", "Fig. 5", "a", "jump_start", "positive"), report)
+    assert found["evidence"] == "jump_start 12.3 [9.9, 14.8] > 0"
+    assert (found["claim"], found["source"]) == ("KnowRU starts high", "Fig. 5")
+
+
+def test_ratios_are_held_against_one_by_their_interval():
+    report = {"arms": {"a": {"time_ratio": 0.3, "time_ratio_interval": {"iqm": 0.3, "low": 0.2, "high": 0.6}}}}
+    assert judge(Claim("c", "s", "a", "time_ratio", "below one"), report)["verdict"] == "reproduced"
+    assert judge(Claim("c", "s", "a", "time_ratio", "above one"), report)["verdict"] == "not reproduced"
+    report["arms"]["a"]["time_ratio_interval"]["high"] = None
+    assert judge(Claim("c", "s", "a", "time_ratio", "below one"), report)["verdict"] == "undecided"
+
+
+@pytest.mark.parametrize("expect", ["positive", "not positive", "not negative"])
+def test_what_is_missing_is_undecided(expect):
+    unknown = {"iqm": 5.0, "low": None, "high": None}
+    report = {"arms": {"a": {"jump_start": unknown, "fluctuation": 3.0, "final": {"iqm": None}}}}
+    for arm, quantity in (("b", "jump_start"), ("a", "jump_start"), ("a", "fluctuation"), ("a", "final"), ("a", "x")):
+        assert judge(Claim("c", "s", arm, quantity, expect), report)["verdict"] == "undecided"
+
+
+def test_an_arm_that_never_arrives_did_not_arrive_sooner():
+    report = build_report(
+        EXPERIMENT, two_arms(np.zeros((4, 21))), [Claim("c", "s", "taught", "time_ratio", "below one")]
+    )
+    assert report["arms"]["taught"]["time_ratio"] is None
+    assert report["claims"][0]["verdict"] == "not reproduced"
+    assert "no seed reached" in report["claims"][0]["evidence"]
+    assert rows(report)[1][COLUMNS.index("steps to threshold")] == "never"
+
+
+def test_claim_refuses_an_unknown_expectation():
+    with pytest.raises(ValueError, match="expect"):
+        Claim("c", "s", "a", "jump_start", "nice")  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------ text
+
+
+def test_numbers_as_text():
+    assert [text(x) for x in (None, np.inf, 0.0, 90000.0, -41.0, 12.34, 0.3123, 0.0123, -0.001)] == [
+        "–",
+        "–",
+        "0.00",
+        "90,000",
+        "-41.0",
+        "12.3",
+        "0.31",
+        "0.012",
+        "-0.0010",
+    ]
+    assert interval_text({"iqm": 0.4, "low": -0.6, "high": 1.5}) == "0.40 [-0.60, 1.50]"
+    assert interval_text({"iqm": None, "low": 80000, "high": None}) == "never [80,000, never]"
+    assert interval_text({"iqm": 3.0, "low": None, "high": None}) == "3.00"
+    assert interval_text(None) == "–"
+
+
+def test_plain_leaves_nothing_that_json_lacks():
+    data = {
+        "a": np.float32("nan"),
+        1: (np.int64(3), np.bool_(True)),
+        "p": Path("x"),
+        "f": np.array([[1.23456, np.inf]]),
+    }
+    assert plain(data, 2) == {"a": None, "1": [3, True], "p": "x", "f": [[1.23, None]]}
+    assert number(12.299999999999997) == 12.3
+    assert json.loads(script_json(HOSTILE)) == HOSTILE
+    assert not set("<>&") & set(script_json(HOSTILE))
+
+
+def test_headline_speaks_from_the_intervals():
+    said = headline(build_report(EXPERIMENT, two_arms(), [Claim("c", "s", "taught", "jump_start", "positive")]))
+    assert said.startswith("1 of 1 claim reproduced: taught starts ")
+    assert " above plain, reaches the threshold in " in said
+    assert "with the teacher's steps charged" in said
+
+
+def test_printed_table_holds_every_row():
+    from rich.console import Console
+
+    report = build_report(EXPERIMENT, two_arms(), [Claim("It [bold]helps", "s", "taught", "jump_start", "positive")])
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=200))
+    for word in ("plain", "taught", "It [bold]helps", "reproduced", *(cell for row in rows(report) for cell in row)):
+        assert word in out.getvalue()
+
+
+# ------------------------------------------------------------------ files and page
+
+
+def replay(title="plain"):
+    entities = [{"name": "agent_0", "kind": "agent", "radius": 0.15, "color": "#4477aa"}]
+    frames = np.array([[[0.123456, 0.5]], [[np.nan, 0.0]]])
+    return {
+        "title": title,
+        "subtitle": "return -3",
+        "extent": 1.5,
+        "entities": entities,
+        "frames": frames,
+        "score": [0, -3],
+    }
+
+
+class Page(HTMLParser):
+    """Every attribute and the content of every script, as a browser would take them apart."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.scripts, self.words, self.inside = [], [], [], None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self.inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+    def handle_data(self, data):
+        if self.inside == "script":
+            self.scripts[-1] += data
+        else:
+            self.words.append(data)
+
+
+def test_page_needs_no_network_and_holds_the_replays():
+    report = build_report(EXPERIMENT, two_arms(), [Claim("It helps", "Fig. 1", "taught", "jump_start", "positive")])
+    page = Page(render_html(report, [replay(), replay("taught")], {"command": "x", "versions": {"numpy": "2"}}))
+    for tag, attributes in page.found:
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base"}
+        assert not {"src", "href", "srcset", "action"} & attributes.keys()
+    assert any("default-src 'none'" in (a.get("content") or "") for _, a in page.found)
+    assert "@import" not in page.words and not any("url(" in words for words in page.words)
+    data = json.loads(page.scripts[0])
+    assert [r["title"] for r in data["replays"]] == ["plain", "taught"]
+    assert data["replays"][0]["frames"] == [[[0.1235, 0.5]], [[None, 0.0]]]
+    assert len([tag for tag, a in page.found if tag == "canvas" and a["class"] == "world"]) == 2
+    lines = [t for t in data["figures"]["curves"]["data"] if t.get("name")]
+    assert [t["name"] for t in lines] == ["plain", "taught"]
+    assert lines[1]["meta"]["teacher_steps"] == 75
+    words = " ".join(page.words)
+    assert "It helps" in words and "versions.numpy" in words and "jump_start" in words
+
+
+def test_hostile_names_stay_text():
+    arms = two_arms()
+    arms = {"plain": arms["plain"], HOSTILE: arms["taught"]}
+    arms[HOSTILE]["stages"][0]["env"] = HOSTILE
+    claims = [Claim(HOSTILE, HOSTILE, HOSTILE, "jump_start", "positive")]
+    settings = {"title": HOSTILE, "experiment": HOSTILE, "metric": HOSTILE, "scale": HOSTILE}
+    report = build_report(settings, arms, claims)
+    harmless = Page(render_html(build_report(EXPERIMENT, two_arms(), claims), [replay()], {"a": "b"}))
+    page = Page(render_html(report, [replay(HOSTILE)], {HOSTILE: HOSTILE}))
+    assert len(page.scripts) == len(harmless.scripts) == 3
+    assert not any("onmouseover" in attributes for _, attributes in page.found)
+    assert sum(HOSTILE in words for words in page.words) >= 6
+    assert json.loads(page.scripts[0])["replays"][0]["title"] == HOSTILE
+    # plotly reads a few tags in names and titles: they too must arrive escaped
+    shown = json.loads(page.scripts[0])["figures"]
+    labels = [t.get(k) for figure in shown.values() for t in figure["data"] for k in ("name", "legendgroup")]
+    labels += [
+        shown["curves"]["layout"]["yaxis"]["title"]["text"],
+        *(y for t in shown["effects"]["data"] for y in t["y"]),
+    ]
+    assert any("&lt;b" in label for label in labels if label) and not any("<" in label for label in labels if label)
+
+
+def test_page_of_a_single_run():
+    report = build_report({"experiment": "mine", "kind": "run"}, {"maddpg": two_arms(seeds=1)["plain"]})
+    page = Page(render_html(report, [], {}))
+    words = " ".join(page.words)
+    assert "Claims" not in words and "Teams at play" not in words and "What the teacher changed" not in words
+    assert report["arms"]["maddpg"]["curve"]["low"] == [None] * 21
+
+
+def test_read_a_run(tmp_path):
+    settings = {"format": 1, "config": {"env": {"name": "spread"}, "learner": {}}, "seeds": [0, 7], "env_steps": 20}
+    settings |= {"learning_starts": 5, "timing": {"run_s": 1.5, "compile_s": 0.5}}
+    (tmp_path / "run.json").write_text(json.dumps(settings))
+    lines = ["seed,env_steps,updates,loss,eval_return", "0,0,0,,1", "7,0,0,,2", "0,10,1,.1,3", "7,10,1,.1,nan"]
+    lines += ["0,15,1,.1,", "7,15,1,.1,", "0,10,1,.1,5", "0,20,2,.1,9"]
+    (tmp_path / "metrics.csv").write_text("\n".join(lines) + "\n")
+    found = read_curve(tmp_path)
+    np.testing.assert_array_equal(found.env_steps, [0, 10])
+    np.testing.assert_array_equal(found.returns, [[1, 5], [2, np.nan]])
+    assert found.learning_starts == 5
+    expected = {"name": "teacher", "env": "spread", "env_steps": 20, "run_s": 1.5, "compile_s": 0.5}
+    assert read_stage(tmp_path, "teacher") == expected
+    (tmp_path / "metrics.csv").write_text("\n".join(lines[:2]) + "\n")
+    with pytest.raises(ValueError, match="no point"):
+        read_curve(tmp_path)
+
+
+def test_write_replaces_whole_files_or_none(tmp_path):
+    report = build_report(EXPERIMENT, two_arms())
+    paths = write(tmp_path / "out", report, [replay()], {"seeds": [0, 1]})
+    assert json.loads(paths[0].read_text()) == report
+    before = paths[0].read_bytes(), paths[1].read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        write(tmp_path / "out", {**report, "threshold": float("nan")})
+    assert (paths[0].read_bytes(), paths[1].read_bytes()) == before
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html", "report.json"]
+
+
+def test_report_imports_no_jax():
+    for path in Path(package.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {n.split(".")[0] for n in names} & {"jax", "jaxlib", "equinox", "optax"}, path.name
+            assert all(n.startswith("headstart.report") for n in names if n.startswith("headstart")), path.name
