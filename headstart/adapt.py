@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.networks import Linear, Team
-from headstart.types import Field, HeadstartError, RoleSpec
+from headstart.checks import HeadstartError
+from headstart.networks import Team
+from headstart.types import Field, RoleSpec
 
 Select = Literal["nearest", "first"]
 

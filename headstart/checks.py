@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from headstart.types import HeadstartError
+
+class HeadstartError(ValueError):
+    """A mistake the user can mend; its one line says how. The command line prints it and exits with 2."""
 
 
 def require(holds: bool, name: str, value: Any, must: str) -> None:

@@ -120,8 +120,9 @@ def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.Gradi
         start = lambda name, t: transforms[name].init(t.net) if t.shared else jax.vmap(transforms[name].init)(t.net)
         return {name: {role: start(name, t) for role, t in roles.items()} for name, roles in params.items()}
 
-    def update(grads, state, params):
-        updates, states = {}, {}
+    def update(updates, state, params=None):
+        assert params is not None
+        grads, updates, states = updates, {}, {}
         for name, roles in params.items():
             step = transforms[name].update
             outs = {
@@ -138,8 +139,8 @@ def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.Gradi
 def clip_per_variable(limit: float) -> optax.GradientTransformation:
     """Each array's gradient scaled down to norm `limit` on its own, as openai/maddpg does (tf.clip_by_norm)."""
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         clip = lambda g: g * jnp.minimum(1.0, limit / (jnp.sqrt((g * g).sum()) + 1e-12))
-        return jax.tree.map(clip, grads), state
+        return jax.tree.map(clip, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from headstart import registry, storage
+from headstart import files, registry, storage
 from headstart.actions import greedy
+from headstart.checks import HeadstartError
 from headstart.learners.base import Learner, LearnerConfig
-from headstart.types import Continuous, Discrete, Field, HeadstartError, RoleSpec, TeamSpec
+from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,13 +61,13 @@ class TeamPolicy:
         directory = Path(directory)
         storage.save_tree(directory / "policy.safetensors", self.params)
         about = {
-            "format": storage.FORMAT,
+            "format": files.FORMAT,
             "spec": encode_spec(self.spec),
             "learner": registry.encode("learner", self.config),
             "env": registry.encode("env", self.env) if self.env is not None else None,
             "seeds": list(self.seeds),
         }
-        storage.write_json(directory / "policy.json", about)
+        files.write_json(directory / "policy.json", about)
 
 
 def load(directory: str | Path) -> TeamPolicy:
@@ -79,7 +80,7 @@ def load(directory: str | Path) -> TeamPolicy:
         raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a finished run")
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {directory}")
-    about = storage.read_json(directory / "policy.json")
+    about = files.read_json(directory / "policy.json")
     try:
         spec, seeds = decode_spec(about["spec"]), tuple(int(seed) for seed in about["seeds"])
     except (KeyError, TypeError, ValueError) as error:

@@ -9,8 +9,7 @@ import pkgutil
 from functools import cache
 from typing import Any
 
-from headstart.checks import known
-from headstart.types import HeadstartError
+from headstart.checks import HeadstartError, known
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
 

@@ -21,14 +21,15 @@ from jaxtyping import Array, PyTree
 
 from headstart import registry
 from headstart._version import __version__
-from headstart.checks import require
+from headstart.checks import HeadstartError, require
 from headstart.envs.base import Env
 from headstart.guidance.base import Guidance, GuidanceConfig, chain
+from headstart.guidance.warm_start import WarmStart
 from headstart.learners.base import LearnerConfig
 from headstart.policy import TeamPolicy, encode_spec, load
 from headstart.rundir import RunDir
 from headstart.trainer import evaluate, make_trainer, team_mean
-from headstart.types import HeadstartError, Metrics
+from headstart.types import Metrics
 
 PIECE_SECONDS = 0.5
 """Aim for one call of the program: how often the progress bar moves and signals are looked at."""
@@ -86,12 +87,18 @@ Watch = Callable[[Progress], None]
 def train(config: Config, out: str | Path, watch: Watch | None = None) -> TeamPolicy:
     """Train a team and leave a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
-    session = _Session(config, directory)
+    session = _Session(_with_teachers(config), directory)
     directory.create(session.about)
-    teachers = [guide.teacher for guide in config.guidance if isinstance(getattr(guide, "teacher", None), TeamPolicy)]
-    for i, teacher in enumerate(teachers):
-        teacher.save(directory.path / f"teacher-{i}")
+    for i, guide in enumerate(session.config.guidance):
+        if isinstance(guide.teacher, TeamPolicy):
+            guide.teacher.save(directory.path / f"teacher-{i}")
     return session.go(watch)
+
+
+def _with_teachers(config: Config) -> Config:
+    """The configuration with teachers given by path loaded."""
+    loaded = lambda g: dataclasses.replace(g, teacher=load(g.teacher)) if isinstance(g.teacher, str | Path) else g
+    return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
 def resume(out: str | Path, watch: Watch | None = None) -> TeamPolicy:
@@ -138,10 +145,9 @@ class _Session:
         saved = {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
         saved["env"], saved["learner"] = registry.encode("env", config.env), registry.encode("learner", config.learner)
         saved["guidance"] = [
-            registry.encode("guidance", g) | {"teacher": isinstance(getattr(g, "teacher", None), TeamPolicy)}
-            for g in config.guidance
+            registry.encode("guidance", g) | {"teacher": isinstance(g.teacher, TeamPolicy)} for g in config.guidance
         ]
-        reports = {type(g).__name__: g.report(spec, self.learner) for g in config.guidance if hasattr(g, "report")}
+        reports = {type(g).__name__: g.report(spec, self.learner) for g in config.guidance if isinstance(g, WarmStart)}
         return {
             "config": saved,
             "seeds": self.seeds.tolist(),
@@ -163,9 +169,7 @@ class _Session:
         advance = self._compiled(_advance(self.trainer), shape, 0, 0, donate=0)
         score = self._compiled(_score(self.config, self.learner), shape["state"].params, keys, 0)
         saved = self.directory.load_checkpoint(shape)
-        if not saved:
-            init = self._compiled(start, keys, jnp.asarray(self.seeds))
-        done, loop, note = saved or (0, init(keys, jnp.asarray(self.seeds)), {})
+        done, loop, note = saved or (0, self._compiled(start, keys, jnp.asarray(self.seeds))(keys, jnp.asarray(self.seeds)), {})
         self.run_s, before = float(note.get("run_s", 0)), float(note.get("compile_s", spent.get("compile_s", 0)))
         self.directory.forget_after(done if saved else -1)
         self.compile_s += before
@@ -291,7 +295,8 @@ def _score(config: Config, learner) -> Callable[[PyTree, Array, Array], Metrics]
 
 def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
     where = ", ".join(f"seed {seed} at update {at}" for seed, at in zip(seeds, broken, strict=True) if at >= 0)
-    return f"a loss or parameter became NaN or infinite: {where}. The last good checkpoint is kept in {directory.checkpoints}; try a lower learning rate"
+    kept = f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
+    return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
 
 
 class _signals:
@@ -316,5 +321,5 @@ class _signals:
 
 def use_compilation_cache() -> None:
     """Keep compiled programs between processes, unless the user has set JAX's cache up already."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "headstart" / "jax"))

@@ -14,8 +14,7 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from headstart import storage
-from headstart.types import HeadstartError
+from headstart import files, storage
 
 KEEP = 2
 
@@ -39,13 +38,13 @@ class RunDir:
 
     def write_about(self, about: dict[str, Any]) -> None:
         """Write run.json."""
-        storage.write_json(self.path / "run.json", {"format": storage.FORMAT, **about})
+        files.write_json(self.path / "run.json", {"format": files.FORMAT, **about})
 
     def about(self) -> dict[str, Any]:
         """Read run.json."""
         if not self.path.is_dir():
             raise HeadstartError(f"{self.path} is not a directory: pass the --out directory of a run")
-        return storage.read_json(self.path / "run.json")
+        return files.read_json(self.path / "run.json")
 
     def append(self, rows: list[dict[str, Any]]) -> None:
         """Add rows to metrics.csv; the first ones decide its columns."""
@@ -71,7 +70,7 @@ class RunDir:
         header, *lines = self.metrics.read_text(encoding="utf-8").split("\n")
         place, width = header.split(",").index("updates"), header.count(",")
         kept = [x for x in lines[:-1] if x.count(",") == width and int(x.split(",")[place]) <= updates]
-        storage.write_text(self.metrics, "\n".join([header, *kept, ""]))
+        files.write_text(self.metrics, "\n".join([header, *kept, ""]))
 
     def save_checkpoint(self, updates: int, state: PyTree, note: dict[str, str]) -> None:
         """Write the whole training state, and drop all but the last checkpoints."""
@@ -94,6 +93,10 @@ class RunDir:
         if trouble:
             raise HeadstartError(f"no checkpoint in {self.checkpoints} can be read: {trouble}")
         return None
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to resume from."""
+        return bool(self._saved())
 
     def _saved(self) -> list[Path]:
         return sorted(p for p in self.checkpoints.glob("*.safetensors") if not p.name.startswith("."))

@@ -198,7 +198,7 @@ def evaluate(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Arr
         reset_key, key = jr.split(key)
         env_state, now = envs.reset(reset_key)
         loop = (env_state, now, learner.start(episodes), jnp.ones(episodes, bool))
-        _, (reward, alive) = jax.lax.scan(lambda l, k: body(l, k, params), loop, jr.split(key, spec.horizon))
+        _, (reward, alive) = jax.lax.scan(lambda loop, k: body(loop, k, params), loop, jr.split(key, spec.horizon))
         return {"return": {role: x.sum(0) for role, x in reward.items()}, "length": alive.sum(0)}
 
     return run

@@ -35,7 +35,7 @@ class Field(NamedTuple):
     """
 
     name: str
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     size: int
     follows: str = ""
 
@@ -147,7 +147,3 @@ class TrainState(eqx.Module):
     returns: dict[str, Array]
     """{role: [E A]}: return of the running episodes so far."""
     key: Array
-
-
-class HeadstartError(ValueError):
-    """A mistake the user can mend; its one line says how. The command line prints it and exits with 2."""

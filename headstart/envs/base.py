@@ -5,14 +5,14 @@ start a new episode by themselves when one ends.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax.custom_batching import custom_vmap
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from headstart.ops import chosen_where
 from headstart.types import TeamSpec, TimeStep
@@ -34,6 +34,33 @@ class Env(Protocol):
 
     def step(self, state: EnvState, action: dict[str, Array], key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
         """One joint step; `action` is {role: [A U]}. Does not start a new episode: `vectorise` does."""
+        ...
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """An environment that can be drawn: circles in a plane, in world units."""
+
+    @property
+    def spec(self) -> TeamSpec:
+        """As of any environment."""
+        ...
+
+    @property
+    def entities(self) -> list[dict[str, Any]]:
+        """What `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "color"}]."""
+        ...
+
+    def reset(self, key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
+        """As of any environment."""
+        ...
+
+    def step(self, state: EnvState, action: dict[str, Array], key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
+        """As of any environment."""
+        ...
+
+    def scene(self, state: EnvState) -> Float[Array, "M 2"]:
+        """Where each of the entities is."""
         ...
 
 

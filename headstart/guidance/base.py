@@ -4,9 +4,10 @@ Each hook defaults to "change nothing", so a method writes only what it changes,
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import jax.random as jr
+import tyro
 from jaxtyping import Array, PyTree
 
 from headstart.types import Metrics, TimeStep, Transition
@@ -51,8 +52,17 @@ class Teacher(Protocol):
         ...
 
 
+TeacherLike = Annotated[Any, tyro.conf.Suppress]
+"""A `Teacher`, the path of a run or policy directory, or None; on the command line it comes from `--teacher`."""
+
+
 class GuidanceConfig(Protocol):
     """A frozen dataclass of settings that can become guidance for any learner."""
+
+    @property
+    def teacher(self) -> Any:
+        """Who teaches; see `TeacherLike`."""
+        ...
 
     def make(self, spec: Any, learner: Any) -> Guidance:
         """Guidance for this team and learner; raises HeadstartError where teacher and student do not fit."""

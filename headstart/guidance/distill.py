@@ -10,7 +10,7 @@ its logits travel through memory beside the observation.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -19,19 +19,19 @@ from jaxtyping import Array
 
 from headstart import actions
 from headstart.adapt import Select
-from headstart.checks import require
-from headstart.guidance.base import Guidance
+from headstart.checks import HeadstartError, require
+from headstart.guidance.base import Guidance, TeacherLike
 from headstart.guidance.teachers import Pupil, pupil
 from headstart.learners.base import Learner
 from headstart.ops import linear_schedule, masked_mean
-from headstart.types import Continuous, HeadstartError, TeamSpec
+from headstart.types import Continuous, TeamSpec
 
 
 @dataclass(frozen=True)
 class Distill:
     """KnowRU: imitate a teacher's logits on one's own observations, with a weight that falls along the run."""
 
-    teacher: Any = None
+    teacher: TeacherLike = None
     """A run directory, a policy directory, or a team."""
     loss: Literal["mse", "ce", "kl"] = "mse"
     """Squared error of logits, cross-entropy, or KL(teacher ‖ student)."""

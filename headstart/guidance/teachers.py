@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from headstart.adapt import Select, adapt, pairing, reteam, same_actions
-from headstart.checks import known
+from headstart.checks import HeadstartError, known
 from headstart.ops import chosen_where
-from headstart.types import HeadstartError, TeamSpec
+from headstart.types import TeamSpec
 
 
 class Pupil(NamedTuple):

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 
 from headstart.adapt import same_actions, transplant
-from headstart.checks import known
-from headstart.guidance.base import Guidance
+from headstart.checks import HeadstartError, known
+from headstart.guidance.base import Guidance, TeacherLike
 from headstart.learners.base import Learner
-from headstart.types import HeadstartError, TeamSpec
+from headstart.types import TeamSpec
 
 Table = list[tuple[str, str, str]]
 """[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]"""
@@ -23,7 +23,7 @@ Table = list[tuple[str, str, str]]
 class WarmStart:
     """Start from a teacher's parameters; afterwards learn as usual."""
 
-    teacher: Any = None
+    teacher: TeacherLike = None
     """A run directory, a policy directory, or a team."""
     networks: tuple[str, ...] = ("actor",)
     """Which networks to copy."""

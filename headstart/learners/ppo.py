@@ -33,7 +33,7 @@ class Core(eqx.Module):
     log_std: Float[Array, "*a U"]
 
     def __call__(self, carry: PyTree, x: Float[Array, "*n I"]) -> tuple[PyTree, Float[Array, "*n O"]]:
-        if self.memory is None:
+        if self.memory is None or self.head is None:
             return carry, self.body(x)
         carry = self.memory(carry, jax.nn.relu(self.body(x)))
         return carry, self.head(carry)

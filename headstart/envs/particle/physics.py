@@ -42,8 +42,8 @@ class Bodies(NamedTuple):
 def bodies(radius, mass=1.0, max_speed=np.inf, collides=True) -> Bodies:
     """Constants of N entities; scalars are repeated."""
     count = np.size(radius)
-    full = lambda x, dtype=np.float32: np.broadcast_to(np.asarray(x, dtype), (count,))
-    return Bodies(full(radius), full(mass), full(max_speed), full(collides, bool))
+    full = lambda x: np.broadcast_to(np.asarray(x, np.float32), (count,))
+    return Bodies(full(radius), full(mass), full(max_speed), full(collides) > 0)
 
 
 def contact(position: Float[Array, "N 2"], body: Bodies, movable: int) -> Float[Array, "M 2"]:

@@ -5,8 +5,7 @@ the others' messages (all zeros here): 4 + 2L + 4(N − 1) numbers, 6N when L = 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
-
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -121,6 +120,23 @@ class Spread:
             truncated=state.time >= self.horizon,
             alive={"agent": jnp.ones(self.agents, bool)},
         )
+
+    @property
+    def entities(self) -> list[dict[str, Any]]:
+        """What `scene` places: agents first."""
+        count = self.landmarks or self.agents
+        agent = lambda i: {"name": f"agent {i}", "kind": "agent", "radius": AGENT_RADIUS, "color": "#4477aa"}
+        landmark = lambda i: {
+            "name": f"landmark {i}",
+            "kind": "landmark",
+            "radius": LANDMARK_RADIUS,
+            "color": "#ccbb44",
+        }
+        return [agent(i) for i in range(self.agents)] + [landmark(i) for i in range(count)]
+
+    def scene(self, state: SpreadState) -> Float[Array, "M 2"]:
+        """Where everything is."""
+        return jnp.concatenate([state.position, state.landmarks])
 
 
 def _distance(gap: Float[Array, "*n 2"]) -> Float[Array, "*n"]:

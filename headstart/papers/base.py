@@ -1,0 +1,143 @@
+"""What an experiment is: arms made of stages, and claims to judge; and how it is run, resumed and reported."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from headstart import files, run
+from headstart._version import __version__
+from headstart.checks import HeadstartError, known
+from headstart.envs.base import Drawable, Env
+from headstart.guidance.base import GuidanceConfig
+from headstart.learners.base import LearnerConfig
+from headstart.policy import load
+from headstart.replay import record
+from headstart.report.build import build_report, read_curve, read_stage, write
+from headstart.report.claims import Claim
+
+Scale = Literal["smoke", "laptop", "paper"]
+SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One training. A guide's `teacher` is the name of an earlier stage."""
+
+    name: str
+    env: Env
+    learner: LearnerConfig
+    steps: int
+    guidance: tuple[GuidanceConfig, ...] = ()
+    evaluations: int = 25
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Stages in order; the last is the one that is measured, the others are the price of its teacher."""
+
+    stages: tuple[Stage, ...]
+    versus: str | None = None
+    """The arm it is compared with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A question of a paper: its arms, and what the paper claims of them."""
+
+    title: str
+    source: str
+    """Paper and section."""
+    seeds: int
+    arms: dict[str, Arm]
+    claims: tuple[Claim, ...]
+    headline: str
+    """The arm the report is about."""
+    notes: tuple[str, ...] = ()
+    """What differs from the paper, and why."""
+
+
+Watch = Callable[[str, run.Progress | None], None]
+"""Told the stage's name with every piece of its progress, and with None when it ends."""
+
+
+def reproduce(
+    name: str, make: Callable[[Scale], Experiment], scale: Scale, out: str | Path, arms: tuple[str, ...] = (),
+    seeds: int | None = None, watch: Watch | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Run an experiment's stages, each once, into `out`/stages, and report; returns the content of report.json.
+
+    The arms that others are compared with are always run. Refuses a directory that holds anything.
+    """
+    out = Path(out)
+    experiment = _chosen(make(scale), arms)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HeadstartError(f"{out} already holds something: choose another --out, or go on with: headstart resume {out}")
+    seeds = experiment.seeds if seeds is None else seeds
+    about = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
+    files.write_json(out / "experiment.json", {"format": files.FORMAT, **about})
+    return continue_experiment(name, experiment, scale, out, seeds, watch)
+
+
+def continue_experiment(
+    name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None
+) -> dict[str, Any]:
+    """Do what is left of an experiment: stages that are finished are read, a stage that was cut short is resumed."""
+    for stage in {stage.name: stage for arm in experiment.arms.values() for stage in arm.stages}.values():
+        path = out / "stages" / stage.name
+        told = (lambda progress, stage=stage: watch(stage.name, progress)) if watch else None
+        if (path / "run.json").exists():
+            run.resume(path, told)
+        else:
+            taught = tuple(dataclasses.replace(g, teacher=load(out / "stages" / g.teacher)) for g in stage.guidance)
+            config = run.Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations)
+            run.train(config, path, told)
+        if watch:
+            watch(stage.name, None)
+    report = _report(name, experiment, scale, out)
+    provenance = {"command": f"headstart reproduce {name} --scale {scale} --seeds {seeds}", "notes": list(experiment.notes)}
+    provenance |= {"stages": {path.name: files.read_json(path / "run.json") for path in sorted((out / "stages").iterdir())}}
+    write(out, report, _replays(experiment, out), provenance)
+    return report
+
+
+def chosen(make: Callable[[Scale], Experiment], about: dict[str, Any]) -> Experiment:
+    """The experiment that experiment.json describes."""
+    known("scale", about["scale"], SCALES)
+    return _chosen(make(about["scale"]), tuple(about["arms"]))
+
+
+def _chosen(experiment: Experiment, arms: tuple[str, ...]) -> Experiment:
+    for arm in arms:
+        known("arm", arm, experiment.arms)
+    wanted = set(arms or experiment.arms)
+    wanted |= {versus for arm in wanted if (versus := experiment.arms[arm].versus)}
+    kept = {name: arm for name, arm in experiment.arms.items() if name in wanted}
+    claims = tuple(claim for claim in experiment.claims if claim.arm in kept)
+    headline = experiment.headline if experiment.headline in kept else list(kept)[-1]
+    return dataclasses.replace(experiment, arms=kept, claims=claims, headline=headline)
+
+
+def _report(name: str, experiment: Experiment, scale: str, out: Path) -> dict[str, Any]:
+    arms = {}
+    for arm_name, arm in experiment.arms.items():
+        stages = [read_stage(out / "stages" / stage.name, stage.name) for stage in arm.stages]
+        arms[arm_name] = {"stages": stages, "curve": read_curve(out / "stages" / arm.stages[-1].name), "versus": arm.versus}
+    about = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
+    return build_report(about | {"metric": "episode_return", "headline": experiment.headline}, arms, experiment.claims)
+
+
+def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
+    """The same start played by every arm's team, each by its seed nearest to the middle of its seeds."""
+    replays = []
+    for name, arm in experiment.arms.items():
+        stage = arm.stages[-1]
+        if not isinstance(stage.env, Drawable):
+            continue
+        path = out / "stages" / stage.name
+        last = read_curve(path).returns[:, -1]
+        middle = int(np.abs(last - np.median(last)).argmin())
+        replays.append(record(load(path), stage.env, middle, episode=0, title=name))
+    return replays

@@ -1,0 +1,86 @@
+"""One greedy episode of a team, as plain numbers that a page or an animation can draw.
+
+Only a `Drawable` environment has replays.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from headstart.actions import greedy, legal
+from headstart.checks import HeadstartError
+from headstart.envs.base import Drawable, Env
+from headstart.policy import TeamPolicy
+from headstart.trainer import team_mean
+
+
+def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: str = "") -> dict[str, Any]:
+    """Frames of one episode: {"title", "subtitle", "extent", "entities", "frames" [T+1][M][2], "score" [T+1]}.
+
+    `seed` counts the team's seeds, `episode` draws the start: teams that replay the same episode start alike.
+    """
+    if not isinstance(env, Drawable):
+        raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
+    spec, params, learner = env.spec, team.seed(seed), team.learner
+
+    def body(loop, key):
+        state, now, carry, alive = loop
+        carry, logits = learner.policy(params, carry, {role: x[None] for role, x in now.obs.items()})
+        masks = now.available or dict.fromkeys(logits)
+        action = {r: greedy(spec.roles[r].actions, legal(x[0], masks[r])) for r, x in logits.items()}
+        state, new = env.step(state, action, key)
+        reward = jnp.where(alive, team_mean(new.reward), 0.0)
+        return (state, new, carry, alive & ~(new.terminated | new.truncated)), (env.scene(state), reward, alive)
+
+    @jax.jit
+    def run(key):
+        reset_key, key = jax.random.split(key)
+        state, now = env.reset(reset_key)
+        loop = (state, now, learner.start(1), jnp.asarray(True))
+        return env.scene(state), jax.lax.scan(body, loop, jax.random.split(key, spec.horizon))[1]
+
+    start, (scenes, rewards, alive) = run(jax.random.fold_in(jax.random.key(1), episode))
+    length = int(np.asarray(alive).sum())
+    frames = np.concatenate([np.asarray(start)[None], np.asarray(scenes)[:length]])
+    score = np.concatenate([[0.0], np.cumsum(np.asarray(rewards)[:length])])
+    extent = float(max(1.2, 1.05 * np.percentile(np.abs(frames), 99)))
+    return {
+        "title": title or type(team.config).__name__,
+        "subtitle": f"return {score[-1]:.1f}",
+        "extent": extent,
+        "entities": list(env.entities),
+        "frames": np.round(frames, 4).tolist(),
+        "score": np.round(score, 4).tolist(),
+    }
+
+
+def animate(replay: dict[str, Any], path: str, fps: int = 10) -> None:
+    """Write a replay as an animated GIF."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.patches import Circle
+
+    figure, axes = plt.subplots(figsize=(4, 4.4), layout="constrained")
+    reach = replay["extent"]
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+    circles = []
+    for entity, place in zip(replay["entities"], replay["frames"][0], strict=True):
+        agent = entity["kind"] == "agent"
+        circle = Circle(
+            place, entity["radius"], color=entity["color"], alpha=0.75 if agent else 1.0, zorder=1 if agent else 2
+        )
+        circles.append(axes.add_patch(circle))
+
+    def draw(index: int) -> list[Any]:
+        for circle, place in zip(circles, replay["frames"][index], strict=True):
+            circle.center = tuple(place)
+        axes.set_title(f"{replay['title']}   step {index}   return {replay['score'][index]:.1f}", fontsize=9)
+        return circles
+
+    FuncAnimation(figure, draw, frames=len(replay["frames"])).save(path, writer=PillowWriter(fps=fps))  # pyright: ignore
+    plt.close(figure)
