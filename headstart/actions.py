@@ -21,9 +21,7 @@ def over_heads(function, space: Discrete, *xs: Float[Array, "*n U"]) -> Float[Ar
     if len(space.heads) == 1:
         return function(*xs)
     cuts = np.cumsum(space.heads)[:-1].tolist()
-    return jnp.concatenate(
-        [function(*blocks) for blocks in zip(*(jnp.split(x, cuts, -1) for x in xs), strict=True)], -1
-    )
+    return jnp.concatenate([function(*blocks) for blocks in zip(*(jnp.split(x, cuts, -1) for x in xs), strict=True)], -1)
 
 
 def legal(logits: Float[Array, "*n U"], available: Array | None) -> Float[Array, "*n U"]:

@@ -35,9 +35,7 @@ def adapt(
     for want in to_fields:
         field, entities = have.get(want.name, (want, jnp.zeros((*obs.shape[:-1], want.count, want.size), obs.dtype)))
         if field.size != want.size:
-            raise HeadstartError(
-                f"field '{want.name}' has entities of {field.size} numbers here and of {want.size} there"
-            )
+            raise HeadstartError(f"field '{want.name}' has entities of {field.size} numbers here and of {want.size} there")
         if field.count > want.count:
             ranked_by = have[field.follows][1] if select == "nearest" and field.follows in have else entities
             entities = _keep(entities, ranked_by, want.count, select)

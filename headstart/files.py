@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headstart.checks import HeadstartError
+
 FORMAT = 1
 """Version of the run directory and policy files. Readers refuse newer ones."""
 
@@ -39,9 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise HeadstartError(
-            f"{path} is missing: is this a headstart directory, and was it written completely?"
-        ) from None
+        raise HeadstartError(f"{path} is missing: is this a headstart directory, and was it written completely?") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise HeadstartError(f"{path} is damaged ({error}): restore it or start the run anew") from None
     version = value.get("format") if isinstance(value, dict) else None

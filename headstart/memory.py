@@ -19,10 +19,13 @@ class Memory(NamedTuple):
     capacity: int
     plan: Callable[[Array, Array], Int[Array, "G B"]]
 
-    def init(self, items: PyTree) -> PyTree:
-        """An empty ring for items shaped like `items` [N ..], a whole number of writes long and at least one."""
+    def init(self, items: PyTree, updates: int) -> PyTree:
+        """An empty ring for items shaped like the `items` [N ..] of one update, a whole number of writes long.
+
+        A run of fewer `updates` than would fill it gets room for as many as it has.
+        """
         count = jax.tree.leaves(items)[0].shape[0]
-        room = count * max(1, -(-self.capacity // count))
+        room = count * min(-(-self.capacity // count), updates)
         return jax.tree.map(lambda x: jnp.zeros((room, *x.shape[1:]), x.dtype), items)
 
     def add(self, ring: PyTree, items: PyTree, update: Array) -> tuple[PyTree, Array]:

@@ -8,15 +8,15 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 
 def gae(
-    reward: Float[Array, "T *n"],
-    value: Float[Array, "T *n"],
-    next_value: Float[Array, "T *n"],
-    terminated: Bool[Array, "T *n"],
-    ended: Bool[Array, "T *n"],
+    reward: Float[Array, "*n"],
+    value: Float[Array, "*n"],
+    next_value: Float[Array, "*n"],
+    terminated: Bool[Array, "*n"],
+    ended: Bool[Array, "*n"],
     gamma: float,
     lam: float,
-) -> Float[Array, "T *n"]:
-    """Generalised advantage estimates.
+) -> Float[Array, "*n"]:
+    """Generalised advantage estimates, over the first axis [T ..].
 
     δ_t = r_t + γ·(1 − terminated_t)·V(s'_t) − V(s_t) and A_t = δ_t + γλ·(1 − ended_t)·A_{t+1}
     (Schulman et al. 2016, eq. 16). `next_value` is the value of the state the step led to, before any reset; `ended` is

@@ -71,9 +71,7 @@ def animate(replay: dict[str, Any], path: str, fps: int = 10) -> None:
     circles = []
     for entity, place in zip(replay["entities"], replay["frames"][0], strict=True):
         agent = entity["kind"] == "agent"
-        circle = Circle(
-            place, entity["radius"], color=entity["color"], alpha=0.75 if agent else 1.0, zorder=1 if agent else 2
-        )
+        circle = Circle(place, entity["radius"], color=entity["color"], alpha=0.75 if agent else 1.0, zorder=1 if agent else 2)
         circles.append(axes.add_patch(circle))
 
     def draw(index: int) -> list[Any]:

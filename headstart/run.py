@@ -29,7 +29,7 @@ from headstart.learners.base import LearnerConfig
 from headstart.policy import TeamPolicy, encode_spec, load
 from headstart.rundir import RunDir
 from headstart.trainer import evaluate, make_trainer, team_mean
-from headstart.types import Metrics
+from headstart.types import Metrics, TeamSpec
 
 PIECE_SECONDS = 0.5
 """Aim for one call of the program: how often the progress bar moves and signals are looked at."""
@@ -110,6 +110,19 @@ def resume(out: str | Path, watch: Watch | None = None) -> TeamPolicy:
     return _Session(_config_of(about, directory), directory).go(watch, about.get("timing"))
 
 
+def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:
+    """[S]: every seed's mean return of fresh greedy episodes in `env`; HeadstartError where the team does not fit it."""
+    if env.spec.roles != team.spec.roles:
+        raise HeadstartError(f"the team was trained for {_sizes(team.spec)} and this environment has {_sizes(env.spec)}")
+    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes)))
+    keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
+    return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))
+
+
+def _sizes(spec: TeamSpec) -> str:
+    return ", ".join(f"{r.agents} × {name} observing {r.obs_size} numbers" for name, r in spec.roles.items())
+
+
 def _config_of(about: dict[str, Any], directory: RunDir) -> Config:
     try:
         saved = about["config"]
@@ -174,9 +187,7 @@ class _Session:
         self.directory.forget_after(done if saved else -1)
         self.compile_s += before
         with _signals() as stop:
-            loop = self._advance_all(
-                done, loop, advance, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None
-            )
+            loop = self._advance_all(done, loop, advance, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
         team = TeamPolicy(
             self.config.env.spec, self.config.learner, loop["state"].params, tuple(self.seeds.tolist()), self.config.env
         )
@@ -221,9 +232,7 @@ class _Session:
             if watch:
                 per_second = (done - first_update) * trainer.steps_per_update / max(spent, 1e-9)
                 watch(
-                    Progress(
-                        done * trainer.steps_per_update, trainer.updates * trainer.steps_per_update, returns, per_second
-                    )
+                    Progress(done * trainer.steps_per_update, trainer.updates * trainer.steps_per_update, returns, per_second)
                 )
             due = done == following and time.perf_counter() - saved_at > CHECKPOINT_SECONDS
             if due or stop.is_set():
@@ -295,7 +304,9 @@ def _score(config: Config, learner) -> Callable[[PyTree, Array, Array], Metrics]
 
 def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
     where = ", ".join(f"seed {seed} at update {at}" for seed, at in zip(seeds, broken, strict=True) if at >= 0)
-    kept = f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
+    kept = (
+        f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
+    )
     return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from jaxtyping import PyTree
 
 from headstart import files, storage
+from headstart.checks import HeadstartError
 
 KEEP = 2
 

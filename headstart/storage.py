@@ -50,9 +50,7 @@ def load_tree(path: Path, like: PyTree) -> PyTree:
         data = stored[name]
         shape = (*want.shape, *jax.random.key_data(jax.random.key(0)).shape) if _is_key(want) else want.shape
         if data.shape != tuple(shape):
-            raise HeadstartError(
-                f"{path} does not belong to these settings: {name} is {data.shape} there, {tuple(shape)} here"
-            )
+            raise HeadstartError(f"{path} does not belong to these settings: {name} is {data.shape} there, {tuple(shape)} here")
         leaves.append(jax.random.wrap_key_data(jnp.asarray(data)) if _is_key(want) else jnp.asarray(data, want.dtype))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 

@@ -135,7 +135,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
             params, target, opt, (), g, env_state, step, learner.start(learner.num_envs), first, step.reward, key
         )
         items = jax.eval_shape(lambda: _first_items(empty, collect, learner, guidance))
-        return eqx.tree_at(lambda t: t.memory, empty, learner.memory.init(items), is_leaf=_is_empty)
+        return eqx.tree_at(lambda t: t.memory, empty, learner.memory.init(items, updates), is_leaf=_is_empty)
 
     return Trainer(init, update, per_update, updates, warmup)
 

@@ -4,7 +4,7 @@ Each hook defaults to "change nothing", so a method writes only what it changes,
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import jax.random as jr
 import tyro
@@ -22,9 +22,7 @@ class Guidance(NamedTuple):
     """key, index of the seed -> g: teacher weights, discriminators, a companion's training state, counters."""
     start: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
     """g, params -> params, once before training (warm start)."""
-    behave: Callable[[PyTree, Array, TimeStep, dict[str, Array]], dict[str, Array]] = lambda g, key, step, action: (
-        action
-    )
+    behave: Callable[[PyTree, Array, TimeStep, dict[str, Array]], dict[str, Array]] = lambda g, key, step, action: action
     """g, key, step, action -> action: who acts."""
     relabel: Callable[[PyTree, Transition], Transition] = lambda g, rollout: rollout
     """g, rollout -> rollout: what the learner believes happened; labels go to `rollout.extras`."""
@@ -58,6 +56,8 @@ TeacherLike = Annotated[Any, tyro.conf.Suppress]
 
 class GuidanceConfig(Protocol):
     """A frozen dataclass of settings that can become guidance for any learner."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def teacher(self) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import equinox as eqx
 import jax
 import optax
 from jaxtyping import Array, PyTree
@@ -56,3 +57,9 @@ class LearnerConfig(Protocol):
 def flatten(rollout: Transition) -> Transition:
     """[T E ..] -> [T·E ..]."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollout)
+
+
+def without_state(rollout: Transition) -> Transition:
+    """The rollout with empty global states: replay of a learner that does not look at them need not keep them."""
+    empty = rollout.state[..., :0]
+    return eqx.tree_at(lambda r: (r.state, r.next_state), rollout, (empty, empty))

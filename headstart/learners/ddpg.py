@@ -14,7 +14,7 @@ import optax
 
 from headstart import actions
 from headstart.checks import require
-from headstart.learners.base import Learner, flatten
+from headstart.learners.base import Learner, flatten, without_state
 from headstart.memory import uniform
 from headstart.networks import Activation, clip_per_variable, mlp, per_team, team
 from headstart.ops import masked_mean, polyak, td_target
@@ -64,9 +64,7 @@ class DDPG:
     def __post_init__(self):
         require(0 <= self.gamma <= 1, "gamma", self.gamma, "between 0 and 1")
         require(0 < self.tau <= 1, "tau", self.tau, "above 0 and at most 1")
-        require(
-            min(self.actor_lr, self.critic_lr) > 0, "actor_lr and critic_lr", (self.actor_lr, self.critic_lr), "above 0"
-        )
+        require(min(self.actor_lr, self.critic_lr) > 0, "actor_lr and critic_lr", (self.actor_lr, self.critic_lr), "above 0")
         for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
@@ -86,15 +84,13 @@ class DDPG:
             rollout=self.train_every // self.num_envs,
             warmup=self.warmup,
             memory=uniform(self.capacity, self.batch, self.gradient_steps),
-            optimizer=per_team(
-                {k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}
-            ),
+            optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
             init=lambda key: self._init(spec, key),
             start=lambda num_envs: (),
             policy=lambda params, carry, obs: (carry, _policy(spec, params, obs)),
             logits=lambda params, batch: _policy(spec, params, batch.obs),
             act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key)),
-            prepare=lambda params, carry, rollout: flatten(rollout),
+            prepare=lambda params, carry, rollout: flatten(without_state(rollout)),
             objective=lambda params, target, batch, key: self._objective(spec, params, target, batch, key),
             track=lambda params, target: polyak(params, target, self.tau),
         )

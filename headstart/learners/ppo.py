@@ -125,13 +125,9 @@ class PPO:
             body, memory, head = jr.split(key, 3)
             log_std = jnp.full(outputs, -0.5)
             if self.core == "mlp":
-                return Core(
-                    mlp(body, (inputs, *self.hidden, outputs), self.activation, (2**0.5, gain)), None, None, log_std
-                )
+                return Core(mlp(body, (inputs, *self.hidden, outputs), self.activation, (2**0.5, gain)), None, None, log_std)
             size = self.hidden[-1]
-            return Core(
-                linear(body, inputs, size, 2**0.5), gru(memory, size, size), linear(head, size, outputs, gain), log_std
-            )
+            return Core(linear(body, inputs, size, 2**0.5), gru(memory, size, size), linear(head, size, outputs, gain), log_std)
 
         return make
 
@@ -179,19 +175,13 @@ class PPO:
             ended = (rollout.terminated | rollout.truncated)[..., None]
             gone = rollout.terminated[..., None]
             advantage = gae(rollout.reward[name], value, next_value, gone, ended, self.gamma, self.lam)
-            _, out = _unroll(
-                params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first
-            )
+            _, out = _unroll(params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first)
             extras["advantage"][name], extras["goal"][name] = advantage, advantage + value
             extras["log_prob"][name] = self._log_prob(spec, params, name, out, rollout)
-        rollout = eqx.tree_at(
-            lambda r: r.extras, rollout, rollout.extras | extras, is_leaf=lambda x: x is rollout.extras
-        )
+        rollout = eqx.tree_at(lambda r: r.extras, rollout, rollout.extras | extras, is_leaf=lambda x: x is rollout.extras)
         if not recurrent:
             return flatten(rollout)
-        sequences = jax.tree.map(
-            lambda x: jnp.moveaxis(x, 0, 1), rollout
-        )  # [T E ..] -> [E T ..]: an item is a sequence
+        sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
         return eqx.tree_at(
             lambda r: r.extras, sequences, sequences.extras | {"carry": carry}, is_leaf=lambda x: x is sequences.extras
         )
@@ -224,9 +214,7 @@ class PPO:
             clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
             surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
             terms["actor"][name] = mean(-surrogate - self.entropy * entropy)
-            terms["critic"][name] = self.value * mean(
-                0.5 * jnp.square(value[name][..., 0] - batch.extras["goal"][name])
-            )
+            terms["critic"][name] = self.value * mean(0.5 * jnp.square(value[name][..., 0] - batch.extras["goal"][name]))
             metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
         return terms, metrics
 

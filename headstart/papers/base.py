@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headstart import files, run
+from headstart import files, papers, run
 from headstart._version import __version__
 from headstart.checks import HeadstartError, known
 from headstart.envs.base import Drawable, Env
@@ -18,8 +18,9 @@ from headstart.replay import record
 from headstart.report.build import build_report, read_curve, read_stage, write
 from headstart.report.claims import Claim
 
-Scale = Literal["smoke", "laptop", "paper"]
+Scale = Literal["smoke", "demo", "laptop", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper")
+"""Scales to choose from on the command line; `demo` is what `headstart demo` runs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Experiment:
     notes: tuple[str, ...] = ()
     """What differs from the paper, and why."""
 
+    @property
+    def stages(self) -> list[Stage]:
+        """Every stage once, teachers before their students."""
+        return list({stage.name: stage for arm in self.arms.values() for stage in arm.stages}.values())
+
 
 Watch = Callable[[str, run.Progress | None], None]
 """Told the stage's name with every piece of its progress, and with None when it ends."""
@@ -85,7 +91,7 @@ def continue_experiment(
     name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None
 ) -> dict[str, Any]:
     """Do what is left of an experiment: stages that are finished are read, a stage that was cut short is resumed."""
-    for stage in {stage.name: stage for arm in experiment.arms.values() for stage in arm.stages}.values():
+    for stage in experiment.stages:
         path = out / "stages" / stage.name
         told = (lambda progress, stage=stage: watch(stage.name, progress)) if watch else None
         if (path / "run.json").exists():
@@ -96,17 +102,31 @@ def continue_experiment(
             run.train(config, path, told)
         if watch:
             watch(stage.name, None)
-    report = _report(name, experiment, scale, out)
-    provenance = {"command": f"headstart reproduce {name} --scale {scale} --seeds {seeds}", "notes": list(experiment.notes)}
-    provenance |= {"stages": {path.name: files.read_json(path / "run.json") for path in sorted((out / "stages").iterdir())}}
-    write(out, report, _replays(experiment, out), provenance)
-    return report
+    return _report(name, experiment, scale, out, seeds)
 
 
-def chosen(make: Callable[[Scale], Experiment], about: dict[str, Any]) -> Experiment:
-    """The experiment that experiment.json describes."""
-    known("scale", about["scale"], SCALES)
-    return _chosen(make(about["scale"]), tuple(about["arms"]))
+def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
+    """Go on with the experiment that was begun at `out`, and report."""
+    return continue_experiment(*_begun(out), watch)
+
+
+def report_again(out: Path) -> dict[str, Any]:
+    """Report an experiment whose stages have all finished once more, from their files."""
+    name, experiment, scale, out, seeds = _begun(out)
+    for stage in experiment.stages:
+        if not (out / "stages" / stage.name / "policy.json").exists():
+            raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: headstart resume {out}")
+    return _report(name, experiment, scale, out, seeds)
+
+
+def _begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
+    about = files.read_json(out / "experiment.json")
+    try:
+        name, scale, arms, seeds = about["experiment"], about["scale"], tuple(about["arms"]), int(about["seeds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise HeadstartError(f"{out / 'experiment.json'} is damaged ({error!r})") from None
+    known("experiment", name, papers.experiments())
+    return name, _chosen(papers.experiments()[name](scale), arms), scale, out, seeds
 
 
 def _chosen(experiment: Experiment, arms: tuple[str, ...]) -> Experiment:
@@ -120,24 +140,50 @@ def _chosen(experiment: Experiment, arms: tuple[str, ...]) -> Experiment:
     return dataclasses.replace(experiment, arms=kept, claims=claims, headline=headline)
 
 
-def _report(name: str, experiment: Experiment, scale: str, out: Path) -> dict[str, Any]:
+def _report(name: str, experiment: Experiment, scale: str, out: Path, seeds: int) -> dict[str, Any]:
     arms = {}
     for arm_name, arm in experiment.arms.items():
         stages = [read_stage(out / "stages" / stage.name, stage.name) for stage in arm.stages]
         arms[arm_name] = {"stages": stages, "curve": read_curve(out / "stages" / arm.stages[-1].name), "versus": arm.versus}
     about = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
-    return build_report(about | {"metric": "episode_return", "headline": experiment.headline}, arms, experiment.claims)
+    report = build_report(about | {"metric": "episode_return", "headline": experiment.headline}, arms, experiment.claims)
+    provenance = {"command": f"headstart reproduce {name} --scale {scale} --seeds {seeds}", "notes": list(experiment.notes)}
+    provenance["stages"] = {
+        stage.name: files.read_json(out / "stages" / stage.name / "run.json") for stage in experiment.stages
+    }
+    write(out, report, _replays(experiment, out), provenance)
+    return report
 
 
 def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
-    """The same start played by every arm's team, each by its seed nearest to the middle of its seeds."""
-    replays = []
-    for name, arm in experiment.arms.items():
-        stage = arm.stages[-1]
-        if not isinstance(stage.env, Drawable):
-            continue
-        path = out / "stages" / stage.name
-        last = read_curve(path).returns[:, -1]
-        middle = int(np.abs(last - np.median(last)).argmin())
-        replays.append(record(load(path), stage.env, middle, episode=0, title=name))
-    return replays
+    runs = {name: out / "stages" / arm.stages[-1].name for name, arm in experiment.arms.items()}
+    return [replay for name, path in runs.items() if (replay := replay_of(path, name))]
+
+
+def replay_of(path: Path, title: str) -> dict[str, Any] | None:
+    """The first start (alike for all teams) played by the seed of a run nearest to the middle of its seeds."""
+    team, last = load(path), read_curve(path).returns[:, -1]
+    if not isinstance(team.env, Drawable):
+        return None
+    return record(team, team.env, int(np.abs(last - np.median(last)).argmin()), title=title)
+
+
+def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
+    """Report finished runs beside each other; the first is what the others are compared with."""
+    names = [path.name for path in directories]
+    if len(set(names)) < len(names):
+        raise HeadstartError(f"runs to compare need different names; these are {', '.join(names)}")
+    abouts = {path.name: files.read_json(path / "run.json") for path in directories}
+    for path in directories:
+        if not abouts[path.name].get("finished"):
+            raise HeadstartError(f"{path} has not finished: headstart resume {path}")
+    rivals = {name: None if name == names[0] else names[0] for name in names}
+    arms = {
+        path.name: {"stages": [read_stage(path, path.name)], "curve": read_curve(path), "versus": rivals[path.name]}
+        for path in directories
+    }
+    kind = {"kind": "run"} if len(names) == 1 else {"kind": "experiment", "headline": names[-1]}
+    report = build_report({"experiment": " vs ".join(names), "metric": "episode_return", **kind}, arms)
+    replays = [replay for path in directories if (replay := replay_of(path, path.name))]
+    write(out, report, replays, {"runs": abouts})
+    return report

@@ -15,7 +15,7 @@ from headstart.report.claims import Claim
 
 EPISODE = 25
 TEACHERS = 4
-PLANS: dict[Scale, tuple[int, int]] = {"smoke": (240, 2), "laptop": (3000, 5), "paper": (5000, 5)}
+PLANS: dict[Scale, tuple[int, int]] = {"smoke": (240, 2), "demo": (1200, 3), "laptop": (3000, 5), "paper": (5000, 5)}
 """Episodes of every stage, and seeds."""
 
 CLAIMS = (

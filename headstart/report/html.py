@@ -26,9 +26,7 @@ def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenanc
     from plotly.offline import get_plotlyjs
 
     here = files("headstart.report")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(here.joinpath("template.html.jinja").read_text("utf-8"))
     data = {"figures": _figures(report), "replays": plain(replays, MOVE_DIGITS)}
     return template.render(

@@ -63,9 +63,7 @@ class Spread:
             Field("messages", mates, 2, follows="agents"),
         )
         count = self.landmarks or self.agents
-        return TeamSpec(
-            {"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents + 2 * count
-        )
+        return TeamSpec({"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents + 2 * count)
 
     @property
     def _seen(self) -> tuple[int, int]:
@@ -77,9 +75,7 @@ class Spread:
         """Everybody at rest, everything uniform in [-1, 1]²."""
         count = self.landmarks or self.agents
         places = jr.uniform(key, (self.agents + count, 2), minval=-1.0, maxval=1.0)
-        state = SpreadState(
-            places[: self.agents], jnp.zeros((self.agents, 2)), places[self.agents :], jnp.zeros((), jnp.int32)
-        )
+        state = SpreadState(places[: self.agents], jnp.zeros((self.agents, 2)), places[self.agents :], jnp.zeros((), jnp.int32))
         return state, self._show(state, jnp.zeros(self.agents))
 
     def step(self, state: SpreadState, action: dict[str, Array], key: Array) -> tuple[SpreadState, TimeStep]:

@@ -1,0 +1,302 @@
+"""The command line. Nothing heavy is imported until a command needs it."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from headstart._version import __version__
+from headstart.checks import HeadstartError, known
+from headstart.console import fail, progress, read_flags, spread
+
+OVERVIEW = """headstart: give a team of agents a head start
+
+usage: headstart COMMAND [ARGUMENTS]     headstart COMMAND --help explains one
+
+{commands}
+
+first steps: headstart demo
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: runs a command; exits with 2 and one line on stderr where the user can mend something."""
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        about = {name: (command.__doc__ or "").split("\n")[0] for name, command in COMMANDS.items()}
+        print(OVERVIEW.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in about.items())).strip())
+        return
+    if args[0] in ("-V", "--version", "version"):
+        print(f"headstart {__version__}")
+        return
+    try:
+        known("command", args[0], COMMANDS)
+        COMMANDS[args[0]](args[1:])
+    except HeadstartError as error:
+        fail(" ".join(str(error).split()))
+        sys.exit(_exit_code(error))
+    except KeyboardInterrupt:
+        fail("stopped")
+        sys.exit(130)
+
+
+def _exit_code(error: HeadstartError) -> int:
+    """2 for what the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a run that diverged."""
+    return {"Interrupted": 130, "Diverged": 1}.get(type(error).__name__, 2)
+
+
+def list_parts(args: list[str]) -> None:
+    """What there is: environments, learners, guidance, experiments, with one line each."""
+    read_flags(dataclasses.make_dataclass("Options", []), args, "headstart list", list_parts.__doc__ or "")
+    from rich.console import Console
+
+    from headstart import papers, registry
+
+    console = Console()
+    for kind, title in (("env", "environments"), ("learner", "learners"), ("guidance", "guidance")):
+        console.print(f"[bold]{title}[/bold]")
+        for name, part in sorted(registry.presets(kind).items()):
+            console.print(f"  {name:<18} {registry.describe(part)}", highlight=False, markup=False)
+    console.print("[bold]experiments[/bold]")
+    for name, make in sorted(papers.experiments().items()):
+        console.print(f"  {name:<18} {make('smoke').title}", highlight=False, markup=False)
+
+
+def train(args: list[str]) -> None:
+    """Train a team: headstart train ENV --learner L [--guidance G --teacher RUN] --steps N --seeds S --out DIR."""
+    from headstart import registry, run
+
+    given, rest = _take(args, ("--learner", "--guidance", "--teacher"))
+    if (not rest or rest[0].startswith("-")) and not {"-h", "--help"} & set(rest):
+        raise HeadstartError("say which environment: headstart train ENV (headstart list names them)")
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else "spread"
+    learner = given["--learner"][-1] if given["--learner"] else "maddpg"
+    guides = [registry.preset("guidance", guide) for guide in given["--guidance"]]
+    if given["--teacher"] and not guides:
+        raise HeadstartError("--teacher needs --guidance: how should the team learn from it? (headstart list names them)")
+    fields: list[Any] = [
+        ("steps", int, 500_000, "Env-steps of each seed."),
+        ("seeds", int, 1, "Independent teams, trained side by side."),
+        ("first_seed", int, 0, "Number of the first seed."),
+        ("evaluations", int, 20, "How often to evaluate along the run."),
+        ("episodes", int, 100, "Episodes of an evaluation."),
+        ("out", Path, Path("runs") / f"{name}-{learner}", "Directory for the run; must be new or empty."),
+        ("env", None, registry.preset("env", name), ""),
+        ("learner", None, registry.preset("learner", learner), ""),
+    ]
+    one = len(guides) == 1
+    fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
+    options = read_flags(_options(fields), rest, f"headstart train {name}", train.__doc__ or "")
+    chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
+    teachers = given["--teacher"] or [None]
+    taught = [dataclasses.replace(g, teacher=teachers[min(i, len(teachers) - 1)]) for i, g in enumerate(chosen)]
+    scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
+    config = run.Config(options.env, options.learner, tuple(taught), **scalars)
+    with progress() as watch:
+        run.train(config, options.out, lambda now: watch(options.out.name, now))
+    _finish(options.out)
+
+
+def reproduce(args: list[str]) -> None:
+    """Run a paper's experiment and judge its claims: headstart reproduce PAPER/EXPERIMENT --scale laptop --out DIR."""
+    from headstart import papers
+    from headstart.papers.base import SCALES
+
+    names = sorted(papers.experiments())
+    if (not args or args[0].startswith("-")) and not {"-h", "--help"} & set(args):
+        raise HeadstartError(f"say which experiment: headstart reproduce NAME; there are: {', '.join(names)}")
+    name = args[0] if args and not args[0].startswith("-") else names[0]
+    known("experiment", name, names)
+    fields: list[Any] = [
+        (
+            "scale",
+            Literal[SCALES],
+            "laptop",
+            "smoke: under a minute; laptop: ten on two cores; paper: as published.",
+        ),
+        ("arms", str, "", "Only these arms, separated by commas."),
+        ("seeds", int, 0, "Seeds; 0 for as many as the scale says."),
+        ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
+    ]
+    rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]
+    options = read_flags(_options(fields), rest, f"headstart reproduce {name}", reproduce.__doc__ or "")
+    if options.seeds < 0:
+        raise HeadstartError(f"seeds must be at least 1, not {options.seeds}")
+    _reproduce(name, options.scale, options.out, tuple(filter(None, options.arms.split(","))), options.seeds or None)
+
+
+def demo(args: list[str]) -> None:
+    """The main job in three minutes: four agents teach six on cooperative navigation, with a report."""
+    fields: list[Any] = [("out", Path, Path("runs/demo"), "Directory for stages and report; must be new or empty.")]
+    options = read_flags(_options(fields), args, "headstart demo", demo.__doc__ or "")
+    _reproduce("knowru/spread-6", "demo", options.out, (), None)
+
+
+def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: int | None) -> None:
+    from headstart import papers
+    from headstart.papers import base
+
+    with progress() as watch:
+        report = base.reproduce(name, papers.experiments()[name], scale, out, arms, seeds, watch)
+    _told(report, out)
+
+
+def resume(args: list[str]) -> None:
+    """Go on with a run or an experiment that was interrupted: headstart resume DIR."""
+    from headstart import run
+    from headstart.papers import base
+
+    directory = _directory(args, "resume", resume.__doc__ or "")[0]
+    if (directory / "experiment.json").exists():
+        with progress() as watch:
+            report = base.resume(directory, watch)
+        return _told(report, directory)
+    with progress() as watch:
+        run.resume(directory, lambda now: watch(directory.name, now))
+    _finish(directory)
+
+
+def evaluate(args: list[str]) -> None:
+    """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV]."""
+    from headstart import registry
+    from headstart.policy import load
+    from headstart.run import score
+
+    given, rest = _take(args, ("--env",))
+    directory, rest = _directory(rest, "evaluate", evaluate.__doc__ or "", more=True)
+    team = load(directory)
+    env = registry.preset("env", given["--env"][-1]) if given["--env"] else team.env
+    if env is None:
+        raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
+    fields = [("episodes", int, 1000, "Episodes of each seed."), ("env", None, env, "")]
+    options = read_flags(_options(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "")
+    if options.episodes < 1:
+        raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
+    returns = score(team, options.env, options.episodes)
+    for seed, value in zip(team.seeds, returns, strict=True):
+        print(f"seed {seed}: return {value:.2f}")
+    print(f"return {spread(returns)} over {len(returns)} seeds, {options.episodes} greedy episodes each")
+
+
+def render(args: list[str]) -> None:
+    """Draw an episode of a trained team as a GIF: headstart render DIR [--out FILE.gif]."""
+    from headstart.policy import load
+    from headstart.replay import animate, record
+
+    directory, rest = _directory(args, "render", render.__doc__ or "", more=True)
+    fields = [
+        ("out", Path, directory / "replay.gif", "File to write."),
+        ("seed", int, 0, "Which of the team's seeds, from 0."),
+        ("episode", int, 0, "Which start; the same number starts alike for every team."),
+    ]
+    options = read_flags(_options(fields), rest, "headstart render DIR", render.__doc__ or "")
+    team = load(directory)
+    if not 0 <= options.seed < len(team.seeds):
+        raise HeadstartError(f"seed must be between 0 and {len(team.seeds) - 1}, not {options.seed}")
+    if options.out.suffix.lower() != ".gif":
+        raise HeadstartError(f"out must end in .gif, not {options.out.name}")
+    if team.env is None:
+        raise HeadstartError(f"{directory} does not say where its team was trained, so there is nothing to draw")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    animate(record(team, team.env, options.seed, options.episode, directory.name), str(options.out))
+    print(f"wrote {options.out}")
+
+
+def report(args: list[str]) -> None:
+    """Make a report again: headstart report DIR [DIR ...] [--out DIR] (an experiment, or runs to compare)."""
+    from headstart.papers import base
+
+    given, rest = _take(args, ("--out",))
+    if {"-h", "--help"} & set(rest):
+        return print(report.__doc__)
+    directories = [Path(arg) for arg in rest]
+    for path in directories:
+        _exists(path)
+    if not directories:
+        raise HeadstartError("say which directory: headstart report DIR")
+    out = Path(given["--out"][-1]) if given["--out"] else directories[0]
+    if (directories[0] / "experiment.json").exists():
+        if len(directories) > 1 or given["--out"]:
+            raise HeadstartError("an experiment is reported alone and in its own directory; runs can be compared")
+        return _told(base.report_again(directories[0]), out)
+    if len(directories) > 1 and not given["--out"]:
+        raise HeadstartError("say where the comparison goes: headstart report RUN RUN --out DIR")
+    _told(base.report_runs(directories, out), out)
+
+
+def _finish(out: Path) -> None:
+    from headstart.papers import base
+
+    _told(base.report_runs([out], out), out)
+    print(f"replay: headstart render {out}")
+
+
+def _told(made: dict[str, Any], out: Path) -> None:
+    from headstart.report import print_report
+
+    print_report(made)
+    print(f"report: {out / 'report.html'}")
+
+
+def _take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]], list[str]]:
+    """Values of the flags that decide which other flags there are (`--flag value` or `--flag=value`), and the rest."""
+    given: dict[str, list[str]] = {name: [] for name in names}
+    rest, left = [], list(args)
+    while left:
+        flag, _, value = left.pop(0).partition("=")
+        if flag not in names:
+            rest.append(f"{flag}={value}" if value else flag)
+        elif value or left:
+            given[flag].append(value or left.pop(0))
+        else:
+            raise HeadstartError(f"{flag} needs a value")
+    return given, rest
+
+
+def _directory(args: list[str], command: str, about: str, more: bool = False) -> tuple[Path, list[str]]:
+    """The command's directory and its further arguments; with --help and nothing more to explain, that is printed."""
+    if args and args[0] in ("-h", "--help"):
+        print(about)
+        sys.exit(0)
+    if not args or args[0].startswith("-"):
+        raise HeadstartError(f"say which directory: headstart {command} DIR")
+    if len(args) > 1 and not more:
+        raise HeadstartError(f"headstart {command} takes one directory; '{args[1]}' is too much")
+    return _exists(Path(args[0])), args[1:]
+
+
+def _exists(directory: Path) -> Path:
+    if not directory.is_dir():
+        raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a run")
+    return directory
+
+
+def _options(fields: list[Any]) -> Any:
+    """A dataclass of flags: (name, type or None for the default's, default, help)."""
+    from typing import Annotated
+
+    import tyro
+
+    made = []
+    for name, kind, default, text in fields:
+        kind = kind or type(default)
+        kind = Annotated[kind, tyro.conf.arg(help=text)] if text else kind
+        made.append((name, kind, dataclasses.field(default=default)))
+    return dataclasses.make_dataclass("Options", made, frozen=True)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "demo": demo,
+    "list": list_parts,
+    "train": train,
+    "reproduce": reproduce,
+    "resume": resume,
+    "evaluate": evaluate,
+    "render": render,
+    "report": report,
+}
+
+if __name__ == "__main__":
+    main()
