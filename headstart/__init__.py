@@ -1,3 +1,79 @@
-"""headstart: give a team of agents a head start."""
+"""headstart: give a team of agents a head start.
+
+    >>> import headstart as hs
+    >>> team = hs.train(hs.Config(hs.Spread(agents=4), hs.DDPG(), steps=100_000, seeds=3), "runs/four")
+    >>> guide = hs.Distill(teacher=team)
+    >>> hs.train(hs.Config(hs.Spread(agents=6), hs.DDPG(), (guide,), steps=100_000, seeds=3), "runs/six")
+
+Names are imported when they are first used, so that `import headstart` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from headstart._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from headstart.adapt import adapt as adapt
+    from headstart.checks import HeadstartError as HeadstartError
+    from headstart.envs.base import Env as Env
+    from headstart.envs.base import vectorise as vectorise
+    from headstart.envs.particle.spread import Spread as Spread
+    from headstart.guidance.base import Guidance as Guidance
+    from headstart.guidance.base import chain as chain
+    from headstart.guidance.distill import Distill as Distill
+    from headstart.guidance.warm_start import WarmStart as WarmStart
+    from headstart.learners.base import Learner as Learner
+    from headstart.learners.ddpg import DDPG as DDPG
+    from headstart.learners.ppo import PPO as PPO
+    from headstart.policy import TeamPolicy as TeamPolicy
+    from headstart.policy import load as load
+    from headstart.run import Config as Config
+    from headstart.run import resume as resume
+    from headstart.run import score as score
+    from headstart.run import train as train
+    from headstart.trainer import make_trainer as make_trainer
+    from headstart.types import Continuous as Continuous
+    from headstart.types import Discrete as Discrete
+    from headstart.types import Field as Field
+    from headstart.types import RoleSpec as RoleSpec
+    from headstart.types import TeamSpec as TeamSpec
+    from headstart.types import TimeStep as TimeStep
+
+_HOMES = {
+    "adapt": "adapt",
+    "HeadstartError": "checks",
+    "Env": "envs.base",
+    "vectorise": "envs.base",
+    "Spread": "envs.particle.spread",
+    "Guidance": "guidance.base",
+    "chain": "guidance.base",
+    "Distill": "guidance.distill",
+    "WarmStart": "guidance.warm_start",
+    "Learner": "learners.base",
+    "DDPG": "learners.ddpg",
+    "PPO": "learners.ppo",
+    "TeamPolicy": "policy",
+    "load": "policy",
+    "Config": "run",
+    "resume": "run",
+    "score": "run",
+    "train": "run",
+    "make_trainer": "trainer",
+    "Continuous": "types",
+    "Discrete": "types",
+    "Field": "types",
+    "RoleSpec": "types",
+    "TeamSpec": "types",
+    "TimeStep": "types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"headstart has no '{name}'")
+    return getattr(importlib.import_module(f"headstart.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, "__version__"])

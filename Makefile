@@ -1,0 +1,34 @@
+# Every target sets up what it needs: a virtual environment in .venv with the locked versions.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench lock clean
+
+demo: .venv/ready
+	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest
+
+bench: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[peers]'
+	$(BIN)/python -m benchmarks
+
+.venv/ready: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[test]'
+	touch $@
+
+# Write the versions that are installed now into the lock file (after trying newer ones).
+lock: .venv/ready
+	$(BIN)/python -m pip freeze --exclude-editable --local | sort -f > requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
