@@ -1,9 +1,8 @@
 """headstart: give a team of agents a head start.
 
     >>> import headstart as hs
-    >>> team = hs.train(hs.Config(hs.Spread(agents=4), hs.DDPG(), steps=100_000, seeds=3), "runs/four")
-    >>> guide = hs.Distill(teacher=team)
-    >>> hs.train(hs.Config(hs.Spread(agents=6), hs.DDPG(), (guide,), steps=100_000, seeds=3), "runs/six")
+    >>> four = hs.train(hs.Spread(agents=4), hs.DDPG(), "runs/four", steps=100_000, seeds=3)
+    >>> six = hs.train(hs.Spread(agents=6), hs.DDPG(), "runs/six", steps=100_000, seeds=3, guidance=[hs.Distill(four)])
 
 Names are imported when they are first used, so that `import headstart` costs nothing.
 """
@@ -15,6 +14,8 @@ from headstart._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from headstart.adapt import adapt as adapt
+    from headstart.api import resume as resume
+    from headstart.api import train as train
     from headstart.checks import HeadstartError as HeadstartError
     from headstart.envs.base import Env as Env
     from headstart.envs.base import vectorise as vectorise
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from headstart.learners.ppo import PPO as PPO
     from headstart.policy import TeamPolicy as TeamPolicy
     from headstart.policy import load as load
-    from headstart.run import Config as Config
-    from headstart.run import resume as resume
     from headstart.run import score as score
-    from headstart.run import train as train
     from headstart.trainer import make_trainer as make_trainer
     from headstart.types import Continuous as Continuous
     from headstart.types import Discrete as Discrete
@@ -55,10 +53,9 @@ _HOMES = {
     "PPO": "learners.ppo",
     "TeamPolicy": "policy",
     "load": "policy",
-    "Config": "run",
-    "resume": "run",
+    "resume": "api",
     "score": "run",
-    "train": "run",
+    "train": "api",
     "make_trainer": "trainer",
     "Continuous": "types",
     "Discrete": "types",

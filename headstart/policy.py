@@ -30,6 +30,8 @@ class TeamPolicy:
     seeds: tuple[int, ...]
     env: Any = None
     """The environment it was trained in."""
+    env_steps: int = 0
+    """Env-steps of one seed that its training took, its own teachers' included."""
 
     @cached_property
     def learner(self) -> Learner:
@@ -66,6 +68,7 @@ class TeamPolicy:
             "learner": registry.encode("learner", self.config),
             "env": registry.encode("env", self.env) if self.env is not None else None,
             "seeds": list(self.seeds),
+            "env_steps": self.env_steps,
         }
         files.write_json(directory / "policy.json", about)
 
@@ -83,13 +86,14 @@ def load(directory: str | Path) -> TeamPolicy:
     about = files.read_json(directory / "policy.json")
     try:
         spec, seeds = decode_spec(about["spec"]), tuple(int(seed) for seed in about["seeds"])
+        env_steps = int(about["env_steps"])
     except (KeyError, TypeError, ValueError) as error:
         raise HeadstartError(f"{directory / 'policy.json'} is damaged ({error!r})") from None
     config = registry.decode("learner", about["learner"])
     env = about.get("env")
     env = registry.decode("env", env) if env and env["name"] in registry.presets("env") else None
     like = jax.eval_shape(jax.vmap(config.make(spec).init), jax.random.split(jax.random.key(0), len(seeds)))
-    return TeamPolicy(spec, config, storage.load_tree(directory / "policy.safetensors", like), seeds, env)
+    return TeamPolicy(spec, config, storage.load_tree(directory / "policy.safetensors", like), seeds, env, env_steps)
 
 
 def encode_spec(spec: TeamSpec) -> dict[str, Any]:

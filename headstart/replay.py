@@ -45,7 +45,7 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
     length = int(np.asarray(alive).sum())
     frames = np.concatenate([np.asarray(start)[None], np.asarray(scenes)[:length]])
     score = np.concatenate([[0.0], np.cumsum(np.asarray(rewards)[:length])])
-    extent = float(max(1.2, 1.05 * np.percentile(np.abs(frames), 99)))
+    extent = float(np.clip(np.abs(frames).max() + 0.2, 1.2, 2.0))  # a stray agent must not make the others tiny
     return {
         "title": title or type(team.config).__name__,
         "subtitle": f"return {score[-1]:.1f}",

@@ -168,6 +168,7 @@ class _Session:
             "env_steps": trainer.updates * trainer.steps_per_update,
             "learning_starts": trainer.warmup_updates * trainer.steps_per_update,
             "warm_start": reports,
+            "teachers": [_price(g.teacher) for g in config.guidance if isinstance(g.teacher, TeamPolicy)],
             "versions": {"headstart": __version__, "jax": jax.__version__, "python": platform.python_version()},
             "device": jax.devices()[0].device_kind,
             "finished": False,
@@ -188,9 +189,9 @@ class _Session:
         self.compile_s += before
         with _signals() as stop:
             loop = self._advance_all(done, loop, advance, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
-        team = TeamPolicy(
-            self.config.env.spec, self.config.learner, loop["state"].params, tuple(self.seeds.tolist()), self.config.env
-        )
+        steps = self.about["env_steps"] + sum(teacher["env_steps"] for teacher in self.about["teachers"])
+        config, params, seeds = self.config, loop["state"].params, tuple(self.seeds.tolist())
+        team = TeamPolicy(config.env.spec, config.learner, params, seeds, config.env, steps)
         team.save(self.directory.path)
         timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
         self.directory.write_about(self.about | {"finished": True, "timing": timing})
@@ -266,6 +267,12 @@ class _Session:
             ]
         )
         return columns["eval_return"]
+
+
+def _price(teacher: TeamPolicy) -> dict[str, Any]:
+    """A teacher as a stage of a report: what it took to train it."""
+    env = registry.encode("env", teacher.env)["name"] if teacher.env is not None else ""
+    return {"name": "teacher", "env": env, "env_steps": teacher.env_steps, "run_s": None, "compile_s": None}
 
 
 def _start(trainer, key: Array, seed: Array) -> PyTree:

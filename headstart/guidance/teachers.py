@@ -23,10 +23,17 @@ class Pupil(NamedTuple):
     """params, carry, rollout [T E ..] -> carry, {role: [T E A U]} logits on the STUDENT's observations."""
 
 
-def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
-    """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
+def need_teacher(teacher: Any) -> None:
+    """Raise HeadstartError unless there is a loaded teacher."""
     if teacher is None:
         raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
+    if not hasattr(teacher, "spec"):
+        raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
+
+
+def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
+    """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
+    need_teacher(teacher)
     for role in roles:
         known("role", role, spec.roles)
         known("role of the teacher", role, teacher.spec.roles)

@@ -10,8 +10,9 @@ from typing import Any
 import jax
 
 from headstart.adapt import same_actions, transplant
-from headstart.checks import HeadstartError, known
+from headstart.checks import known
 from headstart.guidance.base import Guidance, TeacherLike
+from headstart.guidance.teachers import need_teacher
 from headstart.learners.base import Learner
 from headstart.types import TeamSpec
 
@@ -32,8 +33,7 @@ class WarmStart:
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
-        if self.teacher is None:
-            raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
+        need_teacher(self.teacher)
         for role in self.roles:
             known("role", role, spec.roles)
         for role in self._roles(spec):

@@ -56,7 +56,7 @@ class LearnerConfig(Protocol):
 
 def flatten(rollout: Transition) -> Transition:
     """[T E ..] -> [T·E ..]."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollout)
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), rollout)
 
 
 def without_state(rollout: Transition) -> Transition:

@@ -94,15 +94,21 @@ def continue_experiment(
     for stage in experiment.stages:
         path = out / "stages" / stage.name
         told = (lambda progress, stage=stage: watch(stage.name, progress)) if watch else None
-        if (path / "run.json").exists():
-            run.resume(path, told)
-        else:
-            taught = tuple(dataclasses.replace(g, teacher=load(out / "stages" / g.teacher)) for g in stage.guidance)
-            config = run.Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations)
-            run.train(config, path, told)
+        try:
+            _train_or_resume(stage, path, seeds, told)
+        except run.Interrupted:
+            raise run.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
         if watch:
             watch(stage.name, None)
     return _report(name, experiment, scale, out, seeds)
+
+
+def _train_or_resume(stage: Stage, path: Path, seeds: int, watch: run.Watch | None) -> None:
+    if (path / "run.json").exists():
+        run.resume(path, watch)
+        return
+    taught = tuple(dataclasses.replace(guide, teacher=path.parent / guide.teacher) for guide in stage.guidance)
+    run.train(run.Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations), path, watch)
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
@@ -179,7 +185,11 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
             raise HeadstartError(f"{path} has not finished: headstart resume {path}")
     rivals = {name: None if name == names[0] else names[0] for name in names}
     arms = {
-        path.name: {"stages": [read_stage(path, path.name)], "curve": read_curve(path), "versus": rivals[path.name]}
+        path.name: {
+            "stages": [*abouts[path.name]["teachers"], read_stage(path, path.name)],
+            "curve": read_curve(path),
+            "versus": rivals[path.name],
+        }
         for path in directories
     }
     kind = {"kind": "run"} if len(names) == 1 else {"kind": "experiment", "headline": names[-1]}

@@ -41,7 +41,7 @@ def learning_curves(report: dict[str, Any]) -> "Figure":
         figure.add_hline(
             report["threshold"],
             line={"dash": "dash", "width": 1, "color": GREY},
-            annotation={"text": "threshold", "font": {"size": 11}, "xanchor": "right", "yanchor": "bottom"},
+            annotation={"text": "threshold", "font": {"size": 11}, "xanchor": "left", "x": 0, "yanchor": "bottom"},
         )
     figure.update_xaxes(title="env-steps", rangemode="tozero")
     figure.update_yaxes(title=escape(str(report["metric"]).replace("_", " "), quote=False))

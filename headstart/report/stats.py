@@ -44,7 +44,7 @@ def interval(
     resamples: int = 2000,
     seed: int = 0,
     strata: bool = False,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """A statistic and its percentile-bootstrap interval over seeds: {"iqm", "low", "high"}.
 
     Seeds are drawn with replacement, whole (a seed keeps all its trailing axes); with `strata` they are drawn within
@@ -68,7 +68,7 @@ def versus(
     resamples: int = 2000,
     seed: int = 0,
     strata: bool = False,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """``statistic(a) - statistic(b)`` with its interval; the two arms are resampled independently.
 
     Shapes: a [S ..] and b [S' ..] with the same trailing axes; each result [..].
@@ -84,7 +84,7 @@ def ratio(
     resamples: int = 2000,
     seed: int = 0,
     strata: bool = False,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """``statistic(a) / statistic(b)`` with its interval; the two arms are resampled independently.
 
     A numerator that is never reached gives inf, a denominator that is never reached gives 0 (no time at all beside
@@ -93,12 +93,12 @@ def ratio(
     return _combine(np.divide, a, b, statistic, confidence, resamples, seed, strata)
 
 
-def as_json(interval: dict[str, np.ndarray]) -> dict[str, Any]:
+def as_json(interval: dict[str, Any]) -> dict[str, Any]:
     """The interval in plain numbers or lists of them; null for what is infinite or unknown."""
     return {k: number(v) if np.ndim(v) == 0 else [number(u) for u in v] for k, v in interval.items()}
 
 
-def _combine(operation, a, b, statistic, confidence, resamples, seed, strata) -> dict[str, np.ndarray]:
+def _combine(operation, a, b, statistic, confidence, resamples, seed, strata) -> dict[str, Any]:
     a, b = _stratified(a, strata), _stratified(b, strata)
     rng = np.random.default_rng(seed)
     points = [statistic(x.reshape(-1, *x.shape[2:]), axis=0) for x in (a, b)]
@@ -132,7 +132,7 @@ def _bootstrap(x: np.ndarray, statistic, rng: np.random.Generator, resamples: in
     return np.concatenate(out)
 
 
-def _bounds(point: np.ndarray, draws: np.ndarray, confidence: float, known: bool) -> dict[str, np.ndarray]:
+def _bounds(point: Any, draws: np.ndarray, confidence: float, known: bool) -> dict[str, Any]:
     """An undefined resample could be anything, so it counts as -inf for the lower bound and as +inf for the upper."""
     if not known:
         unknown = np.full(np.shape(point), np.nan)

@@ -28,7 +28,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
             name,
             interval_text(arm["initial"]),
             interval_text(arm.get("jump_start")),
-            interval_text(arm["steps_to_threshold"]) if arm.get("reached") != 0 else "never",
+            _reaching(arm) if report["kind"] != "run" else "–",  # a run alone has nothing to be measured against
             interval_text(arm.get("time_ratio_interval")),
             interval_text(arm.get("time_ratio_with_teacher_interval")),
             interval_text(arm["final"]),
@@ -36,6 +36,10 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for name, arm in report["arms"].items()
     ]
+
+
+def _reaching(arm: dict[str, Any]) -> str:
+    return interval_text(arm["steps_to_threshold"]) if arm.get("reached") != 0 else "never"
 
 
 def filled(report: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -55,7 +59,6 @@ def transfer_table(report: dict[str, Any]) -> "Table":
     caption = f"{report['metric']}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
     table = Table(
         box=SIMPLE_HEAD,
-        collapse_padding=True,
         pad_edge=False,
         title=Text(str(report["experiment"])),
         caption=Text(caption + (f"; threshold {text(threshold)}" if threshold is not None else "")),
@@ -63,12 +66,11 @@ def transfer_table(report: dict[str, Any]) -> "Table":
         caption_justify="left",
     )
     columns, found = filled(report)
-    for i, column in enumerate(columns):
-        # A narrow terminal may break a cell between its numbers, never inside one.
-        longest = max(len(word) for cell in (column, *(row[i] for row in found)) for word in cell.split())
-        table.add_column(column, justify="left" if i == 0 else "right", min_width=longest, overflow="fold")
-    for row in found:
-        table.add_row(*(Text(cell) for cell in row))
+    # Quantities run down and arms across: a handful of arms fits a narrow terminal, a handful of quantities does not.
+    for i, heading in enumerate(("", *(row[0] for row in found))):
+        table.add_column(Text(heading), justify="right" if i else "left", overflow="fold")
+    for i, quantity in enumerate(columns[1:], 1):
+        table.add_row(quantity, *(Text(row[i]) for row in found))
     return table
 
 

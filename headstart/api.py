@@ -1,0 +1,46 @@
+"""Training from Python: the same run directory, progress bar and result as from the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstart import run
+from headstart.console import progress as bar
+from headstart.envs.base import Env
+from headstart.guidance.base import GuidanceConfig
+from headstart.learners.base import LearnerConfig
+from headstart.policy import TeamPolicy
+
+
+def train(
+    env: Env,
+    learner: LearnerConfig,
+    out: str | Path,
+    *,
+    guidance: Sequence[GuidanceConfig] = (),
+    steps: int = 500_000,
+    seeds: int = 1,
+    first_seed: int = 0,
+    evaluations: int = 20,
+    episodes: int = 100,
+    progress: bool = True,
+) -> TeamPolicy:
+    """Train a team of every seed in `env` and leave a run directory at `out`; returns the trained teams.
+
+    steps: env-steps of each seed, rounded up to whole updates. seeds: independent teams, trained side by side and
+    numbered from `first_seed`. evaluations: how often to evaluate, each on `episodes` fresh greedy episodes.
+
+    Raises HeadstartError for settings that do not fit and where `out` already holds something.
+    """
+    config = run.Config(env, learner, tuple(guidance), steps, seeds, first_seed, evaluations, episodes)
+    if not progress:
+        return run.train(config, out)
+    with bar() as watch:
+        return run.train(config, out, lambda now: watch(Path(out).name, now))
+
+
+def resume(out: str | Path, *, progress: bool = True) -> TeamPolicy:
+    """Go on with the run at `out` from its last checkpoint; a finished one is loaded."""
+    if not progress:
+        return run.resume(out)
+    with bar() as watch:
+        return run.resume(out, lambda now: watch(Path(out).name, now))
