@@ -210,7 +210,8 @@ def report(args: list[str]) -> None:
 
     given, rest = _take(args, ("--out",))
     if {"-h", "--help"} & set(rest):
-        return print(report.__doc__)
+        print(report.__doc__)
+        sys.exit(0)
     directories = [Path(arg) for arg in rest]
     for path in directories:
         _exists(path)

@@ -37,9 +37,11 @@ def td_target(reward: Array, next_value: Array, terminated: Array, gamma: float)
     return jax.lax.stop_gradient(reward + gamma * next_value * ~terminated)
 
 
-def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tuple[int, ...]) -> Array:
+def masked_mean(
+    x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tuple[int, ...], keepdims: bool = False
+) -> Array:
     """Mean over `axis` of the entries whose mask is true; 0 where there is none."""
-    return jnp.where(mask, x, 0.0).sum(axis) / jnp.maximum(mask.sum(axis), 1)
+    return jnp.where(mask, x, 0.0).sum(axis, keepdims=keepdims) / jnp.maximum(mask.sum(axis, keepdims=keepdims), 1)
 
 
 def polyak(params: PyTree, target: PyTree, tau: float) -> PyTree:

@@ -20,6 +20,7 @@ from headstart.types import TeamSpec, TimeStep
 EnvState = PyTree
 
 
+@runtime_checkable
 class Env(Protocol):
     """One environment: a frozen dataclass whose fields are its settings (and its command-line flags)."""
 

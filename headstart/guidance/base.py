@@ -4,7 +4,7 @@ Each hook defaults to "change nothing", so a method writes only what it changes,
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax.random as jr
 import tyro
@@ -39,6 +39,7 @@ class Guidance(NamedTuple):
     """g, key, rollout (as it happened, before `relabel`), progress of the NEXT update -> g, metrics."""
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Something that knows: a saved team, or a callable dressed as one."""
 
@@ -54,6 +55,7 @@ TeacherLike = Annotated[Any, tyro.conf.Suppress]
 """A `Teacher`, the path of a run or policy directory, or None; on the command line it comes from `--teacher`."""
 
 
+@runtime_checkable
 class GuidanceConfig(Protocol):
     """A frozen dataclass of settings that can become guidance for any learner."""
 

@@ -1,7 +1,7 @@
 """What a learner is: pure functions that the one training loop calls."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -46,6 +46,7 @@ class Learner(NamedTuple):
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
 
 
+@runtime_checkable
 class LearnerConfig(Protocol):
     """A frozen dataclass of settings that can become a learner for any team."""
 

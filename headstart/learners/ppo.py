@@ -209,7 +209,7 @@ class PPO:
                 entropy = jnp.broadcast_to(entropy, log_prob.shape)
             else:
                 entropy = actions.entropy(space, actions.legal(out[name], batch.available and batch.available[name]))
-            advantage = _normalised(batch.extras["advantage"][name], alive, None if self.shared else axes)
+            advantage = _normalised(batch.extras["advantage"][name], alive, (*axes, -1) if self.shared else axes)
             ratio = jnp.exp(log_prob - batch.extras["log_prob"][name])
             clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
             surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
@@ -242,9 +242,9 @@ def _unroll(net, carry, x, first):
 
 
 def _normalised(x, alive, axes):
-    axes = tuple(range(x.ndim)) if axes is None else axes
-    mean = masked_mean(x, alive, axes)
-    deviation = jnp.sqrt(masked_mean(jnp.square(x - mean), alive, axes))
+    """Mean 0 and deviation 1 over `axes`, dead entries left out."""
+    mean = masked_mean(x, alive, axes, keepdims=True)
+    deviation = jnp.sqrt(masked_mean(jnp.square(x - mean), alive, axes, keepdims=True))
     return (x - mean) / (deviation + 1e-8)
 
 
