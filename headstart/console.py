@@ -73,8 +73,8 @@ def progress() -> Iterator[Callable[[str, "Progress | None"], None]]:
 def spread(returns: Any) -> str:
     """Returns of the seeds as "interquartile mean [low, high]"."""
     from headstart.report.plain import interval_text
-    from headstart.report.stats import interval
+    from headstart.report.stats import as_json, interval
 
     if returns is None:
         return "–"
-    return interval_text({name: float(x) for name, x in interval(returns).items() if x is not None})
+    return interval_text(as_json(interval(returns)))

@@ -69,6 +69,8 @@ class RunDir:
         if not self.metrics.exists():
             return
         header, *lines = self.metrics.read_text(encoding="utf-8").split("\n")
+        if not lines:  # not even the header's line was finished
+            return self.metrics.unlink()
         place, width = header.split(",").index("updates"), header.count(",")
         kept = [x for x in lines[:-1] if x.count(",") == width and int(x.split(",")[place]) <= updates]
         files.write_text(self.metrics, "\n".join([header, *kept, ""]))

@@ -1,0 +1,26 @@
+"""`python -m benchmarks [spread] [maddpg] [ippo] [floor] [--quick] [--jaxmarl CHECKOUT]`: one JSON line a row."""
+
+import argparse
+
+from benchmarks import floor, ippo, maddpg, spread_stepping
+from benchmarks.common import Options
+
+ALL = {"spread": spread_stepping, "maddpg": maddpg, "ippo": ippo, "floor": floor}
+
+
+def main() -> None:
+    """Run the named benchmarks, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast headstart is, beside its peers.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which of: {', '.join(ALL)} (all of them by default)")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter timings; the numbers are rough")
+    parser.add_argument("--jaxmarl", metavar="CHECKOUT", help="a checkout of JaxMARL, to time its IPPO script as well")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.names if name not in ALL]
+    if unknown:
+        parser.error(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(ALL)}")
+    for name in asked.names or ALL:
+        ALL[name].main(Options(asked.quick, asked.jaxmarl))
+
+
+if __name__ == "__main__":
+    main()

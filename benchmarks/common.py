@@ -1,0 +1,121 @@
+"""What every benchmark shares: a row, and timing of programs that take turns.
+
+Programs that are compared run alternately, several times each, and their medians are quoted: a machine that slows down for
+a while then slows all of them. Compilation is never part of a timing; it is reported in a row's settings.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from headstart.envs.base import Env
+from headstart.guidance.base import Guidance
+from headstart.learners.base import LearnerConfig
+from headstart.run import _advance, _start
+from headstart.trainer import Trainer, make_trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `python -m benchmarks` was asked for."""
+
+    quick: bool = False
+    """Fewer repeats of shorter programs: shows that everything runs, its numbers are rough."""
+    jaxmarl: str | None = None
+    """A checkout of JaxMARL, whose training scripts are not part of its package."""
+
+    @property
+    def repeats(self) -> int:
+        """How often each program is timed."""
+        return 3 if self.quick else 7
+
+
+@dataclasses.dataclass
+class Program:
+    """Something to time: `run()` blocks until its `work` (env-steps, updates, ..) is done."""
+
+    run: Callable[[], Any]
+    work: float
+    compile_s: float = 0.0
+    """Seconds of tracing and compiling; where not given, those of the first call less those of a later one."""
+    seconds: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Work a second, median of all timings."""
+        return self.work / statistics.median(self.seconds)
+
+
+def alternate(programs: list[Program], repeats: int) -> None:
+    """Warm every program up, then time them in turn, `repeats` times each."""
+    for program in programs:
+        first, second = _seconds(program.run), _seconds(program.run)
+        program.compile_s = program.compile_s or max(first - second, 0.0)
+    for _ in range(repeats):
+        for program in programs:
+            program.seconds.append(_seconds(program.run))
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def row(name: str, ours: float, peer: float | None, peer_name: str, unit: str, **settings: Any) -> dict[str, Any]:
+    """Print one JSON line: `ratio` is ours / peer, so above 1 is better for speeds and below 1 for times."""
+    ratio = None if peer is None else _rounded(ours / peer)
+    settings |= {"cores": os.cpu_count(), "jax": jax.__version__, "device": jax.devices()[0].platform}
+    line = {
+        "name": name,
+        "ours": _rounded(ours),
+        "peer": None if peer is None else _rounded(peer),
+        "peer_name": peer_name,
+        "unit": unit,
+        "ratio": ratio,
+        "settings": settings | {"python": platform.python_version()},
+    }
+    print(json.dumps(line), flush=True)
+    return line
+
+
+def _rounded(x: float) -> float:
+    return float(f"{x:.4g}")
+
+
+def spread_of(program: Program) -> dict[str, float]:
+    """Settings that say how steady a timing was: fastest and slowest rate, and the compile time."""
+    return {
+        "best": _rounded(program.work / min(program.seconds)),
+        "worst": _rounded(program.work / max(program.seconds)),
+        "compile_s": round(program.compile_s, 2),
+    }
+
+
+def training(env: Env, learner: LearnerConfig, updates: int, seeds: int = 1) -> tuple[Program, Trainer]:
+    """`updates` updates of the very program that `headstart train` runs, past the warm-up; its work is one seed's env-steps."""
+    trainer = make_trainer(env, learner.make(env.spec), Guidance(), steps=10**9)
+    keys, numbers = jr.split(jr.key(0), seeds), jnp.arange(seeds)
+    start = jax.jit(jax.vmap(lambda key, seed: _start(trainer, key, seed)))
+    advance = jax.jit(_advance(trainer), donate_argnums=0)
+    began = time.perf_counter()
+    loop = start(keys, numbers)
+    jax.block_until_ready(advance(loop, 0, 0))  # no update: compiles only
+    compile_s = time.perf_counter() - began
+    # The ring is as large as in a run, and filled by the warm-up as in a run, so gathers are as costly as there.
+    now = [advance(start(keys, numbers), 0, trainer.warmup_updates), trainer.warmup_updates]
+
+    def run():
+        now[:] = advance(now[0], now[1], now[1] + updates), now[1] + updates
+        jax.block_until_ready(now[0])
+
+    return Program(run, updates * trainer.steps_per_update, compile_s), trainer

@@ -1,0 +1,237 @@
+"""What every environment, learner and guidance promises. They are discovered: a new file is tested with no edit here."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from probes import Lengths, Mixed, learners, loop, same, small
+
+from headstart import registry
+from headstart.actions import legal, sample
+from headstart.checks import HeadstartError
+from headstart.policy import TeamPolicy, decode_spec, encode_spec
+from headstart.types import Continuous
+
+ENVS = registry.presets("env")
+LEARNERS = learners()
+GUIDES = {}
+for _name, _guide in registry.presets("guidance").items():
+    if _guide not in GUIDES.values():
+        GUIDES[_name] = _guide
+TINY = {"num_envs": 4, "rollout": 4, "train_every": 4, "batch": 8, "warmup": 8, "capacity": 12, "hidden": (8,), "epochs": 1}
+UPDATES = 5
+
+each_env = pytest.mark.parametrize("name", ENVS)
+each_learner = pytest.mark.parametrize("name", LEARNERS)
+
+
+# ------------------------------------------------------------------ environments
+
+
+def random_action(spec, step, key):
+    out = {}
+    for i, (role, about) in enumerate(spec.roles.items()):
+        k, shape = jr.fold_in(key, i), (about.agents, about.actions.size)
+        if isinstance(about.actions, Continuous):
+            out[role] = jr.uniform(k, shape, minval=-1, maxval=1)
+        else:
+            out[role] = sample(about.actions, k, legal(jnp.zeros(shape), step.available and step.available[role]))
+    return out
+
+
+@functools.cache
+def compiled(name):
+    env = ENVS[name]
+
+    def both(key):
+        a, b, c = jr.split(key, 3)
+        state, first = env.reset(a)
+        action = random_action(env.spec, first, b)
+        return (state, first), env.step(state, action, c)
+
+    def episode(key):
+        reset_key, key = jr.split(key)
+        state, step = env.reset(reset_key)
+
+        def body(carry, k):
+            state, step = carry
+            a, b = jr.split(k)
+            state, step = env.step(state, random_action(env.spec, step, a), b)
+            return (state, step), (step.terminated, step.truncated)
+
+        return jax.lax.scan(body, (state, step), jr.split(key, env.spec.horizon))[1]
+
+    return env, jax.jit(jax.vmap(both)), jax.jit(jax.vmap(episode))
+
+
+def shapes(tree):
+    return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+
+@each_env
+def test_an_env_keeps_to_its_spec(name):
+    env, both, _ = compiled(name)
+    spec = env.spec
+    (_, first), (_, second) = both(jr.split(jr.key(0), 5))
+    for step in (first, second):
+        for role, about in spec.roles.items():
+            assert step.obs[role].shape == step.final_obs[role].shape == (5, about.agents, about.obs_size)
+            assert step.reward[role].shape == step.alive[role].shape == (5, about.agents)
+            assert step.obs[role].dtype == step.reward[role].dtype == jnp.float32
+            if step.available is not None:
+                assert step.available[role].shape == (5, about.agents, about.actions.size)
+                assert step.available[role].any(-1).all()
+        assert step.state.shape == step.final_state.shape == (5, spec.state_size)
+        assert step.terminated.shape == step.truncated.shape == (5,) and step.terminated.dtype == bool
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves((step.obs, step.reward, step.state)))
+        assert same((step.obs, step.state), (step.final_obs, step.final_state))
+    assert not first.terminated.any() and not first.truncated.any()
+    assert not any(x.any() for x in jax.tree.leaves(first.reward))
+
+
+@each_env
+def test_a_step_has_the_shapes_of_a_reset(name):
+    """So that it can be the carry of a scan."""
+    _, both, _ = compiled(name)
+    reset, step = jax.eval_shape(both, jr.split(jr.key(0), 2))
+    assert jax.tree.structure(reset) == jax.tree.structure(step) and shapes(reset) == shapes(step)
+
+
+@each_env
+def test_an_env_depends_on_its_keys_only(name):
+    _, both, _ = compiled(name)
+    a, b = both(jr.split(jr.key(0), 3)), both(jr.split(jr.key(0), 3))
+    assert same(a, b)
+    assert not same(a[0][1].obs, both(jr.split(jr.key(1), 3))[0][1].obs)
+
+
+@each_env
+def test_an_episode_is_over_at_the_horizon(name):
+    _, _, episode = compiled(name)
+    terminated, truncated = map(np.asarray, episode(jr.split(jr.key(2), 4)))
+    over = terminated | truncated
+    assert over.any(1).all()
+    assert not (terminated & truncated).any()
+    early = over[:, :-1].any(1)
+    assert (truncated[:, -1] | early).all() and not (truncated[:, :-1] & ~early[:, None]).any()
+
+
+@each_env
+def test_a_spec_survives_json(name):
+    import json
+
+    spec = ENVS[name].spec
+    assert decode_spec(json.loads(json.dumps(encode_spec(spec)))) == spec
+
+
+@pytest.mark.parametrize("kind", ["env", "learner", "guidance"])
+def test_presets_survive_json_and_describe_themselves(kind):
+    import json
+
+    for name, part in registry.presets(kind).items():
+        saved = json.loads(json.dumps(registry.encode(kind, part)))
+        assert registry.decode(kind, saved) == part, name
+        text = registry.describe(part)
+        assert text and "\n" not in text and len(text) <= 200
+        assert dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen
+
+
+# ------------------------------------------------------------------ learners
+
+
+@pytest.mark.slow
+@each_learner
+def test_a_learner_learns_and_stays_finite(name):
+    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
+    before = made.start((0, 1, 2))
+    state, metrics = made.run((0, 1, 2), state=before)
+    assert shapes(before) == shapes(state)
+    assert not same(before.params, state.params)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
+    assert {"actor", "critic"} >= set(state.params) or all(isinstance(k, str) for k in state.params)
+
+
+@pytest.mark.slow
+@each_learner
+def test_one_seed_alone_equals_the_same_among_others(name):
+    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
+    among, _ = made.run((0, 1, 2))
+    alone, _ = made.run((1,))
+    for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(among.params), strict=True):
+        np.testing.assert_allclose(a[0], b[1], rtol=1e-5, atol=1e-5)
+    assert not same(jax.tree.map(lambda x: x[0], among.params), jax.tree.map(lambda x: x[1], among.params))
+
+
+@pytest.mark.slow
+@each_learner
+def test_two_chunks_equal_one_bitwise(name):
+    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
+    seeds = jax.vmap(made.trainer.update, in_axes=(0, None))
+    advance = jax.jit(lambda ts, a, b: jax.lax.fori_loop(a, b, lambda i, ts: seeds(ts, i)[0], ts))
+    start = made.start((0, 1))
+    whole = advance(start, jnp.asarray(0), jnp.asarray(UPDATES))
+    halves = advance(advance(start, jnp.asarray(0), jnp.asarray(2)), jnp.asarray(2), jnp.asarray(UPDATES))
+    assert same(whole, halves)
+
+
+@each_learner
+def test_nothing_in_an_update_calls_the_host(name):
+    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
+    state = jax.eval_shape(made.trainer.init, jr.key(0), jnp.asarray(0))
+    text = str(jax.make_jaxpr(made.trainer.update)(state, jnp.asarray(0)))
+    assert "scan" in text and "callback" not in text and "device_put" not in text
+
+
+@each_learner
+def test_policies_ignore_leading_axes(name):
+    """[A O], [E A O] and [T E A O] observations get the same logits."""
+    config, spec = small(LEARNERS[name], **TINY), Mixed().spec
+    learner = config.make(spec)
+    params = learner.init(jr.key(0))
+    obs = {role: jr.normal(jr.key(1), (2, 3, about.agents, about.obs_size)) for role, about in spec.roles.items()}
+    if jax.tree.leaves(learner.start(1)):
+        pytest.skip("recurrent")
+    _, whole = learner.policy(params, (), obs)
+    for role, about in spec.roles.items():
+        assert whole[role].shape == (2, 3, about.agents, about.actions.size)
+        if isinstance(about.actions, Continuous):
+            assert np.abs(whole[role]).max() <= 1
+    _, one = learner.policy(params, (), {role: x[1, 2] for role, x in obs.items()})
+    for role in spec.roles:
+        np.testing.assert_allclose(one[role], whole[role][1, 2], rtol=1e-5, atol=1e-6)
+
+
+# ------------------------------------------------------------------ guidance
+
+
+@pytest.mark.slow
+@each_learner
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guidance_runs_with_every_learner_it_supports(guide, name):
+    """The teacher knows nothing (it had no update), which guidance cannot know."""
+    env, config = Lengths(), small(LEARNERS[name], **TINY)
+    params = jax.vmap(config.make(env.spec).init)(jr.split(jr.key(5), 2))
+    guide = dataclasses.replace(GUIDES[guide], teacher=TeamPolicy(env.spec, config, params, (0, 1), env))
+    try:
+        made = loop(env, config, UPDATES, (guide,))
+        state, metrics = made.run((0, 1))
+    except HeadstartError as error:
+        assert "\n" not in str(error)
+        pytest.skip(str(error))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
+    plain, _ = loop(env, config, UPDATES).run((0, 1))
+    assert not same(plain.params, state.params)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guidance_without_its_teacher_says_so(guide):
+    config, spec = small(next(iter(LEARNERS.values()))), Lengths().spec
+    if not hasattr(GUIDES[guide], "teacher"):
+        pytest.skip("has no teacher")
+    with pytest.raises(HeadstartError, match="needs a teacher") as caught:
+        GUIDES[guide].make(spec, config.make(spec))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,126 @@
+"""Every learner that the registry finds solves problems with known answers; what must not matter does not.
+
+A new learner is covered by being there. Its critic, if it has one, is asked for the value of what it should know.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, played, same, small
+
+from headstart import registry
+from headstart.learners.ppo import PPO
+
+LEARNERS = learners()
+every = pytest.mark.parametrize("name", LEARNERS)
+SEEDS = (0, 1)
+
+
+def solved(env, config, updates):
+    """(params [S ..], learner, mean greedy returns)."""
+    made = loop(env, config, updates)
+    state, _ = made.run(SEEDS)
+    return state.params, made.learner, played(env, made.learner, state.params)
+
+
+def worth(config, learner, params, obs):
+    """[S X]: the critic's value of each observation of one agent [X O], with the action the policy would take, if it asks."""
+
+    def one(params):
+        batch = {"agent": obs[:, None]}
+        if hasattr(config, "_q"):
+            logits = learner.policy(params, learner.start(len(obs)), batch)[1]["agent"]
+            return config._q(params, batch, {"agent": jax.nn.softmax(logits, -1)})["agent"][0]
+        return params["critic"]["agent"]((), batch["agent"])[1][:, 0, 0]
+
+    return np.asarray(jax.vmap(one)(params))
+
+
+@every
+def test_values(name):
+    """Constant, observed, and one step away: 1, 1, −1, γ, 1."""
+    config = small(LEARNERS[name])
+    made = loop(Values(), config, 400)
+    state, _ = made.run(SEEDS)
+    params = state.params
+    if "critic" not in params:
+        pytest.skip(f"{name} has no critic")
+    got = worth(config, made.learner, params, jnp.eye(5))
+    np.testing.assert_allclose(got, [Values.answers(config.gamma)] * len(SEEDS), atol=0.1)
+
+
+@pytest.mark.slow
+@every
+def test_choice(name):
+    _, _, returns = solved(Choice(), small(LEARNERS[name]), 200)
+    assert (returns["agent"] > 0.95).all()
+
+
+@pytest.mark.slow
+@every
+def test_coordination(name):
+    _, _, returns = solved(Coordination(), small(LEARNERS[name]), 200)
+    assert (returns["agent"] > 0.95).all()
+
+
+@pytest.mark.slow
+@every
+def test_two_roles_two_heads_and_continuous_actions(name):
+    """Talkers earn 1 by two right heads, the mover loses the square of what it misses."""
+    _, _, returns = solved(Mixed(), small(LEARNERS[name], hidden=(32,)), 900)
+    assert (returns["talker"] > 0.9).all(), returns
+    assert (returns["mover"] > -0.06).all(), returns  # standing still loses 0.33
+
+
+@every
+def test_illegal_actions_are_never_taken(name):
+    """Neither in training, where an illegal action would spoil a reward and through it the parameters, nor in evaluation."""
+    made = loop(Masked(), small(LEARNERS[name], warmup=16), 20)
+    state, metrics = made.run(SEEDS)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
+    assert np.isfinite(np.concatenate([np.asarray(m["episodes"]["returns"]["agent"]) for m in metrics])).all()
+    assert np.isfinite(played(Masked(), made.learner, state.params)["agent"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agents", ["separate", "shared"])
+@every
+def test_the_dead_teach_nobody(name, agents):
+    """A dead agent's observations and rewards change no parameter of the living (with shared ones: no parameter at all)."""
+    config = LEARNERS[name]
+    names = {f.name for f in dataclasses.fields(config)}
+    if "shared" not in names and agents == "shared":
+        pytest.skip(f"{name} has no shared parameters")
+    config = small(config, shared=agents == "shared", warmup=16)
+    # A critic that sees the whole team sees the dead one's place as well: there the environment must show zeros.
+    blind = getattr(config, "critic", "local") == "central"
+    living = lambda state: [
+        team.net if team.shared else jax.tree.map(lambda x: x[:, 0], team.net)
+        for team in (roles["agent"] for roles in state.params.values())
+    ]
+    outs = []
+    for garbage in (0.0, 1e3):
+        made = loop(Dead(garbage, blind), config, 6)
+        fresh = made.start((0,))
+        state, metrics = made.run((0,), state=fresh)
+        outs.append(living(state))
+        assert not same(living(fresh), living(state))
+        assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(metrics))
+    assert same(*outs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core,holds", [("gru", True), ("mlp", False)])
+def test_recurrence_remembers_the_cue(core, holds):
+    """The cue of the first step decides the third; without memory nothing better than a guess is possible."""
+    config = dataclasses.replace(small(PPO(), num_envs=16, rollout=12, hidden=(16,)), core=core)
+    _, _, returns = solved(Recall(), config, 150)
+    assert (returns["agent"] > 0.9).all() if holds else (np.abs(returns["agent"]) < 0.5).all()
+
+
+def test_the_registry_finds_them():
+    assert {type(c).__name__ for c in LEARNERS.values()} >= {"DDPG", "PPO"}
+    assert set(LEARNERS) <= set(registry.presets("learner"))
