@@ -69,6 +69,7 @@ def entropy(space: Discrete, logits: Float[Array, "*n U"]) -> Float[Array, "*n"]
 
 def normal_log_prob(mean: Array, log_std: Array, action: Float[Array, "*n U"]) -> Float[Array, "*n"]:
     """log N(action; mean, exp(log_std)²), summed over U."""
+    log_std = jnp.broadcast_to(log_std, mean.shape)
     z = (action - mean) * jnp.exp(-log_std)
     return -(0.5 * z * z + log_std + 0.5 * np.log(2 * np.pi)).sum(-1)
 

@@ -11,8 +11,8 @@ def gae(
     reward: Float[Array, "*n"],
     value: Float[Array, "*n"],
     next_value: Float[Array, "*n"],
-    terminated: Bool[Array, "*n"],
-    ended: Bool[Array, "*n"],
+    terminated: Bool[Array, "*#n"],
+    ended: Bool[Array, "*#n"],
     gamma: float,
     lam: float,
 ) -> Float[Array, "*n"]:
@@ -37,9 +37,7 @@ def td_target(reward: Array, next_value: Array, terminated: Array, gamma: float)
     return jax.lax.stop_gradient(reward + gamma * next_value * ~terminated)
 
 
-def masked_mean(
-    x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tuple[int, ...], keepdims: bool = False
-) -> Array:
+def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tuple[int, ...], keepdims: bool = False) -> Array:
     """Mean over `axis` of the entries whose mask is true; 0 where there is none."""
     return jnp.where(mask, x, 0.0).sum(axis, keepdims=keepdims) / jnp.maximum(mask.sum(axis, keepdims=keepdims), 1)
 

@@ -86,13 +86,14 @@ def load(directory: str | Path) -> TeamPolicy:
     about = files.read_json(directory / "policy.json")
     try:
         spec, seeds = decode_spec(about["spec"]), tuple(int(seed) for seed in about["seeds"])
-        env_steps = int(about["env_steps"])
+        env_steps, env = int(about["env_steps"]), about["env"]
+        config = registry.decode("learner", about["learner"])
+        env = registry.decode("env", env) if env and env["name"] in registry.presets("env") else None
+        like = jax.eval_shape(jax.vmap(config.make(spec).init), jax.random.split(jax.random.key(0), len(seeds)))
     except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, HeadstartError):
+            raise
         raise HeadstartError(f"{directory / 'policy.json'} is damaged ({error!r})") from None
-    config = registry.decode("learner", about["learner"])
-    env = about.get("env")
-    env = registry.decode("env", env) if env and env["name"] in registry.presets("env") else None
-    like = jax.eval_shape(jax.vmap(config.make(spec).init), jax.random.split(jax.random.key(0), len(seeds)))
     return TeamPolicy(spec, config, storage.load_tree(directory / "policy.safetensors", like), seeds, env, env_steps)
 
 
@@ -119,5 +120,7 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
         ((kind, value),) = role["actions"].items()
         space = Discrete(tuple(int(n) for n in value)) if kind == "discrete" else Continuous(int(value))
         fields = tuple(Field(str(f[0]), int(f[1]), int(f[2]), str(f[3])) for f in role["obs"])
+        if int(role["agents"]) < 1 or space.size < 1 or min(min(f.count, f.size) for f in fields) < 0:
+            raise ValueError(f"role {name} has impossible sizes")
         roles[name] = RoleSpec(int(role["agents"]), fields, space)
     return TeamSpec(roles, int(saved["horizon"]), int(saved["state_size"]))

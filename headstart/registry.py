@@ -51,5 +51,5 @@ def decode(kind: str, saved: Any) -> Any:
         part, settings = preset(kind, saved["name"]), saved["settings"]
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         return dataclasses.replace(part, **as_tuples)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None

@@ -133,9 +133,11 @@ def _config_of(about: dict[str, Any], directory: RunDir) -> Config:
                 part = dataclasses.replace(part, teacher=load(directory.path / f"teacher-{i}"))
             guides.append(part)
         scalars = {f.name: saved[f.name] for f in dataclasses.fields(Config) if f.type in (int, "int")}
+        for name, value in scalars.items():
+            require(isinstance(value, int), f"{name} in {directory.path / 'run.json'}", value, "a whole number")
         env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
-    except KeyError as error:
-        raise HeadstartError(f"{directory.path / 'run.json'} is damaged: {error} is missing") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise HeadstartError(f"{directory.path / 'run.json'} is damaged ({error!r})") from None
     return Config(env, learner, tuple(guides), **scalars)
 
 

@@ -150,9 +150,7 @@ def test_fluctuation_is_small_for_a_straight_line():
     assert np.isnan(fluctuation(curve([1, 2])))
 
 
-@pytest.mark.parametrize(
-    ("steps", "returns"), [([0, 0], [[1, 2]]), ([0, 1], [[1, 2, 3]]), ([0, 1], [1, 2]), ([], [[]])]
-)
+@pytest.mark.parametrize(("steps", "returns"), [([0, 0], [[1, 2]]), ([0, 1], [[1, 2, 3]]), ([0, 1], [1, 2]), ([], [[]])])
 def test_curve_refuses_what_makes_no_sense(steps, returns):
     with pytest.raises(ValueError, match="env_steps"):
         Curve(np.array(steps), np.array(returns))
@@ -267,9 +265,7 @@ def test_what_is_missing_is_undecided(expect):
 
 
 def test_an_arm_that_never_arrives_did_not_arrive_sooner():
-    report = build_report(
-        EXPERIMENT, two_arms(np.zeros((4, 21))), [Claim("c", "s", "taught", "time_ratio", "below one")]
-    )
+    report = build_report(EXPERIMENT, two_arms(np.zeros((4, 21))), [Claim("c", "s", "taught", "time_ratio", "below one")])
     assert report["arms"]["taught"]["time_ratio"] is None
     assert report["claims"][0]["verdict"] == "not reproduced"
     assert "no seed reached" in report["claims"][0]["evidence"]

@@ -23,27 +23,27 @@ class Pupil(NamedTuple):
     """params, carry, rollout [T E ..] -> carry, {role: [T E A U]} logits on the STUDENT's observations."""
 
 
-def need_teacher(teacher: Any) -> None:
-    """Raise HeadstartError unless there is a loaded teacher."""
+def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[str, ...]:
+    """The roles to teach: `roles`, or all that both have; raises HeadstartError where they cannot be taught."""
     if teacher is None:
         raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
     if not hasattr(teacher, "spec"):
         raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
-
-
-def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
-    """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
-    need_teacher(teacher)
     for role in roles:
         known("role", role, spec.roles)
         known("role of the teacher", role, teacher.spec.roles)
     roles = roles or tuple(role for role in spec.roles if role in teacher.spec.roles)
     if not roles:
-        raise HeadstartError(
-            f"the teacher has roles {list(teacher.spec.roles)} and the student has {list(spec.roles)}: none in common"
-        )
+        theirs, ours = ", ".join(teacher.spec.roles), ", ".join(spec.roles)
+        raise HeadstartError(f"the teacher has roles {theirs} and the student has {ours}: none in common")
     for role in roles:
         same_actions(spec.roles[role], teacher.spec.roles[role], role)
+    return roles
+
+
+def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
+    """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
+    roles = shared_roles(teacher, spec, roles)
     pairs = {role: pairing(spec.roles[role].agents, teacher.spec.roles[role].agents) for role in roles}
 
     def params(seed):

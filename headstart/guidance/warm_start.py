@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
-from headstart.adapt import same_actions, transplant
+from headstart.adapt import transplant
 from headstart.checks import known
 from headstart.guidance.base import Guidance, TeacherLike
-from headstart.guidance.teachers import need_teacher
+from headstart.guidance.teachers import shared_roles
 from headstart.learners.base import Learner
 from headstart.types import TeamSpec
 
@@ -33,20 +33,13 @@ class WarmStart:
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
-        need_teacher(self.teacher)
-        for role in self.roles:
-            known("role", role, spec.roles)
-        for role in self._roles(spec):
-            same_actions(spec.roles[role], self.teacher.spec.roles[role], role)
+        shared_roles(self.teacher, spec, self.roles)
         for network in self.networks:
             known("network of the teacher", network, self.teacher.params)
         return Guidance(
             init=lambda key, seed: self.teacher.seed(seed),
             start=lambda donor, params: self._start(spec, params, donor)[0],
         )
-
-    def _roles(self, spec: TeamSpec) -> tuple[str, ...]:
-        return self.roles or tuple(role for role in spec.roles if role in self.teacher.spec.roles)
 
     def report(self, spec: TeamSpec, learner: Learner) -> Table:
         """What a start copies, adapts, re-initialises and drops, without running it."""
@@ -64,7 +57,7 @@ class WarmStart:
         table, params = [], {network: dict(roles) for network, roles in params.items()}
         for network in self.networks:
             known("network", network, params)
-            for role in self._roles(spec):
+            for role in shared_roles(self.teacher, spec, self.roles):
                 params[network][role], rows = transplant(
                     params[network][role],
                     donor[network][role],

@@ -64,11 +64,14 @@ class DDPG:
     def __post_init__(self):
         require(0 <= self.gamma <= 1, "gamma", self.gamma, "between 0 and 1")
         require(0 < self.tau <= 1, "tau", self.tau, "above 0 and at most 1")
-        require(min(self.actor_lr, self.critic_lr) > 0, "actor_lr and critic_lr", (self.actor_lr, self.critic_lr), "above 0")
+        for name in ("actor_lr", "critic_lr", "clip", "temperature"):
+            require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
+        for name in ("noise", "logit_penalty"):
+            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
+        require(min(self.hidden, default=1) >= 1, "hidden", self.hidden, "sizes of at least 1")
         for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
-        require(self.temperature > 0, "temperature", self.temperature, "above 0")
         require(
             self.train_every % self.num_envs == 0,
             "train_every",

@@ -76,7 +76,10 @@ class PPO:
         for name in ("gamma", "lam"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
         for name in ("lr", "clip", "max_grad_norm"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
+        for name in ("entropy", "value"):
+            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
+        require(bool(self.hidden) and min(self.hidden) >= 1, "hidden", self.hidden, "one or more sizes of at least 1")
         for name in ("num_envs", "rollout", "epochs", "minibatches"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         items = self._items
@@ -146,7 +149,8 @@ class PPO:
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
             if isinstance(space, Continuous):
-                out[name] = x + jnp.exp(params["actor"][name].net.log_std) * jr.normal(k, x.shape)
+                deviation = jnp.broadcast_to(jnp.exp(params["actor"][name].net.log_std), x.shape)
+                out[name] = x + deviation * jr.normal(k, x.shape)
             else:
                 out[name] = actions.sample(space, k, actions.legal(x, step.available and step.available[name]))
         return carry, out

@@ -28,7 +28,7 @@ class Claim:
     source: str
     arm: str
     quantity: str
-    expect: Expect
+    expect: str
 
     def __post_init__(self) -> None:
         if self.expect.removeprefix("not ") not in SIDES:

@@ -87,14 +87,15 @@ class Spread:
         return state, self._show(state, self._reward(state))
 
     def _reward(self, state: SpreadState) -> Float[Array, " A"]:
-        to_landmark = _distance(state.position[:, None] - state.landmarks[None])
-        cover = -to_landmark.min(0).sum()
-        touching = _distance(state.position[:, None] - state.position[None]) < 2 * AGENT_RADIUS
-        bumps = (touching & ~np.eye(self.agents, dtype=bool)).sum(1)
+        to_landmark = physics.squared(state.position[:, None] - state.landmarks[None])
+        cover = -physics.total(jnp.sqrt(physics.least(to_landmark)))
+        apart = physics.squared(state.position[:, None] - state.position[None])
+        touching = (apart < (2 * AGENT_RADIUS) ** 2) & ~np.eye(self.agents, dtype=bool)
+        bumps = physics.total(touching.astype(jnp.float32))
         if self.semantics == "mpe2":
             return 0.5 * cover - 0.5 * bumps
         # The original counts an agent as colliding with itself and pays everyone the sum over agents.
-        return jnp.full(self.agents, self.agents * cover - self.agents - bumps.sum())
+        return jnp.full(self.agents, self.agents * cover - self.agents - physics.total(bumps))
 
     def _show(self, state: SpreadState, reward: Float[Array, " A"]) -> TimeStep:
         to_landmarks = state.landmarks[None] - state.position[:, None]
@@ -135,13 +136,9 @@ class Spread:
         return jnp.concatenate([state.position, state.landmarks])
 
 
-def _distance(gap: Float[Array, "*n 2"]) -> Float[Array, "*n"]:
-    return jnp.sqrt((gap * gap).sum(-1))
-
-
 def _nearest(gaps: Float[Array, "A X 2"], count: int) -> Float[Array, "A k 2"]:
     """The `count` shortest of each agent's X vectors, shortest first."""
-    order = jnp.argsort(_distance(gaps), -1)[:, :count]
+    order = jnp.argsort(physics.squared(gaps), -1)[:, :count]
     return jnp.take_along_axis(gaps, order[..., None], 1)
 
 
