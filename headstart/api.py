@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart import run
+from headstart.config import Config
 from headstart.console import progress as bar
 from headstart.envs.base import Env
 from headstart.guidance.base import GuidanceConfig
@@ -31,7 +32,7 @@ def train(
 
     Raises HeadstartError for settings that do not fit and where `out` already holds something.
     """
-    config = run.Config(env, learner, tuple(guidance), steps, seeds, first_seed, evaluations, episodes)
+    config = Config(env, learner, tuple(guidance), steps, seeds, first_seed, evaluations, episodes)
     if not progress:
         return run.train(config, out)
     with bar() as watch:

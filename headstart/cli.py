@@ -67,6 +67,7 @@ def list_parts(args: list[str]) -> None:
 def train(args: list[str]) -> None:
     """Train a team: headstart train ENV --learner L [--guidance G --teacher RUN] --steps N --seeds S --out DIR."""
     from headstart import registry, run
+    from headstart.config import Config
 
     given, rest = _take(args, ("--learner", "--guidance", "--teacher"))
     if (not rest or rest[0].startswith("-")) and not {"-h", "--help"} & set(rest):
@@ -93,7 +94,7 @@ def train(args: list[str]) -> None:
     teachers = given["--teacher"] or [None]
     taught = [dataclasses.replace(g, teacher=teachers[min(i, len(teachers) - 1)]) for i, g in enumerate(chosen)]
     scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
-    config = run.Config(options.env, options.learner, tuple(taught), **scalars)
+    config = Config(options.env, options.learner, tuple(taught), **scalars)
     with progress() as watch:
         run.train(config, options.out, lambda now: watch(options.out.name, now))
     _finish(options.out)

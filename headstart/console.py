@@ -10,7 +10,7 @@ from headstart.checks import HeadstartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from headstart.run import Progress
+    from headstart.session import Progress
 
 
 def read_flags(options: Any, args: list[str], prog: str, about: str = "") -> Any:

@@ -4,13 +4,17 @@ The import hook has to be installed before anything of headstart is imported, he
 """
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
+import pytest
+
+# Through the environment, so that the processes that tests start use it as well.
 _CACHE = tempfile.mkdtemp(prefix="headstart-tests-")
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
-# Through the environment, so that the processes that tests start use it as well.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["JAX_ENABLE_X64"] = "0"
@@ -18,6 +22,17 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Programs here are tiny and many: compiling them is what takes time. XLA_FLAGS= tests them as users compile them.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
-from jaxtyping import install_import_hook  # noqa: E402
+import jax
+from jaxtyping import install_import_hook
 
 install_import_hook("headstart", "typecheck.checked")
+
+
+@pytest.fixture(autouse=True)
+def _forget_compiled_programs():
+    """Let go of compiled programs before their memory maps reach the kernel's limit, where jaxlib dies without a word."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+        gc.collect()

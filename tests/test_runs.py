@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from probes import Choice, shown, small
 
-from headstart import run
+from headstart import run, session
 from headstart.checks import HeadstartError
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
@@ -52,8 +52,8 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def eager(monkeypatch):
     """Short pieces, and a checkpoint at every evaluation."""
-    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(run, "PIECE_SECONDS", 1e-9)
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)
 
 
 def stopper(at: int):
@@ -132,10 +132,10 @@ def test_a_seed_is_a_number_not_a_place(finished, tmp_path):
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(finished, tmp_path, eager):
     _, whole = finished
     out = tmp_path / "cut"
-    with pytest.raises(run.Interrupted, match="headstart resume") as caught:
+    with pytest.raises(session.Interrupted, match="headstart resume") as caught:
         run.train(PLAIN, out, stopper(3))
     one_line(caught)
-    with pytest.raises(run.Interrupted):
+    with pytest.raises(session.Interrupted):
         run.resume(out, stopper(1))
     with pytest.raises(HeadstartError, match="has not finished"):
         load(out)
@@ -158,14 +158,14 @@ def test_recurrent_and_guided_runs_resume_bitwise(guided, finished, tmp_path, ea
         shutil.copytree(finished[1], tmp_path / "guru")
     config = run.Config(Spread(3, horizon=5), learner, guides, steps=200, seeds=2, evaluations=3, episodes=4)
     run.train(config, tmp_path / "whole")
-    with pytest.raises(run.Interrupted):
+    with pytest.raises(session.Interrupted):
         run.train(config, tmp_path / "cut", stopper(3))
     if guided:
         shutil.rmtree(tmp_path / "guru")
     run.resume(tmp_path / "cut")
     identical(tmp_path / "cut", tmp_path / "whole")
     if guided:
-        table = json.loads((tmp_path / "cut" / "run.json").read_text())["warm_start"]["WarmStart"]
+        table = json.loads((tmp_path / "cut" / "run.json").read_text())["warm_start"][0]
         assert {row[1] for row in table} == {"adapted", "loaded"}
 
 
@@ -173,8 +173,8 @@ CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
 import test_runs
-from headstart import run
-run.CHECKPOINT_SECONDS, run.PIECE_SECONDS = 0.0, 1e-3
+from headstart import run, session
+session.CHECKPOINT_SECONDS, session.PIECE_SECONDS = 0.0, 1e-3
 slow = lambda progress: test_runs.time.sleep(0.02)
 out = sys.argv[1]
 if test_runs.os.path.exists(out + "/run.json"):
@@ -230,8 +230,8 @@ def cut_short(tmp_path_factory):
     """A run that was stopped with two checkpoints behind it."""
     out = tmp_path_factory.mktemp("runs") / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
-        with pytest.raises(run.Interrupted):
+        patch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+        with pytest.raises(session.Interrupted):
             run.train(PLAIN, out, stop_at(240))
     assert len(list((out / "checkpoints").iterdir())) == 2
     return out
@@ -409,7 +409,7 @@ class Poison:
 
 def test_nan_stops_the_run_and_names_seed_and_update(tmp_path):
     config = run.Config(Poison(0.5), small(PPO(), num_envs=4, rollout=5), steps=400, seeds=2, first_seed=3, evaluations=2)
-    with pytest.raises(run.Diverged, match="seed 3 at update 0") as caught:
+    with pytest.raises(session.Diverged, match="seed 3 at update 0") as caught:
         run.train(config, tmp_path / "out")
     assert "seed 4 at update 0" in one_line(caught)
     assert not (tmp_path / "out" / "policy.safetensors").exists()
@@ -419,7 +419,7 @@ def test_nan_stops_the_run_and_names_seed_and_update(tmp_path):
 def test_a_mad_learning_rate_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, eager):
     """Warm-up is over after 40 env-steps; checkpoints before that are good and stay."""
     config = dataclasses.replace(PLAIN, learner=dataclasses.replace(DDPG4, actor_lr=1e30, critic_lr=1e30), evaluations=20)
-    with pytest.raises(run.Diverged, match=r"seed 0 at update 1\d") as caught:
+    with pytest.raises(session.Diverged, match=r"seed 0 at update 1\d") as caught:
         run.train(config, tmp_path / "out")
     assert "last good checkpoint" in one_line(caught)
     from safetensors.numpy import load_file

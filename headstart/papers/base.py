@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headstart import files, papers, run
+from headstart import files, papers, run, session
 from headstart._version import __version__
 from headstart.checks import HeadstartError, known
+from headstart.config import Config
 from headstart.envs.base import Drawable, Env
 from headstart.guidance.base import GuidanceConfig
 from headstart.learners.base import LearnerConfig
@@ -65,7 +66,7 @@ class Experiment:
         return list({stage.name: stage for arm in self.arms.values() for stage in arm.stages}.values())
 
 
-Watch = Callable[[str, run.Progress | None], None]
+Watch = Callable[[str, session.Progress | None], None]
 """Told the stage's name with every piece of its progress, and with None when it ends."""
 
 
@@ -96,19 +97,19 @@ def continue_experiment(
         told = (lambda progress, stage=stage: watch(stage.name, progress)) if watch else None
         try:
             _train_or_resume(stage, path, seeds, told)
-        except run.Interrupted:
-            raise run.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
+        except session.Interrupted:
+            raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
         if watch:
             watch(stage.name, None)
     return _report(name, experiment, scale, out, seeds)
 
 
-def _train_or_resume(stage: Stage, path: Path, seeds: int, watch: run.Watch | None) -> None:
+def _train_or_resume(stage: Stage, path: Path, seeds: int, watch: session.Watch | None) -> None:
     if (path / "run.json").exists():
         run.resume(path, watch)
         return
     taught = tuple(dataclasses.replace(guide, teacher=path.parent / guide.teacher) for guide in stage.guidance)
-    run.train(run.Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations), path, watch)
+    run.train(Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations), path, watch)
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""What the documents tell people to type works: every command and every Python example, with the work made small."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from headstart import api, cli
+from headstart.papers import knowru
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = ["--learner.warmup", "100", "--learner.batch", "16", "--evaluations", "2", "--episodes", "4"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `headstart ...` line of a page's shell blocks, comments left out."""
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [word[1:] for word in words if word and Path(word[0]).name == "headstart"]
+
+
+def made_small(words: list[str]) -> list[str]:
+    """The same command with a few env-steps and the smallest scale."""
+    words = ["400" if before == "--steps" else word for before, word in zip(["", *words], words, strict=False)]
+    words = ["smoke" if before == "--scale" else word for before, word in zip(["", *words], words, strict=False)]
+    return words + (SMALL if words[0] == "train" and "ppo" not in words and "--help" not in words else [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for scale in knowru.PLANS:
+        monkeypatch.setitem(knowru.PLANS, scale, (24, 2))
+    for words in commands(page):
+        if "DIR" in words:
+            continue  # a form, not a command
+        try:
+            cli.main(made_small(words))
+        except SystemExit as end:  # --help
+            assert end.code in (0, None), (words, capsys.readouterr().err)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    import headstart
+
+    def train(env, learner, out, **settings):
+        small = {"steps": 400, "evaluations": 2, "episodes": 4, "progress": False}
+        quick = {"warmup": 100, "batch": 16} if hasattr(learner, "warmup") else {}
+        return api.train(env, type(learner)(**quick), out, **(settings | small))
+
+    monkeypatch.setattr(headstart, "train", train, raising=False)
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), {})
+
+
+def test_the_readme_names_every_command():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in cli.COMMANDS:
+        assert f"headstart {name}" in text or f"make {name}" in text, name
