@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from headstart import programs
 from headstart.envs.base import Env
 from headstart.guidance.base import Guidance
 from headstart.learners.base import LearnerConfig
-from headstart.run import _advance, _start
 from headstart.trainer import Trainer, make_trainer
 
 
@@ -105,8 +105,8 @@ def training(env: Env, learner: LearnerConfig, updates: int, seeds: int = 1) -> 
     """`updates` updates of the very program that `headstart train` runs, past the warm-up; its work is one seed's env-steps."""
     trainer = make_trainer(env, learner.make(env.spec), Guidance(), steps=10**9)
     keys, numbers = jr.split(jr.key(0), seeds), jnp.arange(seeds)
-    start = jax.jit(jax.vmap(lambda key, seed: _start(trainer, key, seed)))
-    advance = jax.jit(_advance(trainer), donate_argnums=0)
+    start = jax.jit(jax.vmap(lambda key, seed: programs.begin(trainer, key, seed)))
+    advance = jax.jit(programs.advance(trainer), donate_argnums=0)
     began = time.perf_counter()
     loop = start(keys, numbers)
     jax.block_until_ready(advance(loop, 0, 0))  # no update: compiles only

@@ -134,12 +134,15 @@ def test_threshold_is_nine_tenths_of_the_way():
 def test_steps_to_threshold_on_hand_made_curves():
     curves = curve(
         [0, 9, 9, 9, 9],  # means 0, 4.5, 6, 9: reached at 30
-        [9, 9, 9, 9, 9],  # from the start
+        [9, 9, 9, 9, 9],  # from the start: known once three are in
         [0, 0, 20, 0, 0],  # one lucky evaluation: mean 6.67 at its best
         [0, 0, 0, 0, 0],
         [0, np.nan, 9, 9, 9],  # unknown until the hole has left the window
     )
-    np.testing.assert_array_equal(steps_to_threshold(curves, 9), [30, 0, np.inf, np.inf, 40])
+    np.testing.assert_array_equal(steps_to_threshold(curves, 9), [30, 20, np.inf, np.inf, 40])
+    copied = curve([9, 9, 9, 0, 9, 9, 9], learning_starts=20)  # good before learning, spoilt by its first steps
+    assert steps_to_threshold(copied, 9)[0] == 60
+    assert steps_to_threshold(curve([0, 9], learning_starts=10), 9)[0] == 10
 
 
 def test_fluctuation_is_small_for_a_straight_line():

@@ -72,13 +72,16 @@ def threshold(baseline: Curve) -> float | None:
 def steps_to_threshold(curve: Curve, threshold: float) -> np.ndarray:
     """The first env-steps at which each seed reaches the threshold, [S]; inf if it never does.
 
-    A seed is judged by the mean of its last three evaluations (of those there are, at the first two points), so that
-    one lucky evaluation does not count as having learned.
+    A seed is judged by the mean of three evaluations in a row, none of them from before learning starts: one lucky
+    evaluation is not having learned, and neither is what a copied policy scores until its first gradient step. Where
+    there are fewer than three, it is judged by all there are.
     """
-    points = curve.returns.shape[1]
-    windows = [curve.returns[:, max(0, p + 1 - SMOOTH) : p + 1].mean(1) for p in range(points)]
-    reached = np.stack(windows, axis=1) >= threshold
-    return np.where(reached.any(1), curve.env_steps[reached.argmax(1)], np.inf)
+    learning = curve.env_steps >= min(curve.learning_starts, curve.env_steps[-1])
+    steps, returns = curve.env_steps[learning], curve.returns[:, learning]
+    window = min(SMOOTH, len(steps))
+    means = np.lib.stride_tricks.sliding_window_view(returns, window, axis=1).mean(-1)
+    reached = means >= threshold
+    return np.where(reached.any(1), steps[window - 1 :][reached.argmax(1)], np.inf)
 
 
 def fluctuation(curve: Curve) -> np.ndarray:
