@@ -13,7 +13,7 @@ from matplotlib.patches import Circle
 from headstart.papers.base import replay_of
 
 COLORS = {"maddpg": "#7a8590", "maddpg+init": "#2f6fc7", "knowru": "#d9512c", "knowru-constant": "#b8860b"}
-TEAMS = {"maddpg": "alone", "knowru": "taught"}
+TEAMS = {"maddpg": "alone", "knowru-constant": "taught"}
 
 
 def main(experiment: Path, out: Path) -> None:
