@@ -50,18 +50,16 @@ def _exit_code(error: HeadstartError) -> int:
 def list_parts(args: list[str]) -> None:
     """What there is: environments, learners, guidance, experiments, with one line each."""
     read_flags(dataclasses.make_dataclass("Options", []), args, "headstart list", list_parts.__doc__ or "")
-    from rich.console import Console
-
     from headstart import papers, registry
 
-    console = Console()
-    for kind, title in (("env", "environments"), ("learner", "learners"), ("guidance", "guidance")):
-        console.print(f"[bold]{title}[/bold]")
-        for name, part in sorted(registry.presets(kind).items()):
-            console.print(f"  {name:<18} {registry.describe(part)}", highlight=False, markup=False)
-    console.print("[bold]experiments[/bold]")
-    for name, make in sorted(papers.experiments().items()):
-        console.print(f"  {name:<18} {make('smoke').title}", highlight=False, markup=False)
+    kinds = {"environments": "env", "learners": "learner", "guidance": "guidance"}
+    groups = {title: registry.described(kind) for title, kind in kinds.items()}
+    groups["experiments"] = [(name, make("smoke").title) for name, make in sorted(papers.experiments().items())]
+    width = max(len(names) for lines in groups.values() for names, _ in lines)
+    for title, lines in groups.items():
+        print(title)
+        for names, text in lines:
+            print(f"  {names:<{width}}  {text}")
 
 
 def train(args: list[str]) -> None:

@@ -30,10 +30,13 @@ def preset(kind: str, name: str) -> Any:
     return presets(kind)[name]
 
 
-def describe(part: Any) -> str:
-    """The first sentence of a part's documentation, on one line."""
-    text = " ".join((type(part).__doc__ or "").split())
-    return text.split(". ")[0].split(": ", 1)[-1] if len(text) > 160 else text.split(". ")[0]
+def described(kind: str) -> list[tuple[str, str]]:
+    """[(names, the first sentence of the documentation)] of a kind's parts; names that mean the same stand together."""
+    names: dict[str, list[str]] = {}
+    for name, part in sorted(presets(kind).items()):
+        names.setdefault(repr(part), []).append(name)
+    first = lambda part: " ".join((type(part).__doc__ or "").split()).split(". ")[0].rstrip(".")
+    return [(", ".join(same), first(presets(kind)[same[0]])) for same in names.values()]
 
 
 def encode(kind: str, part: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from headstart.types import Continuous, TeamSpec, Transition
 
 @dataclass(frozen=True)
 class DDPG:
-    """MADDPG (`critic="central"`: a critic sees the whole team) or independent DDPG (`critic="local"`: its own agent only)."""
+    """Deterministic actors with a critic each: one that sees the whole team (MADDPG), or its own agent only (independent)."""
 
     critic: Literal["central", "local"] = "central"
     """What a critic sees: every agent's observation and action, or its own agent's."""

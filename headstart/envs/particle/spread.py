@@ -31,8 +31,11 @@ class SpreadState(NamedTuple):
 
 @dataclass(frozen=True)
 class Spread:
-    """Cover all landmarks. Reward of `openai` (shared by all): −N·Σ_l min_a d(a, l) − N − 2·(colliding pairs);
-    of `mpe2` (per agent): −½·Σ_l min_a d(a, l) − ½·(agents it collides with)."""
+    """Cooperative navigation: agents cover all landmarks and do not bump into each other.
+
+    Reward of `openai`, shared by all: −N·Σ_l min_a d(a, l) − N − 2·(colliding pairs). Reward of `mpe2`, each agent's own:
+    −½·Σ_l min_a d(a, l) − ½·(agents it collides with).
+    """
 
     agents: int = 3
     landmarks: int = 0
