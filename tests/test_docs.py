@@ -11,7 +11,6 @@ from headstart.papers import knowru
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SMALL = ["--learner.warmup", "100", "--learner.batch", "16", "--evaluations", "2", "--episodes", "4"]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -27,10 +26,14 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def made_small(words: list[str]) -> list[str]:
-    """The same command with a few env-steps and the smallest scale."""
-    words = ["400" if before == "--steps" else word for before, word in zip(["", *words], words, strict=False)]
-    words = ["smoke" if before == "--scale" else word for before, word in zip(["", *words], words, strict=False)]
-    return words + (SMALL if words[0] == "train" and "ppo" not in words and "--help" not in words else [])
+    """The same command with a few env-steps, two evaluations and the smallest scale."""
+    small = {"--steps": "400", "--evaluations": "2", "--scale": "smoke"}
+    words = [small.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+    if words[0] != "train" or "--help" in words:
+        return words
+    replay = [] if {"ppo", "ippo"} & set(words) else ["--learner.warmup", "100", "--learner.batch", "16"]
+    rare = [] if "--evaluations" in words else ["--evaluations", "2"]
+    return [*words, *replay, *rare, "--episodes", "4"]
 
 
 @pytest.mark.slow
