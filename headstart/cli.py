@@ -37,6 +37,9 @@ def main(args: list[str] | None = None) -> None:
     except HeadstartError as error:
         fail(" ".join(str(error).split()))
         sys.exit(_exit_code(error))
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the free space")
+        sys.exit(2)
     except KeyboardInterrupt:
         fail("stopped")
         sys.exit(130)
@@ -75,6 +78,9 @@ def train(args: list[str]) -> None:
     guides = [registry.preset("guidance", guide) for guide in given["--guidance"]]
     if given["--teacher"] and not guides:
         raise HeadstartError("--teacher needs --guidance: how should the team learn from it? (headstart list names them)")
+    if len(given["--teacher"]) > len(guides):
+        count = f"{len(given['--teacher'])} teachers but {len(guides)} guidance"
+        raise HeadstartError(f"{count}: give each --guidance one --teacher")
     fields: list[Any] = [
         ("steps", int, 500_000, "Env-steps of each seed."),
         ("seeds", int, 1, "Independent teams, trained side by side."),
@@ -165,12 +171,15 @@ def evaluate(args: list[str]) -> None:
 
     given, rest = _take(args, ("--env",))
     directory, rest = _directory(rest, "evaluate", evaluate.__doc__ or "", more=True)
-    team = load(directory)
-    env = registry.preset("env", given["--env"][-1]) if given["--env"] else team.env
+    team = load(directory) if "--help" not in rest else None
+    env = registry.preset("env", given["--env"][-1] if given["--env"] else "spread")
+    if team and not given["--env"]:
+        env = team.env
     if env is None:
         raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
     fields = [("episodes", int, 1000, "Episodes of each seed."), ("env", None, env, "")]
     options = read_flags(_options(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "")
+    assert team is not None  # --help has ended the command
     if options.episodes < 1:
         raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
     returns = score(team, options.env, options.episodes)
@@ -192,6 +201,8 @@ def render(args: list[str]) -> None:
     ]
     options = read_flags(_options(fields), rest, "headstart render DIR", render.__doc__ or "")
     team = load(directory)
+    if not 0 <= options.episode < 2**31:
+        raise HeadstartError(f"episode must be a number from 0 on, not {options.episode}")
     if not 0 <= options.seed < len(team.seeds):
         raise HeadstartError(f"seed must be between 0 and {len(team.seeds) - 1}, not {options.seed}")
     if options.out.suffix.lower() != ".gif":
@@ -211,6 +222,9 @@ def report(args: list[str]) -> None:
     if {"-h", "--help"} & set(rest):
         print(report.__doc__)
         sys.exit(0)
+    for flag in rest:
+        if flag.startswith("-"):
+            raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
     directories = [Path(arg) for arg in rest]
     for path in directories:
         _exists(path)
@@ -223,6 +237,10 @@ def report(args: list[str]) -> None:
         return _told(base.report_again(directories[0]), out)
     if len(directories) > 1 and not given["--out"]:
         raise HeadstartError("say where the comparison goes: headstart report RUN RUN --out DIR")
+    if out not in directories and any((out / name).exists() for name in ("run.json", "experiment.json")):
+        raise HeadstartError(f"{out} is a run with a report of its own: choose another --out for the comparison")
+    if len(directories) > 1 and out in directories:
+        raise HeadstartError(f"{out} has a report of its own: choose another --out for the comparison")
     _told(base.report_runs(directories, out), out)
 
 
@@ -248,7 +266,7 @@ def _take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]]
         flag, _, value = left.pop(0).partition("=")
         if flag not in names:
             rest.append(f"{flag}={value}" if value else flag)
-        elif value or left:
+        elif value or (left and not left[0].startswith("--")):
             given[flag].append(value or left.pop(0))
         else:
             raise HeadstartError(f"{flag} needs a value")
@@ -258,6 +276,8 @@ def _take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]]
 def _directory(args: list[str], command: str, about: str, more: bool = False) -> tuple[Path, list[str]]:
     """The command's directory and its further arguments; with --help and nothing more to explain, that is printed."""
     if args and args[0] in ("-h", "--help"):
+        if more:
+            return Path("DIR"), ["--help"]
         print(about)
         sys.exit(0)
     if not args or args[0].startswith("-"):

@@ -39,7 +39,7 @@ class Config:
     def __post_init__(self):
         for name in ("steps", "seeds", "evaluations", "episodes"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
+        require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "at least 0 and below 2³¹")
 
 
 def describe(config: Config, learner: Learner, trainer: Trainer, seeds: list[int]) -> dict[str, Any]:

@@ -55,19 +55,23 @@ def progress() -> Iterator[Callable[[str, "Progress | None"], None]]:
     columns = ("{task.description}", BarColumn(bar_width=20), "{task.percentage:>3.0f}%", TextColumn("{task.fields[said]}"))
     bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(compact=True), console=Console(stderr=True))
     tasks: dict[str, Any] = {}
-    with bar:
+    try:
 
         def watch(name: str, now: "Progress | None") -> None:
+            if not tasks:
+                bar.start()  # not before: a refusal is one line, not one below an empty bar
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=None, said="compiling")
             if now is None:
                 total = bar.tasks[tasks[name]].total or 1
                 bar.update(tasks[name], completed=total, total=total)
                 return
-            said = f"return {spread(now.returns)}  {now.steps_per_second:,.0f} steps/s"
+            said = f"return {spread(now.returns)}  {now.steps_per_second:,.0f} steps/s" if now.env_steps else "compiling"
             bar.update(tasks[name], total=now.total_steps, completed=now.env_steps, said=said)
 
         yield watch
+    finally:
+        bar.stop()
 
 
 def spread(returns: Any) -> str:

@@ -38,9 +38,15 @@ class TeamPolicy:
         """The pure functions that `params` belong to."""
         return self.config.make(self.spec)
 
-    def seed(self, index: Any) -> PyTree:
-        """Parameters of one seed; indices beyond the last start over from the first."""
-        return jax.tree.map(lambda x: x[index % len(self.seeds)], self.params)
+    def seed(self, number: Any) -> PyTree:
+        """Parameters of the seed of that number; numbers the team does not have take turns among its seeds."""
+        same = jnp.asarray(self.seeds) == number
+        index = jnp.where(same.any(), same.argmax(), number % len(self.seeds))
+        return jax.tree.map(lambda x: x[index], self.params)
+
+    def place(self, index: int) -> PyTree:
+        """Parameters of the seed at a place, from 0."""
+        return jax.tree.map(lambda x: x[index], self.params)
 
     def act(self, obs: dict[str, Any], carry: PyTree = None, seed: int = 0) -> tuple[dict[str, np.ndarray], PyTree]:
         """Greedy actions {role: [A U]} for observations {role: [A O]}, and the carry to pass next time (None at first)."""
@@ -51,7 +57,7 @@ class TeamPolicy:
         if carry is None:
             carry = self.learner.start(1)
         batch = {role: jnp.asarray(x, jnp.float32)[None] for role, x in obs.items()}
-        carry, logits = self._policy(self.seed(seed), carry, batch)
+        carry, logits = self._policy(self.place(seed), carry, batch)
         return {role: np.asarray(greedy(self.spec.roles[role].actions, x)[0]) for role, x in logits.items()}, carry
 
     @cached_property

@@ -23,7 +23,7 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
     """
     if not isinstance(env, Drawable):
         raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
-    spec, params, learner = env.spec, team.seed(seed), team.learner
+    spec, params, learner = env.spec, team.place(seed), team.learner
 
     def body(loop, key):
         state, now, carry, alive = loop

@@ -41,7 +41,7 @@ def resume(out: str | Path, watch: Watch | None = None) -> TeamPolicy:
     about = directory.about()
     if about.get("finished"):
         return load(out)
-    return Session(restore(about, directory.path), directory).go(watch, about.get("timing"))
+    return Session(restore(about, directory.path), directory).go(watch)
 
 
 def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:

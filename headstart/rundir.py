@@ -20,6 +20,12 @@ from headstart.checks import HeadstartError
 KEEP = 2
 
 
+def go_on(path: Path) -> str:
+    """How to go on with what a directory holds, where it is a run or an experiment."""
+    begun = any((path / name).exists() for name in ("run.json", "experiment.json"))
+    return f", or go on with: headstart resume {path}" if begun else ""
+
+
 class RunDir:
     """Paths and files of a run directory."""
 
@@ -31,9 +37,7 @@ class RunDir:
     def create(self, about: dict[str, Any]) -> None:
         """Begin a run; refuses a directory that holds anything, so that nothing is ever overwritten."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise HeadstartError(
-                f"{self.path} already holds something: choose another --out, or go on with: headstart resume {self.path}"
-            )
+            raise HeadstartError(f"{self.path} already holds something: choose another --out{go_on(self.path)}")
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_about(about)
 
@@ -68,11 +72,14 @@ class RunDir:
         """Drop the metrics of updates after a checkpoint, and a line a crash left half-written."""
         if not self.metrics.exists():
             return
-        header, *lines = self.metrics.read_text(encoding="utf-8").split("\n")
-        if not lines:  # not even the header's line was finished
-            return self.metrics.unlink()
-        place, width = header.split(",").index("updates"), header.count(",")
-        kept = [x for x in lines[:-1] if x.count(",") == width and int(x.split(",")[place]) <= updates]
+        try:
+            header, *lines = self.metrics.read_text(encoding="utf-8").split("\n")
+            if not lines:  # not even the header's line was finished
+                return self.metrics.unlink()
+            place, width = header.split(",").index("updates"), header.count(",")
+            kept = [x for x in lines[:-1] if x.count(",") == width and int(x.split(",")[place]) <= updates]
+        except ValueError as error:
+            raise HeadstartError(f"{self.metrics} is damaged ({error}): move it away and start the run anew") from None
         files.write_text(self.metrics, "\n".join([header, *kept, ""]))
 
     def save_checkpoint(self, updates: int, state: PyTree, note: dict[str, str]) -> None:

@@ -65,13 +65,33 @@ class Session:
         self.learner = config.learner.make(spec)
         guides = [guide.make(spec, self.learner) for guide in config.guidance]
         self.trainer = make_trainer(config.env, self.learner, chain(*guides) if guides else Guidance(), config.steps)
+        if self.learner.warmup >= config.steps:
+            raise HeadstartError(
+                f"the learner's warm-up takes {self.learner.warmup} env-steps, so that {config.steps} leave nothing to learn: "
+                "raise --steps or lower --learner.warmup"
+            )
         self.seeds = config.first_seed + np.arange(config.seeds)
         self.about = describe(config, self.learner, self.trainer, self.seeds.tolist())
         self.compile_s = self.run_s = 0.0
 
-    def go(self, watch: Watch | None = None, spent: dict[str, float] | None = None) -> TeamPolicy:
+    def go(self, watch: Watch | None = None) -> TeamPolicy:
         """Run to the end, from the last checkpoint where there is one."""
-        spent = spent or {}
+        with _signals() as stop:
+            if watch:
+                watch(Progress(0, self.about["env_steps"], None, 0.0))
+            params = self._trained(watch, stop)
+        steps = self.about["env_steps"] + sum(teacher["env_steps"] for teacher in self.about["teachers"])
+        seeds = tuple(self.seeds.tolist())
+        team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps)
+        team.save(self.directory.path)
+        timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
+        self.directory.write_about(self.about | {"finished": True, "timing": timing})
+        self.directory.drop_checkpoints()
+        if stop.is_set():
+            raise Interrupted(f"asked to stop, but {self.directory.path} had just finished")
+        return team
+
+    def _trained(self, watch: Watch | None, stop: threading.Event) -> PyTree:
         seeds = jnp.asarray(self.seeds)
         keys = jax.vmap(lambda seed: jr.fold_in(jr.key(0), seed))(seeds)
         start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
@@ -81,19 +101,11 @@ class Session:
         score = self._compiled(score, shape["state"].params, keys, 0)
         saved = self.directory.load_checkpoint(shape)
         done, loop, note = saved or (0, self._compiled(start, keys, seeds)(keys, seeds), {})
-        self.run_s, before = float(note.get("run_s", 0)), float(note.get("compile_s", spent.get("compile_s", 0)))
+        self.run_s += float(note.get("run_s", 0))
+        self.compile_s += float(note.get("compile_s", 0))
         self.directory.forget_after(done if saved else -1)
-        self.compile_s += before
-        with _signals() as stop:
-            loop = self._advance_all(done, loop, advance, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
-        steps = self.about["env_steps"] + sum(teacher["env_steps"] for teacher in self.about["teachers"])
-        config, params, seeds = self.config, loop["state"].params, tuple(self.seeds.tolist())
-        team = TeamPolicy(config.env.spec, config.learner, params, seeds, config.env, steps)
-        team.save(self.directory.path)
-        timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
-        self.directory.write_about(self.about | {"finished": True, "timing": timing})
-        self.directory.drop_checkpoints()
-        return team
+        loop = self._advance_all(done, loop, advance, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
+        return loop["state"].params
 
     def _compiled(self, function: Callable, *args: Any, donate: int | None = None) -> Callable:
         start = time.perf_counter()
@@ -132,7 +144,7 @@ class Session:
                 watch(
                     Progress(done * trainer.steps_per_update, trainer.updates * trainer.steps_per_update, returns, per_second)
                 )
-            due = done == following and time.perf_counter() - saved_at > CHECKPOINT_SECONDS
+            due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
             if due or stop.is_set():
                 self._checkpoint(done, loop)
                 saved_at = time.perf_counter()

@@ -31,7 +31,7 @@ class Trainer(NamedTuple):
     """A run's pure functions for one seed; `vmap` them over seeds with the update's index left unmapped."""
 
     init: Callable[[Array, Array], TrainState]
-    """key, index of the seed -> state."""
+    """key, number of the seed -> state."""
     update: Callable[[TrainState, Array], tuple[TrainState, Metrics]]
     """state, index of the update -> state, metrics: `episodes` (sums over those that ended), `learning`, `guidance`."""
     steps_per_update: int

@@ -15,7 +15,7 @@ Values that exist once per role are dicts `{role: array}`, so that roles may dif
 observations and their actions without any padding.
 
 An **action** is always a float vector `[A, U]`. For discrete heads it is the heads' one-hot vectors side by side (a
-Gumbel-softmax actor may send soft ones); for continuous actions each number is in [-1, 1].
+Gumbel-softmax actor may send soft ones); for continuous actions the numbers are meant to lie in [-1, 1].
 """
 
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ class Discrete(NamedTuple):
 
 
 class Continuous(NamedTuple):
-    """`size` numbers, each in [-1, 1]."""
+    """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips."""
 
     size: int
 

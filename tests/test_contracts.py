@@ -129,15 +129,21 @@ def test_a_spec_survives_json(name):
 
 
 @pytest.mark.parametrize("kind", ["env", "learner", "guidance"])
-def test_presets_survive_json_and_describe_themselves(kind):
+def test_presets_survive_json(kind):
     import json
 
     for name, part in registry.presets(kind).items():
         saved = json.loads(json.dumps(registry.encode(kind, part)))
         assert registry.decode(kind, saved) == part, name
-        text = registry.describe(part)
-        assert text and "\n" not in text and len(text) <= 200
         assert dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("kind", ["env", "learner", "guidance"])
+def test_every_name_is_described_once(kind):
+    lines = registry.described(kind)
+    assert sorted(name for names, _ in lines for name in names.split(", ")) == sorted(registry.presets(kind))
+    for _, text in lines:
+        assert text and "\n" not in text and len(text) <= 130
 
 
 # ------------------------------------------------------------------ learners

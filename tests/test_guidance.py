@@ -16,6 +16,7 @@ from headstart.checks import HeadstartError
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.base import Guidance, chain
 from headstart.guidance.distill import Distill
+from headstart.guidance.teachers import pupil
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
@@ -188,9 +189,9 @@ def test_the_objective_against_numpy(kind, shared):
     obs, teach = rng.normal(size=(count, agents, 4)).astype("f"), rng.normal(size=(count, agents, 5)).astype("f")
     alive = rng.random((count, agents)) < 0.7
     alive[:, 2] = False
-    batch = batch_of({"teacher": {"agent": jnp.asarray(teach)}}, jnp.asarray(alive), jnp.asarray(obs))
     own = jnp.asarray(rng.normal(size=agents).astype("f"))
     guide = Distill(TeamPolicy(spec, config, jax.tree.map(lambda x: x[None], params), (0,)), loss=kind, scale=2.5)
+    batch = batch_of(labels(guide, spec, jnp.asarray(teach)), jnp.asarray(alive), jnp.asarray(obs))
     guidance = guide.make(spec, learner)
     g = {**guidance.init(jr.key(0), jnp.asarray(0)), "alpha": jnp.asarray(0.3)}
     terms = guidance.objective(g, params, batch, {"actor": {"agent": own}, "critic": {"agent": own}})
@@ -205,13 +206,45 @@ def test_the_objective_against_numpy(kind, shared):
     assert terms["critic"]["agent"] is own
 
 
+def labels(guide, spec, logits):
+    """A batch's extras with these logits as the labels of the guide's teacher."""
+    return {pupil(guide.teacher, spec, guide.roles, guide.select).name: {"agent": logits}}
+
+
+def test_two_teachers_both_teach():
+    """Labels of one must not take the place of the other's."""
+    first = TEACHERS["ddpg"]
+    second = dataclasses.replace(first, params=jax.tree.map(lambda x: 2 * x + 0.1, first.params))
+    learner = DDPG4.make(STUDENT.spec)
+    params, obs = learner.init(jr.key(3)), jr.normal(jr.key(8), (2, 4, 3, 18))
+    zeros = jnp.zeros((2, 4))
+    from headstart.types import Transition
+
+    rollout = Transition(
+        {"agent": obs}, {"agent": obs[..., :5]}, {"agent": obs[..., 0]}, zeros > 0, zeros > 0, {"agent": obs},
+        obs[..., 0], obs[..., 0], {"agent": obs[..., 0] < 9}, None, None, zeros > 0, {},
+    )  # fmt: skip
+    nothing = {"actor": {"agent": jnp.zeros(3)}}
+
+    def term(*guides):
+        guidance = chain(*(guide.make(STUDENT.spec, learner) for guide in guides))
+        g = guidance.init(jr.key(0), jnp.asarray(0))
+        batch = jax.tree.map(lambda x: x.reshape(8, *x.shape[2:]), guidance.relabel(g, rollout))
+        assert len(guidance.update(g, jr.key(1), rollout, jnp.asarray(0.0))[1]) == len(guides)
+        return guidance.objective(g, params, batch, nothing)["actor"]["agent"]
+
+    one, two = Distill(first, alpha=0.5), Distill(second, alpha=0.5)
+    np.testing.assert_allclose(term(one, two), 0.5 * term(one) + term(two), rtol=1e-5)
+    assert not np.allclose(term(one), term(two))
+
+
 def test_its_gradient_goes_to_the_actor_only():
     guide = Distill(TEACHERS["ddpg"], alpha=1.0, alpha_end=1.0)
     learner = DDPG4.make(STUDENT.spec)
     guidance, params = guide.make(STUDENT.spec, learner), learner.init(jr.key(3))
     g = guidance.init(jr.key(0), jnp.asarray(0))
     obs = jr.normal(jr.key(1), (6, 3, 18))
-    batch = batch_of({"teacher": {"agent": jr.normal(jr.key(2), (6, 3, 5))}}, jnp.ones((6, 3), bool), obs)
+    batch = batch_of(labels(guide, STUDENT.spec, jr.normal(jr.key(2), (6, 3, 5))), jnp.ones((6, 3), bool), obs)
     zero = {"agent": jnp.zeros(3)}
     value = lambda params: guidance.objective(g, params, batch, {"actor": zero, "critic": zero})["actor"]["agent"].sum()
     grads = jax.grad(value)(params)
@@ -304,7 +337,7 @@ def collected(name, config, guide, seed):
     )  # fmt: skip
     out = guidance.relabel(g, rollout)
     assert out.extras["kept"] is zeros
-    return np.asarray(obs, float), np.asarray(out.extras["teacher"]["agent"])
+    return np.asarray(obs, float), np.asarray(out.extras[pupil(guide.teacher, STUDENT.spec, (), "nearest").name]["agent"])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

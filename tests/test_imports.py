@@ -17,7 +17,7 @@ LAYERS = (
     {"_version", "checks", "types", "files", "storage", "ops", "actions", "networks", "memory", "adapt"},
     {"envs", "learners", "guidance", "registry"},
     {"trainer"},
-    {"policy", "rundir", "replay", "run", "demos"},
+    {"policy", "rundir", "replay", "config", "programs", "session", "run", "demos"},
     {"papers", "report"},
     {"cli", "api", "console", "__main__"},
 )

@@ -19,7 +19,7 @@ class Guidance(NamedTuple):
     """Hooks that the training loop calls around a learner. `g` is the guidance's own state."""
 
     init: Callable[[Array, Array], PyTree] = lambda key, seed: ()
-    """key, index of the seed -> g: teacher weights, discriminators, a companion's training state, counters."""
+    """key, number of the seed -> g: teacher weights, discriminators, a companion's training state, counters."""
     start: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
     """g, params -> params, once before training (warm start)."""
     behave: Callable[[PyTree, Array, TimeStep, dict[str, Array]], dict[str, Array]] = lambda g, key, step, action: action
@@ -46,8 +46,8 @@ class Teacher(Protocol):
     spec: Any
     params: PyTree
 
-    def seed(self, index: Any) -> PyTree:
-        """Parameters of one seed; seeds beyond the last start over from the first."""
+    def seed(self, number: Any) -> PyTree:
+        """Parameters of the seed of that number; other seeds take turns."""
         ...
 
 
@@ -98,7 +98,10 @@ def chain(*guides: Guidance) -> Guidance:
     def update(g, key, rollout, progress):
         keys = jr.split(key, max(len(guides), 1))
         outs = [guide.update(own, k, rollout, progress) for guide, own, k in zip(guides, g, keys, strict=False)]
-        return tuple(own for own, _ in outs), {name: value for _, metrics in outs for name, value in metrics.items()}
+        told = {}
+        for i, (_, metrics) in enumerate(outs):
+            told |= {name if name not in told else f"{name}/{i}": value for name, value in metrics.items()}
+        return tuple(own for own, _ in outs), told
 
     hooks = {name: threaded(name) for name in ("start", "relabel", "objective", "grads", "tie")}
     return Guidance(init=init, behave=behave, update=update, **hooks)

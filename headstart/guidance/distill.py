@@ -4,8 +4,9 @@ Gao et al. 2021, "KnowRU: Knowledge Reusing via Knowledge Distillation in Multi-
 descends α·L_reuse + (1 − α)·L_actor, with L_reuse = mean (teacher logits − student logits)² on the student's observation
 (§3.3, eqs. 9 and 10), and α falls from 0.5 to 0.02.
 
-The teacher is frozen, so it is asked once for every observation that is visited, not once for every sample of a batch:
-its logits travel through memory beside the observation.
+The teacher is frozen, so it is asked when an observation is visited, not for every sample of a batch: its logits travel
+through memory beside the observation. L_actor is the whole of the learner's actor term, its penalty or entropy bonus
+included; `kl` is KL(teacher ‖ student), the usual direction, where the paper's background section prints the other one.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class Distill:
     schedule: Literal["linear", "literal", "constant"] = "linear"
     """Along the learning updates; the paper's literal decrement `beta` for every episode; or `alpha` throughout."""
     beta: float = 0.002
-    """Decrement an episode of the literal schedule."""
+    """Decrement of the literal schedule for every episode's length of env-steps, from the first on."""
     scale: float = 1.0
     """Factor on the distillation loss, to bring it to the magnitude of the actor's."""
     roles: tuple[str, ...] = field(default=())
@@ -67,17 +68,17 @@ class Distill:
                 "episodes": jnp.zeros(()),
             },
             relabel=lambda g, rollout: _labelled(teacher, g, rollout),
-            objective=lambda g, params, batch, terms: self._objective(spec, learner, g, params, batch, terms),
+            objective=lambda g, params, batch, terms: self._objective(spec, learner, teacher, g, params, batch, terms),
             update=lambda g, key, rollout, progress: self._update(spec, teacher, g, rollout, progress),
         )
 
-    def _objective(self, spec, learner, g, params, batch, terms):
+    def _objective(self, spec, learner, teacher: Pupil, g, params, batch, terms):
         """Every guided role's actor term becomes α·scale·L_reuse + (1 − α)·L_actor, agent by agent."""
         if "actor" not in terms:
             raise HeadstartError("distillation needs a learner with an actor; this one has none")
         students = learner.logits(params, batch)
         mixed = dict(terms["actor"])
-        for role, label in batch.extras["teacher"].items():
+        for role, label in batch.extras[teacher.name].items():
             shared = params["actor"][role].shared
             distance = _distance(self.loss, spec.roles[role].actions)(label, students[role])
             reuse = masked_mean(distance, batch.alive[role], tuple(range(distance.ndim - 1)))
@@ -98,7 +99,7 @@ class Distill:
 
 def _labelled(teacher: Pupil, g, rollout):
     _, logits = teacher.unroll(g["teacher"], g["carry"], rollout)
-    extras = rollout.extras | {"teacher": jax.lax.stop_gradient(logits)}
+    extras = rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)}
     return eqx.tree_at(lambda r: r.extras, rollout, extras, is_leaf=lambda x: x is rollout.extras)
 
 

@@ -1,10 +1,12 @@
 """A teacher seen through a student's eyes: which of its agents teaches whom, and what it would observe."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from headstart.adapt import Select, adapt, pairing, reteam, same_actions
 from headstart.checks import HeadstartError, known
@@ -15,8 +17,10 @@ from headstart.types import TeamSpec
 class Pupil(NamedTuple):
     """A teacher fitted to a student team."""
 
+    name: str
+    """Where its labels travel: different for different teachers, so that several can teach one team."""
     params: Callable[[Any], Any]
-    """seed -> the teacher's parameters, one set for every guided student agent."""
+    """number of the seed -> the teacher's parameters, one set for every guided student agent."""
     start: Callable[[int], Any]
     """number of environments -> carry of a recurrent teacher."""
     unroll: Callable[[Any, Any, Any], tuple[Any, dict]]
@@ -69,7 +73,13 @@ def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) 
 
         return jax.lax.scan(body, carry, (rollout.obs, rollout.first))
 
-    return Pupil(params, start, unroll)
+    return Pupil(_name(teacher, roles, select), params, start, unroll)
+
+
+def _name(teacher: Any, roles: tuple[str, ...], select: str) -> str:
+    """The same in every process, so that a resumed run finds its labels."""
+    sums = [zlib.crc32(np.asarray(x).tobytes()) for x in jax.tree.leaves(teacher.params)]
+    return f"teacher-{zlib.crc32(repr((sums, roles, select)).encode()):08x}"
 
 
 def _for_agents(carry, pairs):

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from headstart.adapt import transplant
-from headstart.checks import known
+from headstart.checks import HeadstartError, known
 from headstart.guidance.base import Guidance, TeacherLike
 from headstart.guidance.teachers import shared_roles
 from headstart.learners.base import Learner
@@ -36,6 +36,11 @@ class WarmStart:
         shared_roles(self.teacher, spec, self.roles)
         for network in self.networks:
             known("network of the teacher", network, self.teacher.params)
+        table = self.report(spec, learner)
+        if not any(happened in ("loaded", "adapted") for name, happened, _ in table if "weight" in name):
+            raise HeadstartError(
+                "nothing of the teacher's networks fits the student's: train both with one learner and its sizes"
+            )
         return Guidance(
             init=lambda key, seed: self.teacher.seed(seed),
             start=lambda donor, params: self._start(spec, params, donor)[0],

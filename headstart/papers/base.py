@@ -18,6 +18,7 @@ from headstart.policy import load
 from headstart.replay import record
 from headstart.report.build import build_report, read_curve, read_stage, write
 from headstart.report.claims import Claim
+from headstart.rundir import go_on
 
 Scale = Literal["smoke", "demo", "laptop", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper")
@@ -81,7 +82,7 @@ def reproduce(
     out = Path(out)
     experiment = _chosen(make(scale), arms)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HeadstartError(f"{out} already holds something: choose another --out, or go on with: headstart resume {out}")
+        raise HeadstartError(f"{out} already holds something: choose another --out{go_on(out)}")
     seeds = experiment.seeds if seeds is None else seeds
     about = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
     files.write_json(out / "experiment.json", {"format": files.FORMAT, **about})
@@ -133,6 +134,7 @@ def _begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
     except (KeyError, TypeError, ValueError) as error:
         raise HeadstartError(f"{out / 'experiment.json'} is damaged ({error!r})") from None
     known("experiment", name, papers.experiments())
+    known("scale", scale, (*SCALES, "demo"))
     return name, _chosen(papers.experiments()[name](scale), arms), scale, out, seeds
 
 
@@ -154,7 +156,8 @@ def _report(name: str, experiment: Experiment, scale: str, out: Path, seeds: int
         arms[arm_name] = {"stages": stages, "curve": read_curve(out / "stages" / arm.stages[-1].name), "versus": arm.versus}
     about = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
     report = build_report(about | {"metric": "episode_return", "headline": experiment.headline}, arms, experiment.claims)
-    provenance = {"command": f"headstart reproduce {name} --scale {scale} --seeds {seeds}", "notes": list(experiment.notes)}
+    command = "headstart demo" if scale == "demo" else f"headstart reproduce {name} --scale {scale} --seeds {seeds}"
+    provenance: dict[str, Any] = {"command": command, "notes": list(experiment.notes)}
     provenance["stages"] = {
         stage.name: files.read_json(out / "stages" / stage.name / "run.json") for stage in experiment.stages
     }

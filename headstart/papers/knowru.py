@@ -23,7 +23,13 @@ CLAIMS = (
     Claim("KnowRU needs fewer episodes to converge", "§4.3, Fig. 5", "knowru", "time_ratio", "below one"),
     Claim("KnowRU fluctuates less than MADDPG", "§4.3, Fig. 5", "knowru", "fluctuation_ratio", "below one"),
     Claim("KnowRU ends no worse than MADDPG", "§4.3, Fig. 5", "knowru", "asymptotic_gain", "not negative"),
-    Claim("so with a constant α, as in the authors' code", "public code", "knowru-constant", "asymptotic_gain", "not negative"),
+    Claim(
+        "KnowRU with a constant α, as in the authors' code, ends no worse",
+        "public code",
+        "knowru-constant",
+        "asymptotic_gain",
+        "not negative",
+    ),
     Claim("initialising from the teacher does not clearly help", "§4.3", "maddpg+init", "jump_start", "not positive"),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.checks import HeadstartError
 from headstart.report import transfer
 from headstart.report.claims import Claim, judge
 from headstart.report.plain import number, plain
@@ -85,7 +86,7 @@ def read_curve(run_dir: str | os.PathLike[str]) -> Curve:
                 point[int(float(row["seed"]))] = float(row["eval_return"])
     steps = sorted(step for step, point in found.items() if set(seeds) <= set(point))
     if not steps:
-        raise ValueError(f"{run_dir.name}: metrics.csv holds no point at which all of the seeds {seeds} were evaluated")
+        raise HeadstartError(f"{run_dir.name}: metrics.csv holds no point at which all of the seeds {seeds} were evaluated")
     returns = np.array([[found[step][seed] for step in steps] for seed in seeds])
     return Curve(np.array(steps), returns, int(settings.get("learning_starts") or 0))
 

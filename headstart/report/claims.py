@@ -18,8 +18,8 @@ class Claim:
 
     claim: the statement, in words. source: where the paper makes it ("Fig. 5"). arm: the arm it is about.
     quantity: a key of that arm in report.json that has an interval, such as "jump_start" or "time_ratio".
-    expect: where the whole interval should lie; "not ..." says that the interval does NOT lie clearly on that side,
-    which is how "this does not help" is put.
+    expect: where the whole interval should lie; "not ..." expects it on the other side of the reference, which is how
+    "this does not help" is put.
 
     Raises ValueError for an `expect` that is not one of these.
     """
@@ -39,8 +39,7 @@ def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
     """The claim with its verdict and the numbers behind it: {"claim", "source", "verdict", "evidence", ...}.
 
     The whole interval on the expected side: `reproduced`. The whole interval on the other side: `not reproduced`.
-    Straddling, or a number that is missing: `undecided`. For "not positive" and its like: `not reproduced` if the whole
-    interval is on the named side, else `reproduced`.
+    Straddling, or a number that is missing: `undecided`. "not positive" and its like expect the other side.
     """
     arm = report["arms"].get(claim.arm)
     if arm is None:
@@ -72,10 +71,8 @@ def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> 
     expected, other = (above, below) if side > 0 else (below, above)
     if not expect.startswith("not "):
         return ("reproduced" if expected else "not reproduced" if other else "undecided"), evidence
-    # Without the bound that could have shown the effect, its absence is not shown either.
-    if (low if side > 0 else high) is None and not other:
-        return "undecided", evidence
-    return ("not reproduced" if expected else "reproduced"), evidence
+    # That an effect was not seen is no proof that there is none: only an interval beyond the reference is.
+    return ("reproduced" if other else "not reproduced" if expected else "undecided"), evidence
 
 
 def _never(quantity: str, arm: dict[str, Any], report: dict[str, Any]) -> float | None:
