@@ -470,7 +470,7 @@ def test_a_run_in_another_thread_leaves_signals_alone(tmp_path):
 
     def body():
         try:
-            run.train(dataclasses.replace(PLAIN, steps=20, evaluations=1), tmp_path / "out")
+            run.train(dataclasses.replace(PLAIN, steps=80, evaluations=1), tmp_path / "out")
         except BaseException as error:
             errors.append(error)
 
