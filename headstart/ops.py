@@ -52,6 +52,27 @@ def linear_schedule(start: float, end: float) -> Callable[[Array], Array]:
     return lambda progress: start + (end - start) * jnp.clip(progress, 0.0, 1.0)
 
 
+def unroll(
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], carry: PyTree, xs: PyTree, first: Bool[Array, "T E"]
+) -> tuple[PyTree, PyTree, PyTree]:
+    """A recurrent `step(carry, x) -> carry, y` along xs [T E ..], starting afresh (from zeros) where `first`.
+
+    Returns the last carry, the carry after each step [T E ..], and the outputs [T E ..]. With an empty carry there is
+    nothing to hand on, and all of xs goes through `step` at once.
+    """
+    if not jax.tree.leaves(carry):
+        carry, ys = step(carry, xs)
+        return carry, carry, ys
+
+    def body(carry, now):
+        x, begins = now
+        carry, y = step(chosen_where(begins, jax.tree.map(jnp.zeros_like, carry), carry), x)
+        return carry, (carry, y)
+
+    last, (carries, ys) = jax.lax.scan(body, carry, (xs, first))
+    return last, carries, ys
+
+
 def chosen_where(mask: Bool[Array, " E"], new: PyTree, old: PyTree) -> PyTree:
     """Leaves of `new` where `mask`, else of `old`; the mask is [E] and every leaf [E ...]."""
     return jax.tree.map(lambda n, o: jnp.where(mask.reshape(mask.shape + (1,) * (n.ndim - 1)), n, o), new, old)

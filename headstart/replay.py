@@ -6,14 +6,12 @@ Only a `Drawable` environment has replays.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from headstart.actions import greedy, legal
 from headstart.checks import HeadstartError
 from headstart.envs.base import Drawable, Env
 from headstart.policy import TeamPolicy
-from headstart.trainer import team_mean
+from headstart.trainer import play, team_mean
 
 
 def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: str = "") -> dict[str, Any]:
@@ -23,28 +21,11 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
     """
     if not isinstance(env, Drawable):
         raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
-    spec, params, learner = env.spec, team.place(seed), team.learner
-
-    def body(loop, key):
-        state, now, carry, alive = loop
-        carry, logits = learner.policy(params, carry, {role: x[None] for role, x in now.obs.items()})
-        masks = now.available or dict.fromkeys(logits)
-        action = {r: greedy(spec.roles[r].actions, legal(x[0], masks[r])) for r, x in logits.items()}
-        state, new = env.step(state, action, key)
-        reward = jnp.where(alive, team_mean(new.reward), 0.0)
-        return (state, new, carry, alive & ~(new.terminated | new.truncated)), (env.scene(state), reward, alive)
-
-    @jax.jit
-    def run(key):
-        reset_key, key = jax.random.split(key)
-        state, now = env.reset(reset_key)
-        loop = (state, now, learner.start(1), jnp.asarray(True))
-        return env.scene(state), jax.lax.scan(body, loop, jax.random.split(key, spec.horizon))[1]
-
-    start, (scenes, rewards, alive) = run(jax.random.fold_in(jax.random.key(1), episode))
-    length = int(np.asarray(alive).sum())
-    frames = np.concatenate([np.asarray(start)[None], np.asarray(scenes)[:length]])
-    score = np.concatenate([[0.0], np.cumsum(np.asarray(rewards)[:length])])
+    reset_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), episode))
+    reward, alive, scenes = jax.jit(play(env, team.learner, env.scene))(team.place(seed), reset_key[None], key)
+    length = int(alive.sum())
+    frames = np.asarray(scenes)[: length + 1, 0]
+    score = np.concatenate([[0.0], np.cumsum(np.asarray(team_mean(reward))[:length, 0])])
     extent = float(np.clip(np.abs(frames).max() + 0.2, 1.2, 2.0))  # a stray agent must not make the others tiny
     return {
         "title": title or type(team.config).__name__,

@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 from headstart import programs
 from headstart.checks import HeadstartError
 from headstart.config import Config, describe
-from headstart.guidance.base import Guidance, chain
+from headstart.guidance.base import chain
 from headstart.policy import TeamPolicy
 from headstart.rundir import RunDir
 from headstart.trainer import make_trainer, team_mean
@@ -64,7 +64,7 @@ class Session:
         spec = config.env.spec
         self.learner = config.learner.make(spec)
         guides = [guide.make(spec, self.learner) for guide in config.guidance]
-        self.trainer = make_trainer(config.env, self.learner, chain(*guides) if guides else Guidance(), config.steps)
+        self.trainer = make_trainer(config.env, self.learner, chain(*guides), config.steps)
         if self.learner.warmup >= config.steps:
             raise HeadstartError(
                 f"the learner's warm-up takes {self.learner.warmup} env-steps, so that {config.steps} leave nothing to learn: "

@@ -1,18 +1,19 @@
-"""THE loop: collect, learn, let the guidance learn; and evaluation. There is no other one in the package.
+"""THE loop: collect, learn, let the guidance learn; and greedy episodes, to score or to draw. There are no others.
 
     update:   rollout = T joint steps of E environments, acted by guidance.behave ∘ learner.act
               items   = learner.prepare(guidance.relabel(rollout)) → memory
-              G times:  grads of Σ guidance.objective(learner.objective(batch)) → guidance.grads → optimiser → guidance.tie
+              G times:  grads of Σ guidance.objective(learner.objective(batch)) → guidance.grads → optimiser·rate
+                → guidance.tie → learner.track
               guidance.update(rollout)
 
 Everything is written for one seed and vmapped over seeds. The index of the update is the same for all seeds and stays
 outside the `vmap`: warm-up, memory and schedules count from it, so none of them costs a computed-both-ways branch.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -69,7 +70,8 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         loop = (ts.env, ts.step, ts.carry, ts.first, ts.returns)
         body = lambda loop, k: env_step(loop, k, ts.params, ts.guidance, progress)
         loop, (rollout, done) = jax.lax.scan(body, loop, jr.split(key, learner.rollout))
-        ts = eqx.tree_at(lambda t: (t.env, t.step, t.carry, t.first, t.returns), ts, loop, is_leaf=_is_empty)
+        env_state, step, carry, first, returns = loop
+        ts = dataclasses.replace(ts, env=env_state, step=step, carry=carry, first=first, returns=returns)
         return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
 
     def gradient_step(learned, batch, key, g, rate):
@@ -104,23 +106,12 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         ts, rollout, done = collect(ts, collect_key, progress_at(index))
         items = learner.prepare(ts.params, start_carry, guidance.relabel(ts.guidance, rollout))
         memory, size = learner.memory.add(ts.memory, items, index)
-        args = (
-            (ts.params, ts.target, ts.opt),
-            memory,
-            size,
-            ts.guidance,
-            plan_key,
-            learn_key,
-            learner.rate(progress_at(index)),
-        )
-        learned, metrics = _after(warmup, index, learn, args)
+        learned = (ts.params, ts.target, ts.opt)
+        rate = learner.rate(progress_at(index))
+        args = (learned, memory, size, ts.guidance, plan_key, learn_key, rate)
+        (params, target, opt), metrics = _after(warmup, index, learn, args)
         g, guide_metrics = guidance.update(ts.guidance, guide_key, rollout, progress_at(index + 1))
-        ts = eqx.tree_at(
-            lambda t: (t.params, t.target, t.opt, t.memory, t.guidance, t.key),
-            ts,
-            (*learned, memory, g, key),
-            is_leaf=_is_empty,
-        )
+        ts = dataclasses.replace(ts, params=params, target=target, opt=opt, memory=memory, guidance=g, key=key)
         return ts, {"episodes": done, "learning": metrics, "guidance": guide_metrics}
 
     def init(key, seed):
@@ -128,25 +119,27 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         g = guidance.init(guide_key, seed)
         params = guidance.start(g, learner.init(params_key))
         env_state, step = envs.reset(env_key)
-        first = jnp.ones(learner.num_envs, bool)
-        opt = learner.optimizer.init(params)
-        target = jax.tree.map(jnp.copy, params)
-        empty = TrainState(
-            params, target, opt, (), g, env_state, step, learner.start(learner.num_envs), first, step.reward, key
+        ts = TrainState(
+            params=params,
+            target=jax.tree.map(jnp.copy, params),
+            opt=learner.optimizer.init(params),
+            memory=(),
+            guidance=g,
+            env=env_state,
+            step=step,
+            carry=learner.start(learner.num_envs),
+            first=jnp.ones(learner.num_envs, bool),
+            returns=jax.tree.map(jnp.zeros_like, step.reward),
+            key=key,
         )
-        items = jax.eval_shape(lambda: _first_items(empty, collect, learner, guidance))
-        return eqx.tree_at(lambda t: t.memory, empty, learner.memory.init(items, updates), is_leaf=_is_empty)
+        items = jax.eval_shape(lambda: first_items(ts))
+        return dataclasses.replace(ts, memory=learner.memory.init(items, updates))
+
+    def first_items(ts: TrainState):
+        _, rollout, _ = collect(ts, ts.key, jnp.zeros(()))
+        return learner.prepare(ts.params, ts.carry, guidance.relabel(ts.guidance, rollout))
 
     return Trainer(init, update, per_update, updates, warmup)
-
-
-def _is_empty(x) -> bool:
-    return x is None or (isinstance(x, tuple) and not x)
-
-
-def _first_items(ts, collect, learner, guidance):
-    _, rollout, _ = collect(ts, ts.key, jnp.zeros(()))
-    return learner.prepare(ts.params, ts.carry, guidance.relabel(ts.guidance, rollout))
 
 
 def _after(warmup: int, index: Array, learn: Callable, args: tuple) -> tuple[PyTree, Metrics]:
@@ -177,28 +170,46 @@ def transition(now: TimeStep, action: dict[str, Array], new: TimeStep, first: Ar
     )
 
 
+def play(
+    env: Env, learner: Learner, see: Callable[[PyTree], PyTree] = lambda state: ()
+) -> Callable[[PyTree, Array, Array], tuple[dict[str, Array], Array, PyTree]]:
+    """`(params, keys [E], key) -> reward {role: [T E A]}, alive [T E], seen [T+1 E ..]`: one greedy episode a reset key.
+
+    `see(state)` is what is kept of one environment's state, before the first step and after each. Environments do not
+    restart: `alive` tells the steps up to and including an episode's end, and rewards after it are 0.
+    """
+    spec, steps, look = env.spec, jax.vmap(env.step), jax.vmap(see)
+
+    def body(loop, key, params):
+        state, now, carry, alive = loop
+        carry, logits = learner.policy(params, carry, now.obs)
+        masks = now.available or dict.fromkeys(logits)
+        action = {r: greedy(spec.roles[r].actions, legal(x, masks[r])) for r, x in logits.items()}
+        state, new = steps(state, action, jr.split(key, alive.shape[0]))
+        reward = {role: jnp.where(alive[:, None], x, 0.0) for role, x in new.reward.items()}
+        return (state, new, carry, alive & ~(new.terminated | new.truncated)), (reward, alive, look(state))
+
+    def run(params, keys, key):
+        state, now = jax.vmap(env.reset)(keys)
+        loop = (state, now, learner.start(keys.shape[0]), jnp.ones(keys.shape[0], bool))
+        step_keys = jr.split(key, spec.horizon)
+        _, (reward, alive, seen) = jax.lax.scan(lambda loop, k: body(loop, k, params), loop, step_keys)
+        return reward, alive, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), look(state), seen)
+
+    return run
+
+
 def evaluate(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array], Metrics]:
     """`(params, key) -> {"return": {role: [episodes A]}, "length": [episodes]}`: fresh episodes, greedy actions.
 
     A return is the plain sum of an agent's rewards up to the first end of its episode: neither discounted nor divided by
     the number of agents or steps.
     """
-    envs, spec = vectorise(env, episodes), env.spec
-
-    def body(loop, key, params):
-        env_state, now, carry, alive = loop
-        carry, logits = learner.policy(params, carry, now.obs)
-        masks = now.available or dict.fromkeys(logits)
-        action = {r: greedy(spec.roles[r].actions, legal(x, masks[r])) for r, x in logits.items()}
-        env_state, new = envs.step(env_state, action, key)
-        reward = {role: jnp.where(alive[:, None], x, 0.0) for role, x in new.reward.items()}
-        return (env_state, new, carry, alive & ~(new.terminated | new.truncated)), (reward, alive)
+    episode = play(env, learner)
 
     def run(params, key):
         reset_key, key = jr.split(key)
-        env_state, now = envs.reset(reset_key)
-        loop = (env_state, now, learner.start(episodes), jnp.ones(episodes, bool))
-        _, (reward, alive) = jax.lax.scan(lambda loop, k: body(loop, k, params), loop, jr.split(key, spec.horizon))
+        reward, alive, _ = episode(params, jr.split(reset_key, episodes), key)
         return {"return": {role: x.sum(0) for role, x in reward.items()}, "length": alive.sum(0)}
 
     return run

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -31,13 +30,11 @@ def refused(capsys, *args: str) -> str:
     return told[0]
 
 
-def test_help_is_instant_and_imports_nothing_heavy():
-    start = time.perf_counter()
+def test_help_imports_nothing_heavy():
     heavy = "[m for m in ('jax', 'equinox', 'plotly') if m in sys.modules]"
     code = f"import sys, headstart.cli as c; c.main(['--help']); print({heavy})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("[]")
-    assert time.perf_counter() - start < 5  # generous: it takes a tenth of a second, a busy machine more
     for command in cli.COMMANDS:
         assert f"  {command} " in out
 

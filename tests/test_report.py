@@ -277,7 +277,7 @@ def test_an_arm_that_never_arrives_did_not_arrive_sooner():
 
 def test_claim_refuses_an_unknown_expectation():
     with pytest.raises(ValueError, match="expect"):
-        Claim("c", "s", "a", "jump_start", "nice")  # type: ignore[arg-type]
+        Claim("c", "s", "a", "jump_start", "nice")
 
 
 # ------------------------------------------------------------------ text

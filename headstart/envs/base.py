@@ -4,10 +4,10 @@ An `Env` describes ONE environment with all its agents and no batch axis. `vecto
 start a new episode by themselves when one ends.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -102,14 +102,14 @@ def vectorise(env: Env, num_envs: int) -> VectorEnv:
         step_key, reset_key = jr.split(key)
         states, now = step_each(states, action, jr.split(step_key, num_envs))
         states, shown = restart_if_any(now.terminated | now.truncated, reset_key, states, _of_next_episode(now))
-        return states, eqx.tree_at(_of_next_episode, now, shown, is_leaf=lambda x: x is None)
+        return states, dataclasses.replace(now, **shown)
 
     return VectorEnv(env.spec, num_envs, reset, step)
 
 
-def _of_next_episode(step: TimeStep) -> tuple:
+def _of_next_episode(step: TimeStep) -> dict[str, Any]:
     """The parts of a time step that belong to the new episode once one ended."""
-    return step.obs, step.state, step.alive, step.available
+    return {"obs": step.obs, "state": step.state, "alive": step.alive, "available": step.available}
 
 
 def _skipped_unless_any(change: Callable) -> Callable:

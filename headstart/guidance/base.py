@@ -45,6 +45,8 @@ class Teacher(Protocol):
 
     spec: Any
     params: PyTree
+    learner: Any
+    """The pure functions that `params` belong to."""
 
     def seed(self, number: Any) -> PyTree:
         """Parameters of the seed of that number; other seeds take turns."""

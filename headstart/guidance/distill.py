@@ -9,11 +9,11 @@ through memory beside the observation. L_actor is the whole of the learner's act
 included; `kl` is KL(teacher ‖ student), the usual direction, where the paper's background section prints the other one.
 """
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -46,7 +46,7 @@ class Distill:
     """Decrement of the literal schedule for every episode's length of env-steps, from the first on."""
     scale: float = 1.0
     """Factor on the distillation loss, to bring it to the magnitude of the actor's."""
-    roles: tuple[str, ...] = field(default=())
+    roles: tuple[str, ...] = ()
     """Roles to guide; all that the teacher has when empty."""
     select: Select = "nearest"
     """Which entities a teacher of a smaller task sees."""
@@ -99,8 +99,7 @@ class Distill:
 
 def _labelled(teacher: Pupil, g, rollout):
     _, logits = teacher.unroll(g["teacher"], g["carry"], rollout)
-    extras = rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)}
-    return eqx.tree_at(lambda r: r.extras, rollout, extras, is_leaf=lambda x: x is rollout.extras)
+    return dataclasses.replace(rollout, extras=rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)})
 
 
 def _distance(loss: str, space) -> Callable[[Array, Array], Array]:

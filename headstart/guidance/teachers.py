@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from headstart.adapt import Select, adapt, pairing, reteam, same_actions
 from headstart.checks import HeadstartError, known
-from headstart.ops import chosen_where
+from headstart.ops import unroll
 from headstart.types import TeamSpec
 
 
@@ -62,18 +61,12 @@ def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) 
         seen = {r: adapt(obs[r], spec.roles[r].obs, teacher.spec.roles[r].obs, select) for r in roles}
         return teacher.learner.policy(params, carry, seen)
 
-    def unroll(params, carry, rollout):
-        if not jax.tree.leaves(carry):
-            return carry, policy(params, carry, rollout.obs)[1]
+    def answers(params, carry, rollout):
+        step = lambda carry, obs: policy(params, carry, obs)
+        last, _, logits = unroll(step, carry, rollout.obs, rollout.first)
+        return last, logits
 
-        def body(carry, now):
-            obs, first = now
-            carry = chosen_where(first, jax.tree.map(jnp.zeros_like, carry), carry)
-            return policy(params, carry, obs)
-
-        return jax.lax.scan(body, carry, (rollout.obs, rollout.first))
-
-    return Pupil(_name(teacher, roles, select), params, start, unroll)
+    return Pupil(_name(teacher, roles, select), params, start, answers)
 
 
 def _name(teacher: Any, roles: tuple[str, ...], select: str) -> str:

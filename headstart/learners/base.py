@@ -1,9 +1,9 @@
 """What a learner is: pure functions that the one training loop calls."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
 import optax
 from jaxtyping import Array, PyTree
@@ -63,4 +63,4 @@ def flatten(rollout: Transition) -> Transition:
 def without_state(rollout: Transition) -> Transition:
     """The rollout with empty global states: replay of a learner that does not look at them need not keep them."""
     empty = rollout.state[..., :0]
-    return eqx.tree_at(lambda r: (r.state, r.next_state), rollout, (empty, empty))
+    return dataclasses.replace(rollout, state=empty, next_state=empty)

@@ -5,6 +5,7 @@ one agent it is plain PPO. Feed-forward or recurrent by `core`; the recurrent fo
 from the carry they began with.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,7 @@ from headstart.checks import require
 from headstart.learners.base import Learner, flatten
 from headstart.memory import latest
 from headstart.networks import GRU, MLP, Activation, Linear, gru, linear, mlp, per_team, team
-from headstart.ops import chosen_where, gae, masked_mean
+from headstart.ops import gae, masked_mean, unroll
 from headstart.types import Continuous, TeamSpec, Transition
 
 
@@ -165,7 +166,7 @@ class PPO:
             return {name: teams[name]((), x)[1] for name, x in batch.obs.items()}
         carry, first = batch.extras["carry"][network], batch.first.T
         swap = lambda x: jnp.swapaxes(x, 0, 1)  # items are [B T ..], time runs over the first axis
-        return {name: swap(_unroll(teams[name], carry[name], swap(x), first)[1]) for name, x in batch.obs.items()}
+        return {name: swap(unroll(teams[name], carry[name], swap(x), first)[-1]) for name, x in batch.obs.items()}
 
     def _prepare(self, spec, params, carry, rollout: Transition):
         """Items with advantages, returns, and the log-probabilities before the update."""
@@ -173,22 +174,20 @@ class PPO:
         recurrent = self.core == "gru"
         for name in rollout.obs:
             value_net, start = params["critic"][name], carry["critic"][name] if recurrent else ()
-            carries, value = _unroll(value_net, start, rollout.obs[name], rollout.first)
+            _, carries, value = unroll(value_net, start, rollout.obs[name], rollout.first)
             next_value = value_net(carries, rollout.next_obs[name])[1][..., 0]
             value = value[..., 0]
             ended = (rollout.terminated | rollout.truncated)[..., None]
             gone = rollout.terminated[..., None]
             advantage = gae(rollout.reward[name], value, next_value, gone, ended, self.gamma, self.lam)
-            _, out = _unroll(params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first)
+            *_, out = unroll(params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first)
             extras["advantage"][name], extras["goal"][name] = advantage, advantage + value
             extras["log_prob"][name] = self._log_prob(spec, params, name, out, rollout)
-        rollout = eqx.tree_at(lambda r: r.extras, rollout, rollout.extras | extras, is_leaf=lambda x: x is rollout.extras)
+        rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
         if not recurrent:
             return flatten(rollout)
         sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
-        return eqx.tree_at(
-            lambda r: r.extras, sequences, sequences.extras | {"carry": carry}, is_leaf=lambda x: x is sequences.extras
-        )
+        return dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
 
     def _log_prob(self, spec, params, name, out, batch):
         space = spec.roles[name].actions
@@ -230,19 +229,6 @@ def _policy(spec, params, carry, obs):
         carries[name], y = params["actor"][name](carry["actor"][name] if carry else (), x)
         out[name] = jnp.tanh(y) if isinstance(spec.roles[name].actions, Continuous) else y
     return ({**carry, "actor": carries} if carry else ()), out
-
-
-def _unroll(net, carry, x, first):
-    """Carries after and outputs of each step of x [T E A I], starting afresh where `first` [T E]."""
-    if not jax.tree.leaves(carry):
-        return net((), x)
-
-    def body(carry, now):
-        x, first = now
-        carry, y = net(chosen_where(first, jax.tree.map(jnp.zeros_like, carry), carry), x)
-        return carry, (carry, y)
-
-    return jax.lax.scan(body, carry, (x, first))[1]
 
 
 def _normalised(x, alive, axes):

@@ -68,7 +68,9 @@ def effects(report: dict[str, Any]) -> "Figure | None":
         for name, arm in reversed(taught.items()):
             if _known(arm.get(quantity)):
                 figure.add_trace(_dot(name, title, arm[quantity], palette[name]), row=1, col=column)
-        figure.add_vline(reference, line={"dash": "dash", "width": 1, "color": GREY}, row=1, col=column)  # type: ignore
+        # plotly's annotation wants these as words; its documentation, and its code, as numbers.
+        place: dict[str, Any] = {"row": 1, "col": column}
+        figure.add_vline(reference, line={"dash": "dash", "width": 1, "color": GREY}, **place)
         if reference == 1:
             figure.update_xaxes(rangemode="tozero", row=1, col=column)
     return figure
