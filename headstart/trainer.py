@@ -165,6 +165,7 @@ def transition(now: TimeStep, action: dict[str, Array], new: TimeStep, first: Ar
         alive=now.alive,
         available=now.available,
         next_available=new.final_available,
+        agent_terminated=new.agent_terminated,
         first=first,
         extras={},
     )

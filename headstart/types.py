@@ -57,9 +57,14 @@ class Discrete(NamedTuple):
 
 
 class Continuous(NamedTuple):
-    """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips."""
+    """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips.
+
+    `low` and `high` say what -1 and 1 stand for in the environment's own units; empty where they are those units.
+    """
 
     size: int
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
 ActionSpace = Discrete | Continuous
@@ -71,6 +76,8 @@ class RoleSpec(NamedTuple):
     agents: int
     obs: tuple[Field, ...]
     actions: ActionSpace
+    names: tuple[str, ...] = ()
+    """What the agents are called; "ROLE_0", "ROLE_1", .. where empty."""
 
     @property
     def obs_size(self) -> int:
@@ -78,12 +85,31 @@ class RoleSpec(NamedTuple):
         return sum(field.width for field in self.obs)
 
 
+class Route(NamedTuple):
+    """A message's way: the choice of `speaker`'s action head `head` shows up in `listener`'s observed field `field`.
+
+    The field has one entity per speaker in order, the listener itself left out where the roles are the same.
+    """
+
+    speaker: str
+    head: int
+    listener: str
+    field: str
+
+
 class TeamSpec(NamedTuple):
-    """What a learner must know of an environment: its roles, the longest episode in env-steps, and the state's size Z."""
+    """What a learner must know of an environment: its roles, the longest episode in env-steps, the state's size Z, and
+    who hears whom."""
 
     roles: dict[str, RoleSpec]
     horizon: int
     state_size: int = 0
+    messages: tuple[Route, ...] = ()
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """{role: names of its agents}, in the order of the agent axis."""
+        return {role: s.names or tuple(f"{role}_{i}" for i in range(s.agents)) for role, s in self.roles.items()}
 
 
 class TimeStep(eqx.Module):
@@ -109,6 +135,9 @@ class TimeStep(eqx.Module):
     """{role: [A U]}: legal choices beside `obs`; None where all are."""
     final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
     """{role: [A U]}: legal choices beside `final_obs`."""
+    agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
+    """{role: [A]}: the task ended for this agent, though perhaps not for its team, and it earns nothing more: bootstrap
+    from zero. None where agents end with their team only."""
 
 
 class Transition(eqx.Module):
@@ -130,6 +159,13 @@ class Transition(eqx.Module):
     """True where `obs` begins an episode: recurrence starts afresh there."""
     extras: dict[str, Any]
     """What learners and guidance add, e.g. a teacher's logits; travels into memory beside the rest."""
+    agent_terminated: dict[str, Array] | None = None
+    """As of the time step that the action led to."""
+
+    def ended_for(self, role: str) -> Array:
+        """[.. A] or [.. 1]: nothing comes after this step for an agent of the role, so that its next value is 0."""
+        own = self.terminated[..., None]
+        return own if self.agent_terminated is None else own | self.agent_terminated[role]
 
 
 class TrainState(eqx.Module):

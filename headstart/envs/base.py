@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax.custom_batching import custom_vmap
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from headstart.ops import chosen_where
 from headstart.types import TeamSpec, TimeStep
@@ -38,6 +38,17 @@ class Env(Protocol):
         ...
 
 
+class Scene(NamedTuple):
+    """A picture of one moment: where the M entities of a `Drawable` are and how they look."""
+
+    place: Float[Array, "*n M 2"]
+    """World units; NaN hides an entity."""
+    word: Int[Array, "*n M"]
+    """Number of the word an entity says, -1 for silence."""
+    shade: Int[Array, "*n M"]
+    """Which of its colours an entity has now."""
+
+
 @runtime_checkable
 class Drawable(Protocol):
     """An environment that can be drawn: circles in a plane, in world units."""
@@ -49,7 +60,7 @@ class Drawable(Protocol):
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "color"}]."""
+        """What `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "colors": [..]}]."""
         ...
 
     def reset(self, key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
@@ -60,8 +71,8 @@ class Drawable(Protocol):
         """As of any environment."""
         ...
 
-    def scene(self, state: EnvState) -> Float[Array, "M 2"]:
-        """Where each of the entities is."""
+    def scene(self, state: EnvState) -> Scene:
+        """Where each of the entities is, and how it looks."""
         ...
 
 

@@ -146,7 +146,7 @@ class DDPG:
         own_q = self._q(frozen, batch.obs, batch.action, replaced_by=fresh)
         terms = {"actor": {}, "critic": {}}
         for name, role in spec.roles.items():
-            y = td_target(batch.reward[name].T, next_q[name], batch.terminated[None], self.gamma)
+            y = td_target(batch.reward[name].T, next_q[name], batch.ended_for(name).T, self.gamma)
             alive = batch.alive[name].T
             penalty = self.logit_penalty * jnp.square(logits[name]).mean(-1).T
             scale = 1 / role.agents if self.shared else 1.0

@@ -178,8 +178,8 @@ class PPO:
             next_value = value_net(carries, rollout.next_obs[name])[1][..., 0]
             value = value[..., 0]
             ended = (rollout.terminated | rollout.truncated)[..., None]
-            gone = rollout.terminated[..., None]
-            advantage = gae(rollout.reward[name], value, next_value, gone, ended, self.gamma, self.lam)
+            gone = rollout.ended_for(name)
+            advantage = gae(rollout.reward[name], value, next_value, gone, ended | gone, self.gamma, self.lam)
             *_, out = unroll(params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first)
             extras["advantage"][name], extras["goal"][name] = advantage, advantage + value
             extras["log_prob"][name] = self._log_prob(spec, params, name, out, rollout)

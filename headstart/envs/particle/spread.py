@@ -1,11 +1,10 @@
 """Cooperative navigation (simple_spread): N agents cover L landmarks without bumping into each other.
 
-Lowe et al. 2017. Observation of an agent: own velocity and position, landmarks and the other agents relative to it, and
-the others' messages (all zeros here): 4 + 2L + 4(N − 1) numbers, 6N when L = N.
+Lowe et al. 2017; with agents of different sizes and strengths, Lin et al. 2019 (CESMA), App. D.2.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -13,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from headstart.checks import require
-from headstart.envs.particle import physics
+from headstart.envs.base import Scene
+from headstart.envs.particle import physics, world
 from headstart.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
 AGENT_RADIUS = 0.15
@@ -33,8 +33,12 @@ class SpreadState(NamedTuple):
 class Spread:
     """Cooperative navigation: agents cover all landmarks and do not bump into each other.
 
-    Reward of `openai`, shared by all: −N·Σ_l min_a d(a, l) − N − 2·(colliding pairs). Reward of `mpe2`, each agent's own:
-    −½·Σ_l min_a d(a, l) − ½·(agents it collides with).
+    Rewards, with the distance D = Σ_l min_a d(a, l) and the number P of colliding pairs:
+
+        sum     −N·D − N − 2·P, for all: the original's, which sums over agents and lets each collide with itself
+        split   −½·D − ½·(agents it collides with), each agent its own: today's mpe2
+        pairs   −D − P, for all (CESMA)
+        any     −D − 1 if P > 0, for all
     """
 
     agents: int = 3
@@ -42,8 +46,17 @@ class Spread:
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""
+    observe: Literal["all", "cesma"] = "all"
+    """Own velocity and position, landmarks, other agents and their (silent) messages: 6N numbers; or without the own
+    position and the silence: 4N."""
     nearest: int = 0
     """Observe only this many nearest landmarks and one fewer nearest agents, sorted by distance; 0 observes all."""
+    reward: Literal["", "sum", "split", "pairs", "any"] = ""
+    """Which of the rewards; empty for the one of the semantics (sum or split)."""
+    radii: tuple[float, ...] = ()
+    """Sizes of the agents; 0.15 each when empty."""
+    accelerations: tuple[float, ...] = ()
+    """Thrusts of the agents per unit of action; 5 each when empty."""
     horizon: int = 25
     """Env-steps of an episode."""
 
@@ -53,6 +66,10 @@ class Spread:
         require(self.horizon >= 1, "env.horizon", self.horizon, "at least 1")
         most = min(self.agents, self.landmarks or self.agents)
         require(0 <= self.nearest <= most, "env.nearest", self.nearest, f"between 0 and {most}, the number of entities")
+        for name in ("radii", "accelerations"):
+            given = getattr(self, name)
+            fits = not given or (len(given) == self.agents and min(given) > 0)
+            require(fits, f"env.{name}", given, f"{self.agents} numbers above 0, one an agent")
 
     @property
     def spec(self) -> TeamSpec:
@@ -65,6 +82,8 @@ class Spread:
             Field("agents", mates, 2),
             Field("messages", mates, 2, follows="agents"),
         )
+        if self.observe == "cesma":
+            obs = (obs[0], *obs[2:4])
         count = self.landmarks or self.agents
         return TeamSpec({"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents + 2 * count)
 
@@ -73,6 +92,10 @@ class Spread:
         if self.nearest:
             return self.nearest, self.nearest - 1
         return self.landmarks or self.agents, self.agents - 1
+
+    @property
+    def _radii(self) -> np.ndarray:
+        return np.asarray(self.radii or [AGENT_RADIUS] * self.agents, np.float32)
 
     def reset(self, key: Array) -> tuple[SpreadState, TimeStep]:
         """Everybody at rest, everything uniform in [-1, 1]²."""
@@ -83,66 +106,53 @@ class Spread:
 
     def step(self, state: SpreadState, action: dict[str, Array], key: Array) -> tuple[SpreadState, TimeStep]:
         """One step of 0.1 s; nothing in it is random."""
-        push = physics.thrust(action["agent"], physics.SENSITIVITY, self.semantics)
-        body = physics.bodies(np.full(self.agents, AGENT_RADIUS))
+        push = physics.thrust(action["agent"], self.accelerations or physics.SENSITIVITY, self.semantics)
+        body = physics.bodies(self._radii)
         position, velocity = physics.move(state.position, state.velocity, push, body, self.semantics)
         state = SpreadState(position, velocity, state.landmarks, state.time + 1)
         return state, self._show(state, self._reward(state))
 
     def _reward(self, state: SpreadState) -> Float[Array, " A"]:
-        to_landmark = physics.squared(state.position[:, None] - state.landmarks[None])
+        to_landmark = physics.squared(world.gaps(state.position, state.landmarks))
         cover = -physics.total(jnp.sqrt(physics.least(to_landmark)))
-        apart = physics.squared(state.position[:, None] - state.position[None])
-        touching = (apart < (2 * AGENT_RADIUS) ** 2) & ~np.eye(self.agents, dtype=bool)
-        bumps = physics.total(touching.astype(jnp.float32))
-        if self.semantics == "mpe2":
-            return 0.5 * cover - 0.5 * bumps
-        # The original counts an agent as colliding with itself and pays everyone the sum over agents.
-        return jnp.full(self.agents, self.agents * cover - self.agents - physics.total(bumps))
+        touching = world.touching(state.position, self._radii, state.position, self._radii)
+        bumps = physics.total((touching & ~np.eye(self.agents, dtype=bool)).astype(jnp.float32))
+        twice_pairs = physics.total(bumps)
+        return {
+            "sum": jnp.full(self.agents, self.agents * cover - self.agents - twice_pairs),
+            "split": 0.5 * cover - 0.5 * bumps,
+            "pairs": jnp.full(self.agents, cover - 0.5 * twice_pairs),
+            "any": jnp.full(self.agents, cover - (twice_pairs > 0)),
+        }[self.reward or {"openai": "sum", "mpe2": "split"}[self.semantics]]
 
     def _show(self, state: SpreadState, reward: Float[Array, " A"]) -> TimeStep:
-        to_landmarks = state.landmarks[None] - state.position[:, None]
+        to_landmarks = world.gaps(state.position, state.landmarks)
         to_others = physics.others(state.position) - state.position[:, None]
         if self.nearest:
-            to_landmarks, to_others = _nearest(to_landmarks, self._seen[0]), _nearest(to_others, self._seen[1])
-        flat = lambda x: x.reshape(self.agents, -1)
-        silence = jnp.zeros((self.agents, 2 * self._seen[1]))
-        obs = [state.velocity, state.position, flat(to_landmarks), flat(to_others), silence]
-        obs = {"agent": jnp.concatenate(obs, -1)}
-        everything = jnp.concatenate([x.reshape(-1) for x in state[:3]])
-        return TimeStep(
-            obs=obs,
-            final_obs=obs,
-            state=everything,
-            final_state=everything,
-            reward={"agent": reward},
-            terminated=jnp.zeros((), bool),
-            truncated=state.time >= self.horizon,
-            alive={"agent": jnp.ones(self.agents, bool)},
-        )
+            to_landmarks, to_others = world.nearest(to_landmarks, self._seen[0]), world.nearest(to_others, self._seen[1])
+        seen = (state.velocity, state.position, to_landmarks, to_others, jnp.zeros_like(to_others))
+        if self.observe == "cesma":
+            seen = (seen[0], *seen[2:4])
+        over = state.time >= self.horizon
+        return world.time_step({"agent": world.side_by_side(*seen)}, {"agent": reward}, state[:3], over)
 
     @property
     def entities(self) -> list[dict[str, Any]]:
         """What `scene` places: agents first."""
-        count = self.landmarks or self.agents
-        agent = lambda i: {"name": f"agent {i}", "kind": "agent", "radius": AGENT_RADIUS, "color": "#4477aa"}
-        landmark = lambda i: {
-            "name": f"landmark {i}",
-            "kind": "landmark",
-            "radius": LANDMARK_RADIUS,
-            "color": "#ccbb44",
-        }
-        return [agent(i) for i in range(self.agents)] + [landmark(i) for i in range(count)]
+        landmarks = [LANDMARK_RADIUS] * (self.landmarks or self.agents)
+        agents = world.entities("agent", "agent", self._radii, world.BLUE)
+        return agents + world.entities("landmark", "landmark", landmarks, world.YELLOW)
 
-    def scene(self, state: SpreadState) -> Float[Array, "M 2"]:
+    def scene(self, state: SpreadState) -> Scene:
         """Where everything is."""
-        return jnp.concatenate([state.position, state.landmarks])
+        return world.scene(state.position, state.landmarks)
 
 
-def _nearest(gaps: Float[Array, "A X 2"], count: int) -> Float[Array, "A k 2"]:
-    """The `count` shortest of each agent's X vectors, shortest first."""
-    order = jnp.argsort(physics.squared(gaps), -1)[:, :count]
-    return jnp.take_along_axis(gaps, order[..., None], 1)
-
-
-PRESETS = {"spread": Spread()}
+PRESETS = {
+    "spread": Spread(),
+    "navigation": Spread(semantics="openai", observe="cesma", reward="pairs"),
+    "navigation-nonhomogeneous": Spread(
+        semantics="openai", observe="cesma", reward="pairs", radii=(0.1, 0.15, 0.2), accelerations=(7.0, 5.0, 3.5)
+    ),
+}
+"""Names on the command line, and the settings each starts from."""

@@ -1,0 +1,80 @@
+"""What the particle scenarios share beside the physics: time steps, distances in the plane, words, colours, pictures."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from headstart.envs.base import Scene
+from headstart.envs.particle import physics
+from headstart.types import TimeStep
+
+BLUE, RED, YELLOW, GREEN, PURPLE, GREY = "#4477aa", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#777777"
+PALETTE = (RED, GREEN, BLUE, YELLOW, PURPLE, "#66ccee", GREY, "#997700")
+"""Colours of kinds (goals, treasures, ..), in their order; told apart by colour-blind readers as well."""
+
+
+def time_step(
+    obs: dict[str, Float[Array, "_ _"]], reward: dict[str, Float[Array, " _"]], state: tuple[Array, ...], over: Array
+) -> TimeStep:
+    """A time step of an episode that only the clock ends: nobody dies, nothing terminates. `state` is laid flat."""
+    everything = jnp.concatenate([x.reshape(-1) for x in state])
+    return TimeStep(
+        obs=obs,
+        final_obs=obs,
+        state=everything,
+        final_state=everything,
+        reward=reward,
+        terminated=jnp.zeros((), bool),
+        truncated=over,
+        alive={role: jnp.ones(x.shape[0], bool) for role, x in obs.items()},
+    )
+
+
+def side_by_side(*blocks: Float[Array, "A ..."]) -> Float[Array, "A O"]:
+    """Observations of A agents from blocks [A ..], each laid flat."""
+    return jnp.concatenate([x.reshape(x.shape[0], -1) for x in blocks], -1)
+
+
+def gaps(here: Float[Array, "A 2"], there: Float[Array, "B 2"]) -> Float[Array, "A B 2"]:
+    """Vectors from every point of `here` to every point of `there`."""
+    return there[None] - here[:, None]
+
+
+def nearest(gaps: Float[Array, "A X 2"], count: int) -> Float[Array, "A k 2"]:
+    """The `count` shortest of each agent's X vectors, shortest first."""
+    order = jnp.argsort(physics.squared(gaps), -1)[:, :count]
+    return jnp.take_along_axis(gaps, order[..., None], 1)
+
+
+def touching(
+    here: Float[Array, "A 2"], radius: np.ndarray | float, there: Float[Array, "B 2"], reach: np.ndarray | float
+) -> Bool[Array, "A B"]:
+    """Which circles of `radius` overlap which circles of radius `reach`."""
+    limit = np.broadcast_to(np.asarray(radius, np.float32), here.shape[:1])[:, None] + np.asarray(reach, np.float32).reshape(1, -1)
+    return physics.squared(gaps(here, there)) < limit**2
+
+
+def entity(name: str, kind: str, radius: float, *colors: str) -> dict[str, Any]:
+    """One entry of `Drawable.entities`."""
+    return {"name": name, "kind": kind, "radius": radius, "colors": list(colors)}
+
+
+def entities(name: str, kind: str, radii: Any, *colors: str) -> list[dict[str, Any]]:
+    """Entries for entities of one kind, numbered from 0; `radii` has one value each."""
+    return [entity(f"{name} {i}", kind, float(radius), *colors) for i, radius in enumerate(radii)]
+
+
+def scene(*places: Float[Array, "_ 2"], words: Array | None = None, shades: Array | None = None) -> Scene:
+    """A picture of everything at its place; `words` and `shades` are those of the FIRST entities, others are silent."""
+    place = jnp.concatenate(places)
+    filled = lambda x, default: jnp.full(place.shape[0], default, jnp.int32).at[: 0 if x is None else x.shape[0]].set(
+        0 if x is None else x.astype(jnp.int32)
+    )
+    return Scene(place, filled(words, -1), filled(shades, 0))
+
+
+def spoken(message: Float[Array, "A C"]) -> Array:
+    """[A] the word each agent says: the largest entry of its message, or -1 where it says nothing."""
+    return jnp.where((message != 0).any(-1), message.argmax(-1), -1)
