@@ -17,7 +17,6 @@ check: .venv/ready
 	$(BIN)/python -m pytest
 
 bench: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[peers]'
 	$(BIN)/python -m benchmarks
 
 .venv/ready: pyproject.toml requirements.lock

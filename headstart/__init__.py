@@ -19,10 +19,20 @@ if TYPE_CHECKING:
     from headstart.checks import HeadstartError as HeadstartError
     from headstart.envs.base import Env as Env
     from headstart.envs.base import vectorise as vectorise
+    from headstart.envs.gymnasium import Gymnasium as Gymnasium
+    from headstart.envs.jaxmarl import JaxMARL as JaxMARL
+    from headstart.envs.particle.adversary import Adversary as Adversary
+    from headstart.envs.particle.reference import Reference as Reference
+    from headstart.envs.particle.speaker_listener import SpeakerListener as SpeakerListener
     from headstart.envs.particle.spread import Spread as Spread
+    from headstart.envs.particle.tag import Tag as Tag
+    from headstart.envs.particle.treasure import Treasure as Treasure
+    from headstart.envs.pettingzoo import PettingZoo as PettingZoo
+    from headstart.envs.pettingzoo import to_pettingzoo as to_pettingzoo
     from headstart.guidance.base import Guidance as Guidance
     from headstart.guidance.base import chain as chain
     from headstart.guidance.distill import Distill as Distill
+    from headstart.guidance.teachers import Scripted as Scripted
     from headstart.guidance.warm_start import WarmStart as WarmStart
     from headstart.learners.base import Learner as Learner
     from headstart.learners.ddpg import DDPG as DDPG
@@ -35,6 +45,7 @@ if TYPE_CHECKING:
     from headstart.types import Discrete as Discrete
     from headstart.types import Field as Field
     from headstart.types import RoleSpec as RoleSpec
+    from headstart.types import Route as Route
     from headstart.types import TeamSpec as TeamSpec
     from headstart.types import TimeStep as TimeStep
 
@@ -44,6 +55,17 @@ _HOMES = {
     "Env": "envs.base",
     "vectorise": "envs.base",
     "Spread": "envs.particle.spread",
+    "PettingZoo": "envs.pettingzoo",
+    "to_pettingzoo": "envs.pettingzoo",
+    "Gymnasium": "envs.gymnasium",
+    "JaxMARL": "envs.jaxmarl",
+    "Scripted": "guidance.teachers",
+    "Tag": "envs.particle.tag",
+    "Adversary": "envs.particle.adversary",
+    "SpeakerListener": "envs.particle.speaker_listener",
+    "Reference": "envs.particle.reference",
+    "Treasure": "envs.particle.treasure",
+    "Route": "types",
     "Guidance": "guidance.base",
     "chain": "guidance.base",
     "Distill": "guidance.distill",

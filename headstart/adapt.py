@@ -1,5 +1,6 @@
 """Making a team fit another task or team size: observations by field name, agents by pairing, parameters by tree path."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float
 
 from headstart.checks import HeadstartError
 from headstart.networks import Team
-from headstart.types import Field, RoleSpec
+from headstart.types import Field, RoleSpec, TeamSpec
 
 Select = Literal["nearest", "first"]
 
@@ -61,6 +62,36 @@ def pairing(students: int, teachers: int) -> np.ndarray:
 def reteam(team: Team, index: np.ndarray) -> Team:
     """The role's network for other agents: agent i gets the parameters of agent `index[i]`."""
     return team if team.shared else Team(jax.tree.map(lambda x: x[index], team.net), False)
+
+
+def resized(trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> TeamSpec:
+    """`trained`, of these roles only and with as many agents as `spec` has: what a team's networks are once paired."""
+    kept = {role: trained.roles[role]._replace(agents=spec.roles[role].agents, names=()) for role in roles}
+    return trained._replace(roles=kept)
+
+
+def repaired(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
+    """The acting networks' parameters of these roles, one set for every agent of `spec` by cyclic pairing."""
+    pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
+    return {net: {role: reteam(params[net][role], pairs[role]) for role in roles} for net in networks}
+
+
+def paired_rows(carry: Any, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
+    """A recurrent carry {network: {role: [E A H]}} with one row for every agent of `spec`; () stays ()."""
+    pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
+    return {net: {role: rows[role][:, pairs[role]] for role in roles} for net, rows in carry.items()} if carry else carry
+
+
+def through(
+    policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
+) -> Callable:
+    """`policy(params, carry, obs)` of a team trained on one spec, for agents that observe another, field by field."""
+
+    def seen(params, carry, obs):
+        adapted = {role: adapt(obs[role], spec.roles[role].obs, trained.roles[role].obs, select) for role in roles}
+        return policy(params, carry, adapted)
+
+    return seen
 
 
 def transplant(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from headstart import run
 from headstart.config import Config
@@ -39,9 +40,12 @@ def train(
         return run.train(config, out, lambda now: watch(Path(out).name, now))
 
 
-def resume(out: str | Path, *, progress: bool = True) -> TeamPolicy:
-    """Go on with the run at `out` from its last checkpoint; a finished one is loaded."""
+def resume(out: str | Path, *, teacher: Any = None, progress: bool = True) -> TeamPolicy:
+    """Go on with the run at `out` from its last checkpoint; a finished one is loaded.
+
+    teacher: the scripted teacher of a run that learns from one; no file keeps a function.
+    """
     if not progress:
-        return run.resume(out)
+        return run.resume(out, teacher=teacher)
     with bar() as watch:
-        return run.resume(out, lambda now: watch(Path(out).name, now))
+        return run.resume(out, lambda now: watch(Path(out).name, now), teacher)

@@ -14,7 +14,8 @@ from headstart.envs.base import Env
 from headstart.guidance.base import GuidanceConfig
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.base import Learner, LearnerConfig
-from headstart.policy import TeamPolicy, encode_spec, load
+from headstart.policy import TeamPolicy, load
+from headstart.spec import encode_spec
 from headstart.trainer import Trainer
 
 
@@ -47,9 +48,7 @@ def describe(config: Config, learner: Learner, trainer: Trainer, seeds: list[int
     spec = config.env.spec
     saved = {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
     saved["env"], saved["learner"] = registry.encode("env", config.env), registry.encode("learner", config.learner)
-    saved["guidance"] = [
-        registry.encode("guidance", guide) | {"teacher": isinstance(guide.teacher, TeamPolicy)} for guide in config.guidance
-    ]
+    saved["guidance"] = [registry.encode("guidance", guide) | _teacher(guide.teacher) for guide in config.guidance]
     return {
         "config": saved,
         "seeds": seeds,
@@ -64,14 +63,23 @@ def describe(config: Config, learner: Learner, trainer: Trainer, seeds: list[int
     }
 
 
+def _teacher(teacher: Any) -> dict[str, bool]:
+    """Whether there is a team to save, or something in Python that cannot be."""
+    team = isinstance(teacher, TeamPolicy)
+    return {"teacher": team, "scripted": teacher is not None and not team}
+
+
 def _price(teacher: TeamPolicy) -> dict[str, Any]:
     """A teacher as a stage of a report: what it took to train it."""
     env = registry.encode("env", teacher.env)["name"] if teacher.env is not None else ""
     return {"name": "teacher", "env": env, "env_steps": teacher.env_steps, "run_s": None, "compile_s": None}
 
 
-def restore(about: dict[str, Any], directory: Path) -> Config:
-    """The configuration that `describe` wrote, with the teachers kept beside it; HeadstartError where it is damaged."""
+def restore(about: dict[str, Any], directory: Path, teacher: Any = None) -> Config:
+    """The configuration that `describe` wrote, with the teachers kept beside it; HeadstartError where it is damaged.
+
+    `teacher` is the scripted one, which no file can keep.
+    """
     try:
         saved = about["config"]
         guides = []
@@ -79,6 +87,11 @@ def restore(about: dict[str, Any], directory: Path) -> Config:
             part = registry.decode("guidance", guide)
             if guide.get("teacher"):
                 part = dataclasses.replace(part, teacher=load(directory / f"teacher-{i}"))
+            if guide.get("scripted"):
+                if teacher is None:
+                    call = f"headstart.resume({str(directory)!r}, teacher=...)"
+                    raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
+                part = dataclasses.replace(part, teacher=teacher)
             guides.append(part)
         scalars = {f.name: saved[f.name] for f in dataclasses.fields(Config) if f.type in (int, "int")}
         for name, value in scalars.items():

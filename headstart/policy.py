@@ -1,6 +1,7 @@
-"""A trained team as a value: save it, load it, ask it for actions, hand it to a student as its teacher."""
+"""A trained team as a value: save it, load it, ask it for actions, fit it to another team, hand it to a student."""
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 from jaxtyping import PyTree
 
 from headstart import files, registry, storage
-from headstart.actions import greedy
-from headstart.checks import HeadstartError
+from headstart.actions import greedy, legal
+from headstart.adapt import Select, adapt, repaired, resized, reteam, same_actions, through
+from headstart.checks import HeadstartError, known
+from headstart.envs.host.spaces import native
 from headstart.learners.base import Learner, LearnerConfig
-from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.spec import TeamSpec, decode_spec, encode_spec
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,6 +25,9 @@ class TeamPolicy:
     """A team of one or more seeds: what it observes and does, the settings of its learner, and its parameters.
 
     `params` has a leading seed axis [S ..] on every array.
+
+        team = headstart.load("runs/three")
+        action, memory = team.act({"agent_0": obs_0, "agent_1": obs_1, "agent_2": obs_2})
     """
 
     spec: TeamSpec
@@ -32,11 +38,19 @@ class TeamPolicy:
     """The environment it was trained in."""
     env_steps: int = 0
     """Env-steps of one seed that its training took, its own teachers' included."""
+    trained: TeamSpec | None = None
+    """What its networks observe where that is not `spec`: the team was fitted to other agents by `adapt`."""
+    select: Select = "nearest"
+    """Which entities a fitted team looks at where there are more than it knows."""
 
     @cached_property
     def learner(self) -> Learner:
         """The pure functions that `params` belong to."""
-        return self.config.make(self.spec)
+        if self.trained is None:
+            return self.config.make(self.spec)
+        learner = self.config.make(self.trained)
+        policy = through(learner.policy, self.trained, self.spec, tuple(self.spec.roles), self.select)
+        return learner._replace(policy=policy, logits=lambda params, batch: policy(params, (), batch.obs)[1])
 
     def seed(self, number: Any) -> PyTree:
         """Parameters of the seed of that number; numbers the team does not have take turns among its seeds."""
@@ -46,23 +60,100 @@ class TeamPolicy:
 
     def place(self, index: int) -> PyTree:
         """Parameters of the seed at a place, from 0."""
+        if not 0 <= index < len(self.seeds):
+            raise HeadstartError(f"seed must be between 0 and {len(self.seeds) - 1}, not {index}")
         return jax.tree.map(lambda x: x[index], self.params)
 
-    def act(self, obs: dict[str, Any], carry: PyTree = None, seed: int = 0) -> tuple[dict[str, np.ndarray], PyTree]:
-        """Greedy actions {role: [A U]} for observations {role: [A O]}, and the carry to pass next time (None at first)."""
-        for role, spec in self.spec.roles.items():
-            want, got = (spec.agents, spec.obs_size), np.shape(obs.get(role, ()))
-            if got != want:
-                raise HeadstartError(f"obs['{role}'] must have shape {want} (agents, numbers observed), not {got}")
-        if carry is None:
-            carry = self.learner.start(1)
-        batch = {role: jnp.asarray(x, jnp.float32)[None] for role, x in obs.items()}
-        carry, logits = self._policy(self.place(seed), carry, batch)
-        return {role: np.asarray(greedy(self.spec.roles[role].actions, x)[0]) for role, x in logits.items()}, carry
+    def act(
+        self,
+        obs: Mapping[str, Any],
+        memory: PyTree = None,
+        available: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> tuple[dict[str, Any], PyTree]:
+        """The greedy action of every agent in `obs`, and the memory to pass next time (None at an episode's start).
+
+        obs: {agent's name: array of its numbers, of any shape}; agents that have left the game are left out. available:
+        {agent's name: [U] which choices are legal}, where not all are. seed: which of the team's seeds, from 0.
+
+        Actions are the environment's own, as PettingZoo wants them: an int, an array of ints for several heads, an array
+        of floats within the bounds for continuous actions. Raises HeadstartError for names and shapes that do not fit.
+        """
+        names = self.spec.names
+        everybody = [name for members in names.values() for name in members]
+        for name in [*obs, *(available or ())]:
+            known("agent", name, everybody)
+        if not obs:
+            raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(everybody)}")
+        batch, masks = {}, {}
+        for role, members in names.items():
+            size, choices = self.spec.roles[role].obs_size, self.spec.roles[role].actions.size
+            batch[role] = jnp.asarray(_rows(obs, members, size, 0.0, "obs"), jnp.float32)[None]
+            masks[role] = jnp.asarray(_rows(available or {}, members, choices, 1.0, "available"), bool)
+        memory = self.learner.start(1) if memory is None else memory
+        memory, logits = self._policy(self.place(seed), memory, batch)
+        actions = {}
+        for role, members in names.items():
+            space = self.spec.roles[role].actions
+            chosen = np.asarray(greedy(space, legal(logits[role][0], masks[role] if available else None)))
+            actions |= {name: native(space, row) for name, row in zip(members, chosen, strict=True) if name in obs}
+        return actions, memory
+
+    def fits(self, spec: TeamSpec) -> bool:
+        """Whether agents of `spec` are as many, observe as many numbers and choose from as many actions as the team's.
+
+        What observed numbers are called does not matter: other libraries' environments have no names for them.
+        """
+        sizes = lambda roles: {
+            name: (r.agents, r.obs_size, type(r.actions), getattr(r.actions, "heads", r.actions.size))
+            for name, r in roles.items()
+        }
+        return sizes(self.spec.roles) == sizes(spec.roles)
 
     @cached_property
     def _policy(self) -> Any:
         return jax.jit(self.learner.policy)
+
+    def adapt(self, spec: TeamSpec, select: Select = "nearest") -> "TeamPolicy":
+        """The team fitted to another spec: agents paired cyclically, observations adapted field by field.
+
+        Roles of `spec` that the team does not have are left out. Networks that do not act (critics) are left behind.
+        Raises HeadstartError where no role is shared, or where fields or actions cannot be understood.
+        """
+        roles = tuple(role for role in spec.roles if role in self.spec.roles)
+        if not roles:
+            theirs, ours = ", ".join(spec.roles), ", ".join(self.spec.roles)
+            raise HeadstartError(f"the team has roles {ours} and there are {theirs}: none in common")
+        for role in roles:
+            same_actions(spec.roles[role], self.spec.roles[role], role)
+        return self._fitted(spec._replace(roles={role: spec.roles[role] for role in roles}), roles, select)
+
+    def role(self, name: str) -> "TeamPolicy":
+        """The agents of one role as a team of their own."""
+        known("role", name, self.spec.roles)
+        spec = self.spec._replace(roles={name: self.spec.roles[name]}, messages=())
+        return self._fitted(spec, (name,), self.select)
+
+    def agent(self, name: str) -> "TeamPolicy":
+        """One agent alone, by its name: a team of one, of the role it had."""
+        everybody = {member: role for role, members in self.spec.names.items() for member in members}
+        known("agent", name, everybody)
+        role = everybody[name]
+        index = self.spec.names[role].index(name)
+        team = self.role(role)
+        alone = lambda spec: spec._replace(roles={role: spec.roles[role]._replace(agents=1, names=(name,))})
+        only = jax.vmap(lambda team: reteam(team, np.array([index])))
+        params = {net: {role: only(roles[role])} for net, roles in team.params.items()}
+        trained = alone(team.trained) if team.trained else None
+        return dataclasses.replace(team, spec=alone(team.spec), trained=trained, params=params)
+
+    def _fitted(self, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> "TeamPolicy":
+        trained = resized(self.trained or self.spec, spec, roles)
+        for role in roles:  # asked now, so that what cannot be adapted is refused now
+            mine, theirs = spec.roles[role], trained.roles[role]
+            jax.eval_shape(lambda x, a=mine, b=theirs: adapt(x, a.obs, b.obs, select), jnp.zeros((1, mine.obs_size)))
+        params = jax.vmap(lambda params: repaired(params, self.learner.acting, self.spec, spec, roles))(self.params)
+        return dataclasses.replace(self, spec=spec, params=params, trained=trained, select=select)
 
     def save(self, directory: str | Path) -> None:
         """Write policy.safetensors and policy.json."""
@@ -76,7 +167,20 @@ class TeamPolicy:
             "seeds": list(self.seeds),
             "env_steps": self.env_steps,
         }
+        if self.trained is not None:
+            about |= {"trained": encode_spec(self.trained), "select": self.select}
         files.write_json(directory / "policy.json", about)
+
+
+def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
+    """[A size]: each agent's numbers, or `missing` for those that are not given."""
+    rows = []
+    for name in names:
+        row = np.asarray(given[name], np.float32).reshape(-1) if name in given else np.full(size, missing, np.float32)
+        if row.size != size:
+            raise HeadstartError(f"{what}['{name}'] must have {size} numbers, not {row.size}")
+        rows.append(row)
+    return np.stack(rows)
 
 
 def load(directory: str | Path) -> TeamPolicy:
@@ -92,41 +196,18 @@ def load(directory: str | Path) -> TeamPolicy:
     about = files.read_json(directory / "policy.json")
     try:
         spec, seeds = decode_spec(about["spec"]), tuple(int(seed) for seed in about["seeds"])
+        trained = decode_spec(about["trained"]) if "trained" in about else None
+        select = "first" if about.get("select") == "first" else "nearest"
         env_steps, env = int(about["env_steps"]), about["env"]
         config = registry.decode("learner", about["learner"])
         env = registry.decode("env", env) if env and env["name"] in registry.presets("env") else None
-        like = jax.eval_shape(jax.vmap(config.make(spec).init), jax.random.split(jax.random.key(0), len(seeds)))
-    except (KeyError, TypeError, ValueError) as error:
+        learner = config.make(trained or spec)
+        like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, HeadstartError):
             raise
         raise HeadstartError(f"{directory / 'policy.json'} is damaged ({error!r})") from None
-    return TeamPolicy(spec, config, storage.load_tree(directory / "policy.safetensors", like), seeds, env, env_steps)
-
-
-def encode_spec(spec: TeamSpec) -> dict[str, Any]:
-    """A team's spec as JSON."""
-    return {
-        "horizon": spec.horizon,
-        "state_size": spec.state_size,
-        "roles": {
-            name: {
-                "agents": role.agents,
-                "obs": [list(field) for field in role.obs],
-                "actions": {type(role.actions).__name__.lower(): role.actions[0]},
-            }
-            for name, role in spec.roles.items()
-        },
-    }
-
-
-def decode_spec(saved: dict[str, Any]) -> TeamSpec:
-    """The spec that `encode_spec` wrote."""
-    roles = {}
-    for name, role in saved["roles"].items():
-        ((kind, value),) = role["actions"].items()
-        space = Discrete(tuple(int(n) for n in value)) if kind == "discrete" else Continuous(int(value))
-        fields = tuple(Field(str(f[0]), int(f[1]), int(f[2]), str(f[3])) for f in role["obs"])
-        if int(role["agents"]) < 1 or space.size < 1 or min(min(f.count, f.size) for f in fields) < 0:
-            raise ValueError(f"role {name} has impossible sizes")
-        roles[name] = RoleSpec(int(role["agents"]), fields, space)
-    return TeamSpec(roles, int(saved["horizon"]), int(saved["state_size"]))
+    if trained is not None:
+        like = {net: like[net] for net in learner.acting}
+    params = storage.load_tree(directory / "policy.safetensors", like)
+    return TeamPolicy(spec, config, params, seeds, env, env_steps, trained, select)

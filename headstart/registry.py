@@ -25,9 +25,18 @@ def presets(kind: str) -> dict[str, Any]:
 
 
 def preset(kind: str, name: str) -> Any:
-    """The settings a name stands for; raises HeadstartError with the nearest names."""
+    """The settings a name stands for; raises HeadstartError with the nearest names.
+
+    "NAME:ID" are the settings of NAME with `id` set: another library's environments by their ids.
+    """
+    name, _, id = name.partition(":")
     known(kind, name, presets(kind))
-    return presets(kind)[name]
+    part = presets(kind)[name]
+    if not id:
+        return part
+    if not any(field.name == "id" for field in dataclasses.fields(part)):
+        raise HeadstartError(f"{kind} '{name}' has no id: write {name}, without :{id}")
+    return dataclasses.replace(part, id=id)
 
 
 def described(kind: str) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,19 +36,20 @@ def _with_teachers(config: Config) -> Config:
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
-def resume(out: str | Path, watch: Watch | None = None) -> TeamPolicy:
-    """Go on with a run from its last checkpoint; a finished one is just loaded."""
+def resume(out: str | Path, watch: Watch | None = None, teacher: Any = None) -> TeamPolicy:
+    """Go on with a run from its last checkpoint; a finished one is just loaded. `teacher`: its scripted one, if any."""
     directory = RunDir(out)
     about = directory.about()
     if about.get("finished"):
         return load(out)
-    return Session(restore(about, directory.path), directory).go(watch)
+    return Session(restore(about, directory.path, teacher), directory).go(watch)
 
 
 def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:
     """[S]: every seed's mean return of fresh greedy episodes in `env`; HeadstartError where the team does not fit it."""
-    if env.spec.roles != team.spec.roles:
-        raise HeadstartError(f"the team was trained for {_sizes(team.spec)} and this environment has {_sizes(env.spec)}")
+    if not team.fits(env.spec):
+        sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
+        raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes)))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
     return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))

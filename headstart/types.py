@@ -18,98 +18,21 @@ An **action** is always a float vector `[A, U]`. For discrete heads it is the he
 Gumbel-softmax actor may send soft ones); for continuous actions the numbers are meant to lie in [-1, 1].
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, PyTree
 
+from headstart.spec import ActionSpace as ActionSpace
+from headstart.spec import Continuous as Continuous
+from headstart.spec import Discrete as Discrete
+from headstart.spec import Field as Field
+from headstart.spec import RoleSpec as RoleSpec
+from headstart.spec import Route as Route
+from headstart.spec import TeamSpec as TeamSpec
+
 Metrics = dict[str, Any]
 """Named numbers to log: scalars, one value a seed once vmapped."""
-
-
-class Field(NamedTuple):
-    """A named block of an observation: `count` entities of `size` numbers each, e.g. `("landmarks", 3, 2)`.
-
-    The first two numbers of an entity are its position relative to the observer wherever the entity has one: they rank
-    entities by nearness. A field with no position of its own `follows` the field that ranks the same entities.
-    """
-
-    name: str
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
-    size: int
-    follows: str = ""
-
-    @property
-    def width(self) -> int:
-        """Numbers the field takes in the observation."""
-        return self.count * self.size
-
-
-class Discrete(NamedTuple):
-    """One choice a head, e.g. `Discrete((5, 10))`: five moves and ten words."""
-
-    heads: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """U, the numbers in an action vector: every head's options side by side."""
-        return sum(self.heads)
-
-
-class Continuous(NamedTuple):
-    """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips.
-
-    `low` and `high` say what -1 and 1 stand for in the environment's own units; empty where they are those units.
-    """
-
-    size: int
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-
-ActionSpace = Discrete | Continuous
-
-
-class RoleSpec(NamedTuple):
-    """Agents of one role share their spaces; a homogeneous team has one role."""
-
-    agents: int
-    obs: tuple[Field, ...]
-    actions: ActionSpace
-    names: tuple[str, ...] = ()
-    """What the agents are called; "ROLE_0", "ROLE_1", .. where empty."""
-
-    @property
-    def obs_size(self) -> int:
-        """O, the numbers in one agent's observation."""
-        return sum(field.width for field in self.obs)
-
-
-class Route(NamedTuple):
-    """A message's way: the choice of `speaker`'s action head `head` shows up in `listener`'s observed field `field`.
-
-    The field has one entity per speaker in order, the listener itself left out where the roles are the same.
-    """
-
-    speaker: str
-    head: int
-    listener: str
-    field: str
-
-
-class TeamSpec(NamedTuple):
-    """What a learner must know of an environment: its roles, the longest episode in env-steps, the state's size Z, and
-    who hears whom."""
-
-    roles: dict[str, RoleSpec]
-    horizon: int
-    state_size: int = 0
-    messages: tuple[Route, ...] = ()
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """{role: names of its agents}, in the order of the agent axis."""
-        return {role: s.names or tuple(f"{role}_{i}" for i in range(s.agents)) for role, s in self.roles.items()}
 
 
 class TimeStep(eqx.Module):

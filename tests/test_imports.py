@@ -14,7 +14,7 @@ SOURCES = {
     if path != ROOT / "__init__.py"  # the public names, imported when they are first used
 }
 LAYERS = (
-    {"_version", "checks", "types", "files", "storage", "ops", "actions", "networks", "memory", "adapt"},
+    {"_version", "checks", "spec", "types", "files", "storage", "ops", "actions", "networks", "memory", "adapt"},
     {"envs", "learners", "guidance", "registry"},
     {"trainer"},
     {"policy", "rundir", "replay", "config", "programs", "session", "run", "demos"},
@@ -108,9 +108,19 @@ def test_nothing_is_executed_that_was_read(module):
             assert not any(getattr(v, "value", True) for v in allowed), f"{module}:{node.lineno} allows pickle"
 
 
+def test_workers_of_host_environments_need_no_jax():
+    """A worker process starts with the first step of a run: JAX would take seconds and hundreds of megabytes each."""
+    todo, reach = {"envs.host.worker", "envs.host.openers"}, set()
+    while todo:
+        reach |= todo
+        todo = set().union(*(OURS[m] for m in todo)) - reach
+    for other in reach:
+        assert not {name for name, _ in imported(SOURCES[other]) if name.split(".")[0] in ("jax", "equinox")}, other
+
+
 def test_heavy_libraries_wait_until_they_are_needed():
     """plotly and jinja2 are for reports only, matplotlib for animations only: none loads with its module."""
-    late = {"plotly", "jinja2", "matplotlib", "jaxmarl", "mpe2", "pettingzoo"}
+    late = {"plotly", "jinja2", "matplotlib", "jaxmarl", "mpe2", "pettingzoo", "gymnasium"}
     for module, path in SOURCES.items():
         early = {name for name, top in imported(path) if top and name.split(".")[0] in late}
         if module.split(".")[0] != "report":

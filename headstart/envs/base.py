@@ -85,6 +85,15 @@ class VectorEnv(NamedTuple):
     step: Callable[[EnvState, dict[str, Array], Array], tuple[EnvState, TimeStep]]
 
 
+@runtime_checkable
+class Vectorised(Protocol):
+    """An environment that knows better than `vectorise` how many of it step together: one that runs on the host."""
+
+    def vectorised(self, num_envs: int) -> VectorEnv:
+        """`num_envs` environments that restart themselves."""
+        ...
+
+
 def vectorise(env: Env, num_envs: int) -> VectorEnv:
     """`num_envs` environments that restart themselves.
 
@@ -95,6 +104,8 @@ def vectorise(env: Env, num_envs: int) -> VectorEnv:
     States keep the environment axis last. An environment's own arrays are tiny (three agents, two coordinates), so with
     the environments innermost every elementwise operation runs over long contiguous vectors.
     """
+    if isinstance(env, Vectorised):
+        return env.vectorised(num_envs)
     last = jax.tree.map(lambda _: -1, jax.eval_shape(env.reset, jr.key(0))[0])
     reset_each = jax.vmap(env.reset, out_axes=(last, 0))
     step_each = jax.vmap(env.step, in_axes=(last, 0, 0), out_axes=(last, 0))

@@ -1,13 +1,17 @@
 """A teacher seen through a student's eyes: which of its agents teaches whom, and what it would observe."""
 
+import dataclasses
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from headstart.adapt import Select, adapt, pairing, reteam, same_actions
+from headstart.adapt import Select, paired_rows, repaired, same_actions, through
 from headstart.checks import HeadstartError, known
 from headstart.ops import unroll
 from headstart.types import TeamSpec
@@ -24,6 +28,58 @@ class Pupil(NamedTuple):
     """number of environments -> carry of a recurrent teacher."""
     unroll: Callable[[Any, Any, Any], tuple[Any, dict]]
     """params, carry, rollout [T E ..] -> carry, {role: [T E A U]} logits on the STUDENT's observations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scripted:
+    """A function as a teacher: an analytic controller, a planner, anything that knows what to do.
+
+        guide = headstart.Distill(headstart.Scripted(controller, env.spec), loss="ce")
+
+    `function` takes observations {role: [*n A O]}, as `spec` describes them, and answers {role: [*n A U]}: logits of
+    discrete actions (their largest is what it would do), or continuous actions in [-1, 1]. It is traced into the jitted
+    program unless `host`, where it is called with NumPy arrays. Students of other sizes are adapted to its fields.
+    """
+
+    function: Callable[[dict[str, Any]], dict[str, Any]]
+    spec: TeamSpec
+    host: bool = False
+    params: Any = dataclasses.field(default_factory=dict)
+    """None: a function has nothing to save. A run that learns from one is resumed by handing it over again."""
+
+    def seed(self, number: Any) -> Any:
+        """The same for every seed."""
+        return self.params
+
+    @property
+    def learner(self) -> "Scripted":
+        """Itself: it has a policy and starts with nothing in mind."""
+        return self
+
+    acting: ClassVar[tuple[str, ...]] = ()
+
+    def start(self, num_envs: int) -> Any:
+        """No memory."""
+        return ()
+
+    def policy(self, params: Any, carry: Any, obs: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
+        """What the function says; HeadstartError where that has the wrong shape."""
+        want = {role: (*x.shape[:-1], self.spec.roles[role].actions.size) for role, x in obs.items()}
+        if self.host:
+            shapes = {role: jax.ShapeDtypeStruct(shape, np.float32) for role, shape in want.items()}
+            as_numpy = lambda obs: self._said(self.function({r: np.asarray(x) for r, x in obs.items()}), obs, np.asarray)
+            return carry, jax.pure_callback(as_numpy, shapes, obs, vmap_method="broadcast_all")
+        return carry, self._said(self.function(obs), obs, jnp.asarray)
+
+    def _said(self, said: Any, obs: dict[str, Any], array: Callable) -> dict[str, Any]:
+        out = {}
+        for role, x in obs.items():
+            want = (*np.shape(x)[:-1], self.spec.roles[role].actions.size)
+            got = np.shape(said[role]) if isinstance(said, dict) and role in said else None
+            if got != want:
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not {got}")
+            out[role] = array(said[role], np.float32)
+        return out
 
 
 def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,19 +103,14 @@ def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[
 def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
     """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
     roles = shared_roles(teacher, spec, roles)
-    pairs = {role: pairing(spec.roles[role].agents, teacher.spec.roles[role].agents) for role in roles}
+    trained, learner = teacher.spec, teacher.learner
+    policy = through(learner.policy, trained, spec, roles, select)
 
     def params(seed):
-        actor = teacher.seed(seed)["actor"]
-        return {"actor": {role: reteam(actor[role], pairs[role]) for role in roles}}
+        return repaired(teacher.seed(seed), learner.acting, trained, spec, roles)
 
     def start(num_envs):
-        carry = teacher.learner.start(num_envs)
-        return _for_agents(carry, pairs)
-
-    def policy(params, carry, obs):
-        seen = {r: adapt(obs[r], spec.roles[r].obs, teacher.spec.roles[r].obs, select) for r in roles}
-        return teacher.learner.policy(params, carry, seen)
+        return paired_rows(learner.start(num_envs), trained, spec, roles)
 
     def answers(params, carry, rollout):
         step = lambda carry, obs: policy(params, carry, obs)
@@ -73,10 +124,3 @@ def _name(teacher: Any, roles: tuple[str, ...], select: str) -> str:
     """The same in every process, so that a resumed run finds its labels."""
     sums = [zlib.crc32(np.asarray(x).tobytes()) for x in jax.tree.leaves(teacher.params)]
     return f"teacher-{zlib.crc32(repr((sums, roles, select)).encode()):08x}"
-
-
-def _for_agents(carry, pairs):
-    """A recurrent carry {network: {role: [E A H]}} with one row for every student agent."""
-    if not carry:
-        return carry
-    return {net: {role: roles[role][:, pairs[role]] for role in pairs} for net, roles in carry.items()}

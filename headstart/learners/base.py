@@ -44,6 +44,8 @@ class Learner(NamedTuple):
     """params, target -> target, after every gradient step."""
     rate: Callable[[Array], Any] = lambda progress: 1.0
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
+    acting: tuple[str, ...] = ("actor",)
+    """The networks that `policy` needs: what a team takes along when it leaves its training behind."""
 
 
 @runtime_checkable

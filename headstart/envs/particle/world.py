@@ -52,7 +52,8 @@ def touching(
     here: Float[Array, "A 2"], radius: np.ndarray | float, there: Float[Array, "B 2"], reach: np.ndarray | float
 ) -> Bool[Array, "A B"]:
     """Which circles of `radius` overlap which circles of radius `reach`."""
-    limit = np.broadcast_to(np.asarray(radius, np.float32), here.shape[:1])[:, None] + np.asarray(reach, np.float32).reshape(1, -1)
+    own = np.broadcast_to(np.asarray(radius, np.float32), here.shape[:1])[:, None]
+    limit = own + np.asarray(reach, np.float32).reshape(1, -1)
     return physics.squared(gaps(here, there)) < limit**2
 
 
@@ -69,8 +70,10 @@ def entities(name: str, kind: str, radii: Any, *colors: str) -> list[dict[str, A
 def scene(*places: Float[Array, "_ 2"], words: Array | None = None, shades: Array | None = None) -> Scene:
     """A picture of everything at its place; `words` and `shades` are those of the FIRST entities, others are silent."""
     place = jnp.concatenate(places)
-    filled = lambda x, default: jnp.full(place.shape[0], default, jnp.int32).at[: 0 if x is None else x.shape[0]].set(
-        0 if x is None else x.astype(jnp.int32)
+    filled = lambda x, default: (
+        jnp.full(place.shape[0], default, jnp.int32)
+        .at[: 0 if x is None else x.shape[0]]
+        .set(0 if x is None else x.astype(jnp.int32))
     )
     return Scene(place, filled(words, -1), filled(shades, 0))
 

@@ -1,0 +1,187 @@
+"""Host environments as JAX ones: seeds and environments are folded into ONE call of the host a step.
+
+The state is a token that the host gave out, so that XLA keeps the calls in order, and the observation last shown. A run
+that is resumed in another process meets fresh environments: its running episodes are cut off (truncated) there.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax.custom_batching import custom_vmap
+from jax.experimental import io_callback
+from jaxtyping import Array
+
+from headstart.checks import HeadstartError
+from headstart.envs.base import VectorEnv
+from headstart.envs.host import layout
+from headstart.envs.host.pool import Pool
+from headstart.envs.host.worker import open_team
+from headstart.spec import TeamSpec
+from headstart.types import TimeStep
+
+_tokens = itertools.count(1)
+
+
+class HostState(NamedTuple):
+    """`token`: which reset or step of this process's host came last; `shown`: the row it showed."""
+
+    token: Array
+    shown: Array
+
+
+class Host:
+    """A host environment's two JAX functions. Its pools live as long as it does, one a number of environments."""
+
+    def __init__(self, opener: str, settings: dict[str, Any], spec: TeamSpec, workers: int = 0, restart: bool = False):
+        self.spec, self.restart, self.width = spec, restart, layout.width(spec)
+        self._pool = functools.cache(lambda lanes: Pool(opener, settings, spec, lanes, workers))
+        self._given: dict[int, int] = {}
+        shape = jax.ShapeDtypeStruct
+        rows = self.width * (1 + restart)
+        self._reset = _folded(self._host_reset, lambda n: (shape(n, jnp.int32), shape((*n, self.width), jnp.float32)))
+        self._step = _folded(self._host_step, lambda n: (shape(n, jnp.int32), shape((*n, rows), jnp.float32)))
+
+    def reset(self, key: Array) -> tuple[HostState, TimeStep]:
+        """A fresh episode, from a seed drawn by the key."""
+        token, row = self._reset(_seed(key))
+        return HostState(token, row), self._time_step(row, row, begins=True)
+
+    def step(self, state: HostState, action: dict[str, Array], key: Array) -> tuple[HostState, TimeStep]:
+        """One joint step of the episode that `state` belongs to."""
+        vector = jnp.concatenate([action[role].reshape(-1) for role in self.spec.roles]).astype(jnp.float32)
+        token, rows = self._step(state.token, state.shown, vector, _seed(key))
+        final, shown = rows[: self.width], rows[-self.width :]
+        return HostState(token, shown), self._time_step(final, shown)
+
+    def _time_step(self, final_row: Array, row: Array, begins: bool = False) -> TimeStep:
+        final, now = layout.unpack(self.spec, final_row), layout.unpack(self.spec, row)
+        together = lambda obs: jnp.concatenate([x.reshape(-1) for x in obs.values()])
+        return TimeStep(
+            obs=now.obs,
+            final_obs=final.obs,
+            state=together(now.obs),
+            final_state=together(final.obs),
+            reward=jax.tree.map(jnp.zeros_like, final.reward) if begins else final.reward,
+            terminated=final.terminated,
+            truncated=final.truncated,
+            alive=now.alive,
+            available=now.available,
+            final_available=final.available,
+            agent_terminated=final.agent_terminated,
+        )
+
+    def _host_reset(self, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = self._pool(seed.size).reset(seed.reshape(-1))
+        return self._token(seed.shape), rows.reshape(*seed.shape, self.width)
+
+    def _host_step(self, token, shown, action, seed) -> tuple[np.ndarray, np.ndarray]:
+        lanes = token.size
+        pool, last = self._pool(lanes), self._given.get(lanes)
+        if last is None and self.restart:
+            rows = self._resumed(shown.reshape(lanes, self.width), pool.reset(seed.reshape(-1)))
+        elif last is None or (token != last).any():
+            raise HeadstartError("a host environment can only go on from its last state: reset it first")
+        else:
+            rows = pool.step(action.reshape(lanes, -1), seed.reshape(-1), self.restart)
+        return self._token(token.shape), rows.reshape(*token.shape, -1)
+
+    def _resumed(self, before: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        """Rows of a step that could not be made: nothing happened, the clock ran out, and a new episode begins."""
+        final = before.copy()
+        rewards = layout.unpack(self.spec, final).reward.values()
+        for reward in rewards:
+            reward[...] = 0.0
+        final[:, -2:] = 0.0, 1.0
+        return np.concatenate([final, fresh], -1)
+
+    def _token(self, shape: tuple[int, ...]) -> np.ndarray:
+        lanes = int(np.prod(shape))
+        self._given[lanes] = next(_tokens) % 2**31
+        return np.full(shape, self._given[lanes], np.int32)
+
+
+def _seed(key: Array) -> Array:
+    return jr.randint(key, (), 0, 2**31 - 1)
+
+
+def _folded(host: Callable, result: Callable) -> Callable:
+    """`host` as a JAX function whose every mapped axis becomes a leading axis of one call's arrays.
+
+    Neither kind of callback does this by itself: ordered ones cannot be mapped, and unordered ones answer all lanes of an
+    axis they do not depend on with one lane's result.
+    """
+    as_arrays = lambda *args: host(*(np.asarray(x) for x in args))
+
+    @custom_vmap
+    def call(*args):
+        # The first argument is one number a lane, so its shape is that of the mapped axes.
+        return io_callback(as_arrays, result(args[0].shape), *args, ordered=False)
+
+    @call.def_vmap
+    def _(size, mapped, *args):
+        spread = [x if on else jnp.broadcast_to(x, (size, *x.shape)) for x, on in zip(args, mapped, strict=True)]
+        out = call(*spread)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return call
+
+
+class HostEnv:
+    """Base of environments that run on the host; a subclass is a frozen dataclass that says how a worker opens it."""
+
+    workers: int = 0
+
+    @property
+    def opener(self) -> str:
+        """ "module:function" that makes a `HostTeam` of `settings`."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `opener` is called with; plain JSON values."""
+        raise NotImplementedError
+
+    @property
+    def spec(self) -> TeamSpec:
+        """Roles, spaces and horizon, asked of one such environment; HeadstartError says what is not supported."""
+        return _looked_at(self)
+
+    def reset(self, key: Array) -> tuple[HostState, TimeStep]:
+        """A fresh episode, from a seed drawn by the key."""
+        return _host(self).reset(key)
+
+    def step(self, state: HostState, action: dict[str, Array], key: Array) -> tuple[HostState, TimeStep]:
+        """One joint step. Does not start a new episode: `vectorised` environments do."""
+        return _host(self).step(state, action, key)
+
+    def vectorised(self, num_envs: int) -> VectorEnv:
+        """Environments that restart themselves, in their worker."""
+        host = Host(self.opener, self.settings, self.spec, self.workers, restart=True)
+        reset, step = jax.vmap(host.reset), jax.vmap(host.step)
+        split = lambda key: jr.split(key, num_envs)
+        return VectorEnv(
+            self.spec,
+            num_envs,
+            lambda key: reset(split(key)),
+            lambda state, action, key: step(state, action, split(key)),
+        )
+
+
+@functools.cache
+def _looked_at(env: HostEnv) -> TeamSpec:
+    team = open_team(env.opener, env.settings)
+    try:
+        return team.spec
+    finally:
+        team.close()
+
+
+@functools.cache
+def _host(env: HostEnv) -> Host:
+    return Host(env.opener, env.settings, env.spec, env.workers)

@@ -1,0 +1,70 @@
+"""Finding an environment by its name, with one clear line where it is not there."""
+
+import contextlib
+import importlib
+import json
+import pkgutil
+import sys
+from difflib import get_close_matches
+from typing import Any
+
+from headstart.checks import HeadstartError
+
+EXTRAS = {"pettingzoo": "pettingzoo", "mpe2": "pettingzoo", "gymnasium": "pettingzoo", "jaxmarl": "jaxmarl"}
+"""Packages that an extra of ours brings."""
+
+
+def named(path: str) -> Any:
+    """The module "package.module", or the thing in it "package.module:thing"; HeadstartError where it is not there."""
+    module, _, thing = path.partition(":")
+    if module == "__main__":
+        raise HeadstartError(f"{path} is in the running script: put the environment into a file of its own, and name that")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # some packages greet whoever imports them
+            found = importlib.import_module(module)
+    except ImportError as error:
+        raise HeadstartError(_why(path, module, error)) from None
+    except ValueError:
+        raise HeadstartError(f"'{path}' is not the name of an environment: package.module or package.module:thing") from None
+    if not thing:
+        return found
+    if not hasattr(found, thing):
+        near = get_close_matches(thing, dir(found), 1)
+        raise HeadstartError(f"module {module} has no '{thing}'" + (f": did you mean {near[0]}?" if near else ""))
+    return getattr(found, thing)
+
+
+def _why(path: str, module: str, error: ImportError) -> str:
+    missing, top = error.name or "", module.split(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
+        return f"{path} needs something that is not installed ({error}): see what its package says to install"
+    if missing == top:
+        package = f"'headstart[{EXTRAS[top]}]'" if top in EXTRAS else top
+        return f"'{path}' needs the package {top}, which is not installed: pip install {package}"
+    parent = importlib.import_module(missing.rpartition(".")[0])
+    names = [info.name for info in pkgutil.iter_modules(getattr(parent, "__path__", []))]
+    near = get_close_matches(missing.rpartition(".")[2], names, 2, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it has: {', '.join(n for n in names if not n.startswith('_'))}"
+    return f"'{path}': {parent.__name__} has no '{missing.rpartition('.')[2]}'; {hint}"
+
+
+def options_text(options: Any) -> str:
+    """Options as one canonical JSON object; HeadstartError where they are none."""
+    try:
+        value = json.loads(options) if isinstance(options, str) else options
+        text = json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        raise HeadstartError(f"env.options must be a JSON object, e.g. '{{\"N\": 4}}', not {options}") from None
+    if not isinstance(value, dict):
+        raise HeadstartError(f"env.options must be a JSON object, e.g. '{{\"N\": 4}}', not {options}")
+    return text
+
+
+def called(make: Any, about: str, options: dict[str, Any]) -> Any:
+    """`make(**options)`; HeadstartError where it refuses them."""
+    try:
+        return make(**options)
+    except HeadstartError:
+        raise
+    except Exception as error:
+        raise HeadstartError(f"{about} could not be made with options {json.dumps(options)}: {error}") from None

@@ -1,0 +1,76 @@
+"""Opening one host environment in a worker: PettingZoo's parallel ones, and Gymnasium's as teams of one."""
+
+from typing import Any
+
+from headstart.checks import HeadstartError
+from headstart.envs.host.named import called, named
+from headstart.envs.host.team import HostTeam
+
+AGENT = "agent_0"
+
+
+def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
+    """One such environment, in this process."""
+    make = named(_full(id))
+    if not callable(make):
+        if not hasattr(make, "parallel_env"):
+            turns = " it is a turn-based (AEC) game, which has no joint step:" if hasattr(make, "env") else ""
+            raise HeadstartError(f"{id} has no parallel_env:{turns} name a module that has one, or module:thing")
+        make = make.parallel_env
+    env = called(make, id, options)
+    if not hasattr(env, "possible_agents"):
+        raise HeadstartError(f"{id} makes a {type(env).__name__}, which has no possible_agents: only ParallelEnv will do")
+    return HostTeam(env, horizon, id)
+
+
+def _full(id: str) -> str:
+    """PettingZoo's own families may go without the package's name."""
+    family = id.split(".")[0]
+    return f"pettingzoo.{id}" if family in ("sisl", "butterfly", "atari", "classic") else id
+
+
+class Alone:
+    """A Gymnasium environment with the methods of a `ParallelEnv` of one agent."""
+
+    possible_agents = [AGENT]
+
+    def __init__(self, env: Any):
+        self.env, self.agents = env, []
+        self.max_steps = env.spec.max_episode_steps if env.spec else None
+
+    def observation_space(self, agent: str) -> Any:
+        """What the agent sees."""
+        return self.env.observation_space
+
+    def action_space(self, agent: str) -> Any:
+        """What the agent can do."""
+        return self.env.action_space
+
+    def reset(self, seed: int) -> tuple[dict, dict]:
+        """A fresh episode."""
+        obs, info = self.env.reset(seed=seed)
+        self.agents = [AGENT]
+        return {AGENT: obs}, {AGENT: info}
+
+    def step(self, action: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+        """One step of the agent."""
+        obs, reward, terminated, truncated, info = self.env.step(action[AGENT])
+        self.agents = [] if terminated or truncated else self.agents
+        return {AGENT: obs}, {AGENT: reward}, {AGENT: terminated}, {AGENT: truncated and not terminated}, {AGENT: info}
+
+    def close(self) -> None:
+        """Let go of windows and files."""
+        self.env.close()
+
+
+def gymnasium_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
+    """One such environment, in this process."""
+    gymnasium: Any = named("gymnasium")
+    module, _, name = id.rpartition(":")
+    if module:
+        named(module)
+    try:
+        gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        raise HeadstartError(f"gymnasium:{id}: {error}") from None
+    return HostTeam(Alone(called(lambda **given: gymnasium.make(name, **given), id, options)), horizon, id)

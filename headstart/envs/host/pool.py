@@ -1,0 +1,95 @@
+"""Many host environments stepped by a few worker processes."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+
+from headstart.checks import HeadstartError
+from headstart.envs.host import layout
+from headstart.envs.host.worker import FAILED, HEAD, RESET, STEP
+from headstart.spec import TeamSpec
+
+
+class Pool:
+    """`lanes` environments, one episode each. Workers start with the first reset and end with the pool."""
+
+    def __init__(self, opener: str, settings: dict[str, Any], spec: TeamSpec, lanes: int, workers: int = 0):
+        self.order, self.spec, self.lanes = {"opener": opener, "settings": settings}, spec, lanes
+        count = max(1, min(workers or len(os.sched_getaffinity(0)), lanes))
+        self.parts = np.array_split(np.arange(lanes), count)
+        self.processes: list[subprocess.Popen] = []
+        self.lock = threading.Lock()
+
+    def reset(self, seeds: np.ndarray) -> np.ndarray:
+        """Rows [N W] of fresh episodes from the seeds [N]."""
+        return self._ask(RESET, False, seeds, None, layout.width(self.spec))
+
+    def step(self, actions: np.ndarray, seeds: np.ndarray, restart: bool) -> np.ndarray:
+        """Rows [N W] after the actions [N _]; with `restart` [N 2W], see `worker`; seeds [N] are those of new episodes."""
+        return self._ask(STEP, restart, seeds, actions, layout.width(self.spec) * (1 + restart))
+
+    def _ask(self, op: bytes, restart: bool, seeds: np.ndarray, actions: np.ndarray | None, width: int) -> np.ndarray:
+        with self.lock:
+            if not self.processes:
+                self._start()
+            for process, part in zip(self.processes, self.parts, strict=True):
+                payload = b"" if actions is None else np.ascontiguousarray(actions[part], np.float32).tobytes()
+                self._send(process, HEAD.pack(op, restart) + seeds[part].astype(np.int32).tobytes() + payload)
+            answers = [
+                np.frombuffer(self._answer(process, 4 * len(part) * width), np.float32).reshape(len(part), width)
+                for process, part in zip(self.processes, self.parts, strict=True)
+            ]
+            return np.concatenate(answers)
+
+    def _start(self) -> None:
+        # Workers find what this process finds, an environment of the user's own beside a script included.
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        command = [sys.executable, "-m", "headstart.envs.host.worker"]
+        for part in self.parts:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths},
+                start_new_session=True,  # Ctrl-C is for the run, which ends them when it has saved itself
+            )  # fmt: skip
+            self.processes.append(process)
+            self._send(process, json.dumps({**self.order, "lanes": len(part)}).encode() + b"\n")
+        weakref.finalize(self, _end, self.processes)
+        for process in self.processes:
+            self._answer(process, 0)
+
+    def _send(self, process: subprocess.Popen, data: bytes) -> None:
+        assert process.stdin is not None
+        try:
+            process.stdin.write(data)
+            process.stdin.flush()
+        except BrokenPipeError:
+            self._answer(process, 0)  # says why, if the worker still could
+
+    def _answer(self, process: subprocess.Popen, size: int) -> bytes:
+        assert process.stdout is not None
+        status = process.stdout.read(1)
+        if status == FAILED:
+            (length,) = struct.unpack("<I", process.stdout.read(4))
+            raise HeadstartError(f"the environment failed: {process.stdout.read(length).decode()}")
+        data = process.stdout.read(size) if status else b""
+        if not status or len(data) < size:
+            raise HeadstartError(f"a worker process of the environment ended with code {process.wait()}")
+        return data
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+    for process in processes:
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -1,0 +1,114 @@
+"""Other libraries' spaces as ours: which agents form a role, what they observe, how an action vector is sent."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.checks import HeadstartError
+from headstart.spec import ActionSpace, Continuous, Discrete, Field, RoleSpec
+
+LARGEST = 10_000
+"""Numbers of an observation; more are pixels, which the networks here do not read."""
+
+
+def roles_of(names: Sequence[str], fields: Mapping[str, Any], actions: Mapping[str, ActionSpace]) -> dict[str, RoleSpec]:
+    """Agents with the same spaces and the same name up to a number ("adversary_0", "adversary_1") form a role.
+
+    Agents of one such name whose spaces differ get roles of their own, each named after its first agent.
+    """
+    groups: dict[Any, list[str]] = {}
+    for name in names:
+        groups.setdefault((_stem(name), fields[name], actions[name]), []).append(name)
+    stems = [stem for stem, _, _ in groups]
+    roles = {}
+    for (stem, obs, action), members in groups.items():
+        role = stem if stems.count(stem) == 1 else members[0]
+        plain = tuple(f"{role}_{i}" for i in range(len(members)))
+        roles[role] = RoleSpec(len(members), obs, action, () if tuple(members) == plain else tuple(members))
+    return roles
+
+
+def _stem(name: str) -> str:
+    head, _, number = name.rpartition("_")
+    return head if head and number.isdigit() else name
+
+
+def observed(space: Any, where: str) -> tuple[Field, ...]:
+    """The fields of a Gymnasium observation space: one a part of a Dict or Tuple, else "obs"."""
+    if type(space).__name__ in ("Dict", "Tuple"):
+        parts = space.spaces.items() if hasattr(space.spaces, "items") else enumerate(space.spaces)
+        return tuple(Field(str(name), 1, _width(part, f"{where}, part '{name}'")) for name, part in parts)
+    return (Field("obs", 1, _width(space, where)),)
+
+
+def _width(space: Any, where: str) -> int:
+    kind = type(space).__name__
+    sizes = {
+        "Box": lambda: math.prod(space.shape),
+        "Discrete": lambda: int(space.n),
+        "MultiDiscrete": lambda: int(np.sum(space.nvec)),
+        "MultiBinary": lambda: math.prod(np.atleast_1d(space.shape)),
+    }
+    if kind not in sizes:
+        raise HeadstartError(f"{where} is a {kind} space, which cannot be read: Box, Discrete, MultiDiscrete, MultiBinary can")
+    width = int(sizes[kind]())
+    if width > LARGEST:
+        raise HeadstartError(f"{where} has {width} numbers (pixels?): vectors up to {LARGEST} can be read")
+    return width
+
+
+def flat(space: Any, value: Any) -> np.ndarray:
+    """An observation as one float vector: numbers as they are, choices as one-hot vectors, parts side by side."""
+    kind = type(space).__name__
+    if kind == "Dict":
+        return np.concatenate([flat(part, value[name]) for name, part in space.spaces.items()])
+    if kind == "Tuple":
+        return np.concatenate([flat(part, x) for part, x in zip(space.spaces, value, strict=True)])
+    if kind == "Discrete":
+        return np.eye(int(space.n), dtype=np.float32)[int(value) - int(space.start)]
+    if kind == "MultiDiscrete":
+        return np.concatenate([np.eye(int(n), dtype=np.float32)[int(x)] for n, x in zip(space.nvec, value, strict=True)])
+    return np.asarray(value, np.float32).reshape(-1)
+
+
+def acted(space: Any, where: str) -> ActionSpace:
+    """Our action space for a Gymnasium one; HeadstartError names what cannot be done."""
+    kind = type(space).__name__
+    if kind == "Discrete":
+        return Discrete((int(space.n),))
+    if kind == "MultiDiscrete" and np.ndim(space.nvec) == 1:
+        return Discrete(tuple(int(n) for n in space.nvec))
+    if kind == "MultiBinary" and np.ndim(space.n) == 0:
+        return Discrete((2,) * int(space.n))
+    if kind == "Box":
+        low, high = np.asarray(space.low, float).reshape(-1), np.asarray(space.high, float).reshape(-1)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            return Continuous(low.size)
+        unit = (low == -1).all() and (high == 1).all()
+        return Continuous(low.size) if unit else Continuous(low.size, tuple(low.tolist()), tuple(high.tolist()))
+    raise HeadstartError(f"{where} acts in a {kind} space: only Discrete, MultiDiscrete, MultiBinary and Box can be acted in")
+
+
+def native(space: ActionSpace, vector: np.ndarray) -> Any:
+    """An action vector [U] in the environment's own terms: an int, an int array for several heads, or a float array."""
+    if isinstance(space, Continuous):
+        unit = np.clip(np.asarray(vector, np.float32), -1.0, 1.0)
+        if not space.low:
+            return unit
+        low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
+        return low + (unit + 1) / 2 * (high - low)
+    blocks = np.split(np.asarray(vector), np.cumsum(space.heads)[:-1])
+    choices = np.array([block.argmax() for block in blocks], np.int64)
+    return int(choices[0]) if len(choices) == 1 else choices
+
+
+def as_sent(space: Any, action: Any) -> Any:
+    """`native` action in the shape and type that a Gymnasium space asks for."""
+    kind = type(space).__name__
+    if kind == "Discrete":
+        return int(action) + int(space.start)
+    if kind == "Box":
+        return np.asarray(action, space.dtype).reshape(space.shape)
+    return np.atleast_1d(action).astype(space.dtype)

@@ -1,0 +1,111 @@
+"""One environment of PettingZoo's parallel kind as a team, in plain Python: the worker processes' side."""
+
+from typing import Any
+
+import numpy as np
+
+from headstart.checks import HeadstartError
+from headstart.envs.host import spaces
+from headstart.envs.host.layout import Shown
+from headstart.spec import TeamSpec
+
+
+class HostTeam:
+    """A `ParallelEnv` (or anything with its methods) as a team: fixed agents, roles, vectors, and one clock.
+
+    An agent that leaves early is dead from then on: its observation is zeros and its reward 0.
+    """
+
+    def __init__(self, env: Any, horizon: int = 0, about: str = ""):
+        self.env, self.about = env, about or type(env).__name__
+        self.names = [str(name) for name in env.possible_agents]
+        self.by_name = dict(zip(self.names, env.possible_agents, strict=True))
+        self.masked: dict[str, bool] = {}
+        self.seen: dict[str, Any] = {}
+        fields, actions = {}, {}
+        for name, agent in self.by_name.items():
+            space = env.observation_space(agent)
+            self.masked[name] = type(space).__name__ == "Dict" and set(space.spaces) == {"observation", "action_mask"}
+            self.seen[name] = space.spaces["observation"] if self.masked[name] else space
+            fields[name] = spaces.observed(self.seen[name], f"what {name} of {self.about} observes")
+            actions[name] = spaces.acted(env.action_space(agent), f"{name} of {self.about}")
+        roles = spaces.roles_of(self.names, fields, actions)
+        size = sum(role.agents * role.obs_size for role in roles.values())
+        self.spec = TeamSpec(roles, horizon or _horizon(env, self.about), size)
+        self.time, self.over = 0, True
+
+    def reset(self, seed: int) -> Shown:
+        """A fresh episode from a seed in [0, 2³¹)."""
+        obs, infos = self.env.reset(seed=int(seed))
+        self.time, self.over, self.gone = 0, False, set()
+        self.dead = {name for name, agent in self.by_name.items() if agent not in self.env.agents}
+        return self._shown(obs, infos, {}, False, False)
+
+    def step(self, action: dict[str, np.ndarray]) -> Shown:
+        """One joint step by action vectors {role: [A U]}; after the end nothing happens any more."""
+        if self.over:
+            return self._shown({}, {}, {}, True, False)
+        sent = {}
+        for role, names in self.spec.names.items():
+            for name, vector in zip(names, action[role], strict=True):
+                if name not in self.dead:
+                    agent = self.by_name[name]
+                    own = spaces.native(self.spec.roles[role].actions, vector)
+                    sent[agent] = spaces.as_sent(self.env.action_space(agent), own)
+        obs, reward, terminated, truncated, infos = self.env.step(sent)
+        self.time += 1
+        ended = {n for n, a in self.by_name.items() if terminated.get(a, False) and not truncated.get(a, False)}
+        cut = {n for n, a in self.by_name.items() if truncated.get(a, False)}
+        playing = set(self.names) - self.dead
+        self.gone |= ended & playing
+        nobody = not self.env.agents or playing <= ended | cut
+        late = self.time >= self.spec.horizon
+        self.over = nobody or late
+        # A team's task has ended where everybody who still played is done with it; else the clock ran out.
+        final = nobody and not (cut & playing)
+        shown = self._shown(obs, infos, reward, final, self.over and not final)
+        self.dead |= ended | cut
+        return shown._replace(alive=self._each(lambda name: name not in self.dead))
+
+    def close(self) -> None:
+        """Let go of windows and files."""
+        self.env.close()
+
+    def _each(self, value: Any) -> dict[str, np.ndarray]:
+        return {role: np.stack([np.asarray(value(name)) for name in names]) for role, names in self.spec.names.items()}
+
+    def _shown(self, obs: Any, infos: Any, reward: Any, terminated: bool, truncated: bool) -> Shown:
+        roles = {name: self.spec.roles[role] for role, names in self.spec.names.items() for name in names}
+
+        def look(name: str) -> np.ndarray:
+            agent = self.by_name[name]
+            if agent not in obs:
+                return np.zeros(roles[name].obs_size, np.float32)
+            return spaces.flat(self.seen[name], obs[agent]["observation"] if self.masked[name] else obs[agent])
+
+        def may(name: str) -> np.ndarray:
+            agent, size = self.by_name[name], roles[name].actions.size
+            mask = obs[agent]["action_mask"] if self.masked[name] and agent in obs else None
+            mask = (infos or {}).get(agent, {}).get("action_mask") if mask is None else mask
+            return np.ones(size) if mask is None or not np.any(mask) else np.reshape(mask, size)
+
+        return Shown(
+            self._each(look),
+            self._each(may),
+            self._each(lambda name: np.float32(reward.get(self.by_name[name], 0.0))),
+            self._each(lambda name: name not in self.dead),
+            self._each(lambda name: name in self.gone),
+            terminated,
+            truncated,
+        )
+
+
+def _horizon(env: Any, about: str) -> int:
+    """The longest episode, as environments tell it: PettingZoo's by one of these names, Gymnasium's by its spec."""
+    inner = getattr(env, "unwrapped", env)
+    for source in (env, inner, getattr(inner, "env", None)):
+        for name in ("max_cycles", "max_steps", "horizon", "max_episode_steps"):
+            value = getattr(source, name, None)
+            if isinstance(value, int | np.integer) and value > 0:
+                return int(value)
+    raise HeadstartError(f"{about} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")

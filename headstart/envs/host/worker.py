@@ -1,0 +1,89 @@
+"""A worker process: opens some environments and steps them when asked. Started by `pool` as `python -m`, never imported.
+
+It talks over its standard input and output in frames of plain numbers, so nothing is ever pickled, and what an
+environment prints goes to standard error. A frame is `HEAD` (what to do, whether ended environments restart by
+themselves) and the numbers it needs; an answer is `OK` and rows (see `layout`), or `FAILED`, a length, and a message.
+"""
+
+import importlib
+import json
+import os
+import struct
+import sys
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from headstart.envs.host import layout
+
+HEAD = struct.Struct("<c?")
+RESET, STEP, STOP = b"R", b"S", b"Q"
+OK, FAILED = b"K", b"E"
+
+
+def open_team(opener: str, settings: dict[str, Any]) -> Any:
+    """The team that `opener`, "module:function" of this package, makes of `settings`."""
+    module, _, function = opener.partition(":")
+    if not module.startswith("headstart."):
+        raise ValueError(f"{opener} is not a part of headstart")
+    return getattr(importlib.import_module(module), function)(**settings)
+
+
+def main() -> None:
+    """Serve until asked to stop or until the parent is gone."""
+    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    order = json.loads(asked.readline())
+    try:
+        teams = [open_team(order["opener"], order["settings"]) for _ in range(order["lanes"])]
+        spec = teams[0].spec
+        answers.write(OK)
+        answers.flush()
+        while serve(asked, answers, teams, spec):
+            pass
+    except BrokenPipeError:
+        pass
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}".encode()
+        answers.write(FAILED + struct.pack("<I", len(message)) + message)
+        answers.flush()
+        raise
+
+
+def serve(asked: BinaryIO, answers: BinaryIO, teams: list[Any], spec: Any) -> bool:
+    """Answer one frame; False once there is none."""
+    head = asked.read(HEAD.size)
+    if len(head) < HEAD.size or head[:1] == STOP:
+        return False
+    op, restart = HEAD.unpack(head)
+    seeds = np.frombuffer(asked.read(4 * len(teams)), np.int32)
+    if op == RESET:
+        rows = [layout.pack(spec, team.reset(seed)) for team, seed in zip(teams, seeds, strict=True)]
+    else:
+        size = sum(role.agents * role.actions.size for role in spec.roles.values())
+        actions = np.frombuffer(asked.read(4 * len(teams) * size), np.float32).reshape(len(teams), size)
+        rows = [_stepped(spec, *lane, restart) for lane in zip(teams, actions, seeds, strict=True)]
+    answers.write(OK + np.stack(rows).tobytes())
+    answers.flush()
+    return True
+
+
+def _stepped(spec: Any, team: Any, numbers: np.ndarray, seed: int, restart: bool) -> np.ndarray:
+    """What the step showed; with `restart`, beside it what to act on: the same, or a fresh episode's beginning."""
+    action, at = {}, 0
+    for name, role in spec.roles.items():
+        size = role.agents * role.actions.size
+        action[name] = numbers[at : at + size].reshape(role.agents, role.actions.size)
+        at += size
+    row = layout.pack(spec, team.step(action))
+    if not restart:
+        return row
+    return np.concatenate([row, layout.pack(spec, team.reset(seed)) if team.over else row])
+
+
+if __name__ == "__main__":
+    import contextlib
+
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
+    sys.exit()

@@ -1,0 +1,180 @@
+"""JaxMARL: its environments as ours; they stay inside the jitted program.
+
+headstart train jaxmarl:MPE_simple_tag_v3 --learner ippo
+"""
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from headstart.checks import HeadstartError, known, require
+from headstart.envs.host.named import called, named, options_text
+from headstart.envs.host.spaces import LARGEST, roles_of
+from headstart.types import ActionSpace, Continuous, Discrete, Field, TeamSpec, TimeStep
+
+
+class JaxMARLState(NamedTuple):
+    """Their state, env-steps of this episode, and who is alive {role: [A]}."""
+
+    theirs: Any
+    time: Array
+    alive: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class JaxMARL:
+    """Any environment of JaxMARL, stepped inside the jitted program: jaxmarl:ID."""
+
+    id: str = "MPE_simple_spread_v3"
+    """As of `jaxmarl.make`."""
+    options: Any = "{}"
+    """What it is made with: a JSON object, or a dict from Python."""
+    horizon: int = 0
+    """Env-steps after which an episode is cut off; 0 asks the environment for its `max_steps`."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "options", options_text(self.options))
+        require(self.horizon >= 0, "env.horizon", self.horizon, "at least 0")
+
+    @property
+    def spec(self) -> TeamSpec:
+        """Roles by their agents' names and spaces."""
+        return _made(self)[1]
+
+    def reset(self, key: Array) -> tuple[JaxMARLState, TimeStep]:
+        """A fresh episode. The key is consumed."""
+        env, spec = _made(self)
+        with _their_ways():
+            obs, theirs = env.reset(key)
+        alive = {role: jnp.ones(r.agents, bool) for role, r in spec.roles.items()}
+        state = JaxMARLState(theirs, jnp.zeros((), jnp.int32), alive)
+        reward = {role: jnp.zeros(r.agents) for role, r in spec.roles.items()}
+        no = jnp.zeros((), bool)
+        return state, self._show(state, obs, reward, no, no, {role: ~x for role, x in alive.items()})
+
+    def step(self, state: JaxMARLState, action: dict[str, Array], key: Array) -> tuple[JaxMARLState, TimeStep]:
+        """One joint step. An episode that ends at the horizon was cut off (truncated), any other terminated."""
+        env, spec = _made(self)
+        sent = {}
+        for role, names in spec.names.items():
+            for i, name in enumerate(names):
+                sent[name] = _native(spec.roles[role].actions, action[role][i], env.action_space(name))
+        with _their_ways():
+            obs, theirs, reward, done, _ = env.step_env(key, state.theirs, sent)
+        time = state.time + 1
+        each = lambda values: {r: jnp.stack([jnp.asarray(values[n]) for n in names]) for r, names in spec.names.items()}
+        late, all_done = time >= spec.horizon, jnp.asarray(done["__all__"]).astype(bool)
+        gone = {role: x.astype(bool) & ~late for role, x in each(done).items()}
+        alive = {role: state.alive[role] & ~x for role, x in gone.items()}
+        paid = {role: jnp.where(state.alive[role], x, 0.0).astype(jnp.float32) for role, x in each(reward).items()}
+        state = JaxMARLState(theirs, time, alive)
+        return state, self._show(state, obs, paid, all_done & ~late, late, gone)
+
+    def _show(self, state: JaxMARLState, obs, reward, terminated, truncated, gone) -> TimeStep:
+        env, spec = _made(self)
+        flat = lambda name: jnp.asarray(obs[name]).astype(jnp.float32).reshape(-1)
+        seen = {role: jnp.stack([flat(name) for name in names]) for role, names in spec.names.items()}
+        if "world_state" in obs:
+            everything = jnp.asarray(obs["world_state"]).astype(jnp.float32).reshape(-1)
+        else:
+            everything = jnp.concatenate([x.reshape(-1) for x in seen.values()])
+        available = None
+        if _has_masks(env):
+            with _their_ways():
+                masks = env.get_avail_actions(state.theirs)
+            available = {r: jnp.stack([masks[n].astype(bool) for n in names]) for r, names in spec.names.items()}
+        return TimeStep(
+            obs=seen,
+            final_obs=seen,
+            state=everything,
+            final_state=everything,
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            alive=state.alive,
+            available=available,
+            final_available=available,
+            agent_terminated=gone,
+        )
+
+
+@functools.cache
+def _made(env: JaxMARL) -> tuple[Any, TeamSpec]:
+    jaxmarl: Any = named("jaxmarl")
+    known("JaxMARL environment", env.id, jaxmarl.registered_envs)
+    made = called(lambda **given: jaxmarl.make(env.id, **given), env.id, json.loads(env.options))
+    names = list(made.agents)
+    fields = {n: (Field("obs", 1, _width(made.observation_space(n), f"what {n} of {env.id} observes")),) for n in names}
+    roles = roles_of(names, fields, {n: _acted(made.action_space(n), f"{n} of {env.id}") for n in names})
+    horizon = env.horizon or _horizon(made, env.id)
+    size = sum(role.agents * role.obs_size for role in roles.values())
+    with _their_ways():
+        seen = jax.eval_shape(made.reset, jax.random.key(0))[0]
+    size = int(np.prod(seen["world_state"].shape)) if "world_state" in seen else size
+    return made, TeamSpec(roles, horizon, size)
+
+
+def _their_ways() -> Any:
+    """Their code leaves broadcasting to NumPy's rules; whoever forbids that in JAX means their own code."""
+    return jax.numpy_rank_promotion("allow")
+
+
+def _horizon(made: Any, id: str) -> int:
+    for name in ("max_steps", "max_cycles", "max_episode_steps", "num_inner_steps"):
+        value = getattr(made, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    raise HeadstartError(f"{id} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
+
+
+def _width(space: Any, where: str) -> int:
+    kind = type(space).__name__
+    if kind not in ("Box", "Discrete", "MultiDiscrete"):
+        raise HeadstartError(f"{where} is a {kind} space, which cannot be read: Box, Discrete and MultiDiscrete can")
+    shape = (space.shape,) if isinstance(space.shape, int) else space.shape
+    width = int(np.prod(shape)) if shape else 1
+    if width > LARGEST:
+        raise HeadstartError(f"{where} has {width} numbers (pixels?): vectors up to {LARGEST} can be read")
+    return width
+
+
+def _acted(space: Any, where: str) -> ActionSpace:
+    kind = type(space).__name__
+    if kind == "Discrete":
+        return Discrete((int(space.n),))
+    if kind == "MultiDiscrete":
+        return Discrete(tuple(int(n) for n in np.asarray(space.num_categories)))
+    if kind == "Box":
+        size = int(np.prod(space.shape))
+        low, high = (np.broadcast_to(np.asarray(x, float), space.shape).reshape(-1) for x in (space.low, space.high))
+        if not (np.isfinite(low).all() and np.isfinite(high).all()) or ((low == -1).all() and (high == 1).all()):
+            return Continuous(size)
+        return Continuous(size, tuple(low.tolist()), tuple(high.tolist()))
+    raise HeadstartError(f"{where} acts in a {kind} space: only Discrete, MultiDiscrete and Box can be acted in")
+
+
+def _native(space: ActionSpace, vector: Array, theirs: Any) -> Array:
+    if isinstance(space, Continuous):
+        unit = jnp.clip(vector, -1.0, 1.0)
+        if space.low:
+            low, high = jnp.asarray(space.low), jnp.asarray(space.high)
+            unit = low + (unit + 1) / 2 * (high - low)
+        return unit.reshape(theirs.shape)
+    blocks = jnp.split(vector, np.cumsum(space.heads)[:-1].tolist())
+    choices = [block.argmax(-1) for block in blocks]
+    return choices[0] if len(choices) == 1 else jnp.stack(choices)
+
+
+def _has_masks(env: Any) -> bool:
+    base = next(c for c in type(env).__mro__ if c.__name__ == "MultiAgentEnv")
+    return type(env).get_avail_actions is not base.get_avail_actions
+
+
+PRESETS = {"jaxmarl": JaxMARL()}
+"""`jaxmarl:ID` on the command line; without an id, its cooperative navigation."""

@@ -1,0 +1,141 @@
+"""What a team is, in plain Python: its roles, what they observe and do, and who hears whom.
+
+Nothing here needs JAX, so the worker processes of host environments start without it.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Field(NamedTuple):
+    """A named block of an observation: `count` entities of `size` numbers each, e.g. `("landmarks", 3, 2)`.
+
+    The first two numbers of an entity are its position relative to the observer wherever the entity has one: they rank
+    entities by nearness. A field with no position of its own `follows` the field that ranks the same entities.
+    """
+
+    name: str
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    size: int
+    follows: str = ""
+
+    @property
+    def width(self) -> int:
+        """Numbers the field takes in the observation."""
+        return self.count * self.size
+
+
+class Discrete(NamedTuple):
+    """One choice a head, e.g. `Discrete((5, 10))`: five moves and ten words."""
+
+    heads: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """U, the numbers in an action vector: every head's options side by side."""
+        return sum(self.heads)
+
+
+class Continuous(NamedTuple):
+    """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips.
+
+    `low` and `high` say what -1 and 1 stand for in the environment's own units; empty where they are those units.
+    """
+
+    size: int
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+ActionSpace = Discrete | Continuous
+
+
+class RoleSpec(NamedTuple):
+    """Agents of one role share their spaces; a homogeneous team has one role."""
+
+    agents: int
+    obs: tuple[Field, ...]
+    actions: ActionSpace
+    names: tuple[str, ...] = ()
+    """What the agents are called; "ROLE_0", "ROLE_1", .. where empty."""
+
+    @property
+    def obs_size(self) -> int:
+        """O, the numbers in one agent's observation."""
+        return sum(field.width for field in self.obs)
+
+
+class Route(NamedTuple):
+    """A message's way: the choice of `speaker`'s action head `head` shows up in `listener`'s observed field `field`.
+
+    The field has one entity per speaker in order, the listener itself left out where the roles are the same.
+    """
+
+    speaker: str
+    head: int
+    listener: str
+    field: str
+
+
+class TeamSpec(NamedTuple):
+    """What a learner must know of an environment: its roles, the longest episode in env-steps, the state's size Z, and
+    who hears whom."""
+
+    roles: dict[str, RoleSpec]
+    horizon: int
+    state_size: int = 0
+    messages: tuple[Route, ...] = ()
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """{role: names of its agents}, in the order of the agent axis."""
+        return {role: s.names or tuple(f"{role}_{i}" for i in range(s.agents)) for role, s in self.roles.items()}
+
+
+def encode_spec(spec: TeamSpec) -> dict[str, Any]:
+    """A team's spec as JSON."""
+    return {
+        "horizon": spec.horizon,
+        "state_size": spec.state_size,
+        "messages": [list(route) for route in spec.messages],
+        "roles": {
+            name: {
+                "agents": role.agents,
+                "names": list(role.names),
+                "obs": [list(field) for field in role.obs],
+                "actions": _encode_actions(role.actions),
+            }
+            for name, role in spec.roles.items()
+        },
+    }
+
+
+def _encode_actions(space: ActionSpace) -> dict[str, Any]:
+    if isinstance(space, Discrete):
+        return {"discrete": list(space.heads)}
+    return {"continuous": space.size} | ({"low": list(space.low), "high": list(space.high)} if space.low else {})
+
+
+def decode_spec(saved: dict[str, Any]) -> TeamSpec:
+    """The spec that `encode_spec` wrote; ValueError, KeyError or TypeError where it is none."""
+    roles = {}
+    for name, role in saved["roles"].items():
+        given = role["actions"]
+        if "discrete" in given:
+            space = Discrete(tuple(int(n) for n in given["discrete"]))
+        else:
+            low, high = (tuple(float(x) for x in given.get(end, ())) for end in ("low", "high"))
+            space = Continuous(int(given["continuous"]), low, high)
+            if {len(low), len(high)} - {0, space.size} or len(low) != len(high):
+                raise ValueError(f"role {name} has bounds of the wrong length")
+        fields = tuple(Field(str(f[0]), int(f[1]), int(f[2]), str(f[3])) for f in role["obs"])
+        agents, names = int(role["agents"]), tuple(str(n) for n in role.get("names", ()))
+        if agents < 1 or space.size < 1 or min((min(f.count, f.size) for f in fields), default=0) < 0:
+            raise ValueError(f"role {name} has impossible sizes")
+        if names and len(set(names)) != agents:
+            raise ValueError(f"role {name} has {agents} agents and the names {names}")
+        roles[str(name)] = RoleSpec(agents, fields, space, names)
+    routes = tuple(Route(str(r[0]), int(r[1]), str(r[2]), str(r[3])) for r in saved.get("messages", ()))
+    for route in routes:
+        if route.speaker not in roles or route.listener not in roles:
+            raise ValueError(f"a message goes from {route.speaker} to {route.listener}, and there are no such roles")
+    return TeamSpec(roles, int(saved["horizon"]), int(saved["state_size"]), routes)
