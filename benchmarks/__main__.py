@@ -1,11 +1,11 @@
-"""`python -m benchmarks [spread] [maddpg] [ippo] [floor] [--quick] [--jaxmarl CHECKOUT]`: one JSON line a row."""
+"""`python -m benchmarks [stepping] [maddpg] [ippo] [floor] [--quick] [--jaxmarl CHECKOUT]`: one JSON line a row."""
 
 import argparse
 
-from benchmarks import floor, ippo, maddpg, spread_stepping
+from benchmarks import floor, ippo, maddpg, stepping
 from benchmarks.common import Options
 
-ALL = {"spread": spread_stepping, "maddpg": maddpg, "ippo": ippo, "floor": floor}
+ALL = {"stepping": stepping, "maddpg": maddpg, "ippo": ippo, "floor": floor}
 
 
 def main() -> None:

@@ -46,10 +46,10 @@ def paths(axes, replay: dict) -> None:
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
     for i, entity in enumerate(replay["entities"]):
         xs, ys = zip(*(frame[i] for frame in replay["frames"]), strict=True)
-        if entity["kind"] == "agent":
-            axes.plot(xs, ys, color=entity["color"], alpha=0.5, linewidth=1)
-        alpha = 0.7 if entity["kind"] == "agent" else 1
-        axes.add_patch(Circle((xs[-1], ys[-1]), entity["radius"], color=entity["color"], alpha=alpha, linewidth=0))
+        color, agent = entity["colors"][0], entity["kind"] == "agent"
+        if agent:
+            axes.plot(xs, ys, color=color, alpha=0.5, linewidth=1)
+        axes.add_patch(Circle((xs[-1], ys[-1]), entity["radius"], color=color, alpha=0.7 if agent else 1, linewidth=0))
 
 
 if __name__ == "__main__":

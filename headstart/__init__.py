@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from headstart.learners.ppo import PPO as PPO
     from headstart.policy import TeamPolicy as TeamPolicy
     from headstart.policy import load as load
+    from headstart.registry import use as use
     from headstart.run import score as score
     from headstart.trainer import make_trainer as make_trainer
     from headstart.types import Continuous as Continuous
@@ -77,6 +78,7 @@ _HOMES = {
     "load": "policy",
     "resume": "api",
     "score": "run",
+    "use": "registry",
     "train": "api",
     "make_trainer": "trainer",
     "Continuous": "types",

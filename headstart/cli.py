@@ -1,6 +1,8 @@
 """The command line. Nothing heavy is imported until a command needs it."""
 
 import dataclasses
+import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from headstart.console import fail, progress, read_flags, spread
 OVERVIEW = """headstart: give a team of agents a head start
 
 usage: headstart COMMAND [ARGUMENTS]     headstart COMMAND --help explains one
+       headstart COMMAND --use MODULE    parts of a module of your own join those of headstart list
 
 {commands}
 
@@ -33,7 +36,7 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         known("command", args[0], COMMANDS)
-        COMMANDS[args[0]](args[1:])
+        COMMANDS[args[0]](_used(args[1:]))
     except HeadstartError as error:
         fail(" ".join(str(error).split()))
         sys.exit(_exit_code(error))
@@ -43,6 +46,18 @@ def main(args: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         fail("stopped")
         sys.exit(130)
+
+
+def _used(args: list[str]) -> list[str]:
+    """The arguments without `--use MODULE`, whose parts are known from now on."""
+    sys.path.append(os.getcwd())  # modules beside the user, found after everything that is installed
+    given, rest = _take(args, ("--use",))
+    if given["--use"]:
+        from headstart.registry import use
+
+        for module in given["--use"]:
+            use(module)
+    return rest
 
 
 def _exit_code(error: HeadstartError) -> int:
@@ -87,7 +102,7 @@ def train(args: list[str]) -> None:
         ("first_seed", int, 0, "Number of the first seed."),
         ("evaluations", int, 20, "How often to evaluate along the run."),
         ("episodes", int, 100, "Episodes of an evaluation."),
-        ("out", Path, Path("runs") / f"{name}-{learner}", "Directory for the run; must be new or empty."),
+        ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
     ]
@@ -164,7 +179,7 @@ def resume(args: list[str]) -> None:
 
 
 def evaluate(args: list[str]) -> None:
-    """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV]."""
+    """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt]."""
     from headstart import registry
     from headstart.policy import load
     from headstart.run import score
@@ -177,11 +192,16 @@ def evaluate(args: list[str]) -> None:
         env = team.env
     if env is None:
         raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
-    fields = [("episodes", int, 1000, "Episodes of each seed."), ("env", None, env, "")]
+    fields = [
+        ("episodes", int, 1000, "Episodes of each seed."),
+        ("adapt", bool, False, "Fit the team to an environment of another size: agents paired, observations by field."),
+        ("env", None, env, ""),
+    ]
     options = read_flags(_options(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "")
     assert team is not None  # --help has ended the command
     if options.episodes < 1:
         raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
+    team = team.adapt(options.env.spec) if options.adapt else team
     returns = score(team, options.env, options.episodes)
     for seed, value in zip(team.seeds, returns, strict=True):
         print(f"seed {seed}: return {value:.2f}")
@@ -189,28 +209,32 @@ def evaluate(args: list[str]) -> None:
 
 
 def render(args: list[str]) -> None:
-    """Draw an episode of a trained team as a GIF: headstart render DIR [--out FILE.gif]."""
+    """Draw an episode of a trained team as a GIF or a video: headstart render DIR [--out FILE.gif|FILE.mp4]."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from headstart.policy import load
-    from headstart.replay import animate, record
+    from headstart.replay import animate, encoder, record
 
     directory, rest = _directory(args, "render", render.__doc__ or "", more=True)
     fields = [
-        ("out", Path, directory / "replay.gif", "File to write."),
+        ("out", Path, directory / "replay.gif", "File to write: .gif, or .mp4 where there is an ffmpeg."),
         ("seed", int, 0, "Which of the team's seeds, from 0."),
         ("episode", int, 0, "Which start; the same number starts alike for every team."),
     ]
     options = read_flags(_options(fields), rest, "headstart render DIR", render.__doc__ or "")
+    encoder(options.out)  # refuses what cannot be written before the episode is played
     team = load(directory)
     if not 0 <= options.episode < 2**31:
         raise HeadstartError(f"episode must be a number from 0 on, not {options.episode}")
     if not 0 <= options.seed < len(team.seeds):
         raise HeadstartError(f"seed must be between 0 and {len(team.seeds) - 1}, not {options.seed}")
-    if options.out.suffix.lower() != ".gif":
-        raise HeadstartError(f"out must end in .gif, not {options.out.name}")
     if team.env is None:
         raise HeadstartError(f"{directory} does not say where its team was trained, so there is nothing to draw")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    animate(record(team, team.env, options.seed, options.episode, directory.name), str(options.out))
+    replay = record(team, team.env, options.seed, options.episode, directory.resolve().name)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        animate(replay, options.out, watch=lambda frames: bar.track(frames, description="drawing"))
     print(f"wrote {options.out}")
 
 

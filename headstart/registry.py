@@ -1,17 +1,20 @@
 """Names to parts: a file in `envs`, `learners` or `guidance` is a part, and its `PRESETS` are its names.
 
-There is no list to keep: a new file is found by its being there.
+There is no list to keep: a new file is found by its being there. A file of somebody's own joins by `use`; nothing is
+ever imported because a run directory or a policy file names it.
 """
 
 import dataclasses
 import importlib
 import pkgutil
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from headstart.checks import HeadstartError, known
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
+_joined: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
 
 @cache
@@ -21,7 +24,37 @@ def presets(kind: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         found |= getattr(importlib.import_module(info.name), "PRESETS", {})
-    return found
+    return found | _joined[kind]
+
+
+def use(module: str | ModuleType) -> None:
+    """Let the `PRESETS` of a module of your own be known by their names, here and on the command line (`--use MODULE`).
+
+    Raises HeadstartError where the module is not found, or holds something that is no environment, learner or guidance.
+    """
+    from headstart.envs.host.named import named
+
+    where: ModuleType = named(module) if isinstance(module, str) else module
+    found = getattr(where, "PRESETS", None)
+    if not isinstance(found, dict) or not found:
+        raise HeadstartError(f"{where.__name__} has no PRESETS: name its parts there, e.g. PRESETS = {{'mine': Mine()}}")
+    for name, part in found.items():
+        taken = [kind for kind in KINDS if name in presets(kind) and type(presets(kind)[name]) is not type(part)]
+        if taken:
+            raise HeadstartError(f"{where.__name__} names a part '{name}', which is a {taken[0]} already: choose another")
+        _joined[_kind(name, part)][name] = part
+    presets.cache_clear()
+
+
+def _kind(name: str, part: Any) -> str:
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        raise HeadstartError(f"'{name}' must be an instance of a frozen dataclass, e.g. PRESETS = {{'{name}': Mine()}}")
+    has = lambda *names: all(hasattr(type(part), n) or hasattr(part, n) for n in names)
+    kinds = {"env": has("reset", "step"), "guidance": has("make", "teacher"), "learner": has("make")}
+    for kind, fits in kinds.items():
+        if fits:
+            return kind
+    raise HeadstartError(f"'{name}' is no part: an environment has reset and step, a learner make, guidance make and teacher")
 
 
 def preset(kind: str, name: str) -> Any:
@@ -30,6 +63,8 @@ def preset(kind: str, name: str) -> Any:
     "NAME:ID" are the settings of NAME with `id` set: another library's environments by their ids.
     """
     name, _, id = name.partition(":")
+    if id and name not in presets(kind) and not any(c in name for c in " /"):
+        raise HeadstartError(f"unknown {kind} '{name}:{id}': if it is of your own module, pass --use {name} (headstart.use)")
     known(kind, name, presets(kind))
     part = presets(kind)[name]
     if not id:
@@ -40,12 +75,29 @@ def preset(kind: str, name: str) -> Any:
 
 
 def described(kind: str) -> list[tuple[str, str]]:
-    """[(names, the first sentence of the documentation)] of a kind's parts; names that mean the same stand together."""
+    """[(names, the first sentence of the documentation, or how it differs)] of a kind's parts.
+
+    Names that mean the same stand together; further settings of one class say what they change of its defaults.
+    """
     names: dict[str, list[str]] = {}
-    for name, part in sorted(presets(kind).items()):
+    for name, part in presets(kind).items():
         names.setdefault(repr(part), []).append(name)
-    first = lambda part: " ".join((type(part).__doc__ or "").split()).split(". ")[0].rstrip(".")
-    return [(", ".join(same), first(presets(kind)[same[0]])) for same in names.values()]
+    lines, classes = [], {}
+    for same in names.values():
+        part = presets(kind)[same[0]]
+        if type(part) in classes:
+            lines.append((", ".join(sorted(same)), _difference(part, classes[type(part)])))
+        else:
+            classes[type(part)] = same[0]
+            first = " ".join((type(part).__doc__ or "").split()).split(". ")[0].rstrip(".")
+            lines.append((", ".join(sorted(same)), first))
+    return sorted(lines)
+
+
+def _difference(part: Any, name: str) -> str:
+    """ "as tag, with policy=random": the settings that are not the class's own."""
+    fields = [f for f in dataclasses.fields(part) if f.name != "teacher" and getattr(part, f.name) != f.default]
+    return f"as {name}, with " + ", ".join(f"{f.name}={getattr(part, f.name)}" for f in fields)
 
 
 def encode(kind: str, part: Any) -> dict[str, Any]:

@@ -68,8 +68,26 @@ def test_evaluate_render_report_and_resume_a_finished_run(trained, tmp_path, cap
     cli.main(["evaluate", str(trained), "--env", "spread", "--env.semantics", "openai", "--episodes", "8"])
     cli.main(["render", str(trained), "--out", str(tmp_path / "x.gif"), "--seed", "1"])
     assert (tmp_path / "x.gif").read_bytes()[:4] == b"GIF8"
+    assert "x.gif" in capsys.readouterr().out
     cli.main(["resume", str(trained)])
     cli.main(["report", str(trained)])
+
+
+def test_render_writes_a_video_and_refuses_what_it_cannot(trained, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("imageio_ffmpeg")
+    out = tmp_path / "new" / "x.mp4"
+    cli.main(["render", str(trained), "--out", str(out)])
+    assert out.read_bytes()[4:8] == b"ftyp"
+    told = capsys.readouterr()
+    assert told.out == f"wrote {out}\n" and not told.err
+    out.unlink()
+    out.parent.rmdir()
+    assert "must end in .gif or .mp4" in refused(capsys, "render", str(trained), "--out", str(tmp_path / "x.webm"))
+    assert "seed must be between 0 and 1" in refused(capsys, "render", str(trained), "--out", str(out), "--seed", "2")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert "pip install 'headstart[video]'" in refused(capsys, "render", str(trained), "--out", str(out))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_teacher_from_a_run_and_a_comparison(trained, tmp_path):

@@ -2,7 +2,10 @@
 
 import ast
 import io
+import itertools
 import json
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -335,7 +338,7 @@ def test_printed_table_holds_every_row():
 
 
 def replay(title="plain"):
-    entities = [{"name": "agent_0", "kind": "agent", "radius": 0.15, "color": "#4477aa"}]
+    entities = [{"name": "agent_0", "kind": "agent", "radius": 0.15, "colors": ["#4477aa"]}]
     frames = np.array([[[0.123456, 0.5]], [[np.nan, 0.0]]])
     return {
         "title": title,
@@ -388,6 +391,67 @@ def test_page_needs_no_network_and_holds_the_replays():
     assert lines[1]["meta"]["teacher_steps"] == 75
     words = " ".join(page.words)
     assert "It helps" in words and "versions.numpy" in words and "jump_start" in words
+
+
+# A page for page.js: every element takes anything, and canvases write down what is drawn on them.
+STAGE = """
+const fs = require("fs"), [script, data] = process.argv.slice(1).map(path => fs.readFileSync(path, "utf8"));
+const inputs = {}, drawn = [];
+const pen = new Proxy({}, { get: (ink, what) => what in ink ? ink[what] : (...given) => {
+  if (what === "measureText") return { width: 8 * given[0].length };
+  drawn.push({ what, given, fill: ink.fillStyle, stroke: ink.strokeStyle });
+} });
+const canvas = { clientWidth: 300, clientHeight: 300, getContext: () => pen };
+const deaf = { clientWidth: 300, clientHeight: 44, getContext: () => new Proxy({}, { get: () => () => 0, set: () => true }) };
+const box = { querySelector: name => ({ ".world": canvas, ".score": deaf })[name] || {} };
+const element = id => inputs[id] ??= { addEventListener: (_, heard) => inputs[id].heard = heard, setAttribute() {} };
+globalThis.document = {
+  getElementById: id => id === "data" ? { textContent: data } : element(id),
+  querySelectorAll: name => name.startsWith("#replays") ? [box] : [],
+};
+globalThis.matchMedia = () => ({ matches: true, addEventListener() {} });
+globalThis.getComputedStyle = () => ({ getPropertyValue: name => name });
+globalThis.addEventListener = () => 0;
+globalThis.devicePixelRatio = 1;
+eval(script);
+const shown = [];
+for (const time of [0, 1.5, 2, 3]) {
+  drawn.length = 0;
+  inputs.scrub.value = time;
+  inputs.scrub.heard();
+  shown.push(drawn.slice());
+}
+console.log(JSON.stringify(shown));
+"""
+
+
+def played(tmp_path, replay):
+    """What page.js draws of a replay on its canvas at times 0, 1.5, 2 and 3."""
+    (tmp_path / "data.json").write_text(json.dumps({"figures": {}, "replays": plain([replay])}))
+    command = ["node", "-e", STAGE, str(Path(package.__file__).parent / "page.js"), str(tmp_path / "data.json")]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="runs the page's script in node")
+def test_page_draws_shades_words_and_nothing_of_what_is_hidden(tmp_path):
+    kinds = ("agent", "adversary", "prey", "collector", "bank", "speaker", "listener", "landmark", "obstacle", "treasure")
+    entities = [{"name": k, "kind": k, "radius": 0.01 * (5 + i), "colors": [f"{k}-0", f"{k}-1"]} for i, k in enumerate(kinds)]
+    places = [[-0.8 + 0.15 * i, 0.1] for i in range(10)]
+    frames = [places, places, [*places[:3], None, *places[4:]], places]
+    shades = [[0] * 10, [1] + [0] * 9, [0] * 9 + [1], [0] * 10]
+    words = [[-1] * 10, [-1] * 4 + [2] + [-1] * 5, [-1] * 10, [-1] * 3 + [27] + [-1] * 6]
+    seen = {"title": "x", "extent": 1.5, "entities": entities, "frames": frames, "score": [0, 1, 2, 3]}
+    for t, moment in enumerate(played(tmp_path, {**seen, "shades": shades, "words": words})):
+        circles = [(call["given"], after["fill"]) for call, after in itertools.pairwise(moment) if call["what"] == "arc"]
+        expected = [(p, e, s) for p, e, s in zip(frames[t], entities, shades[t], strict=True) if p is not None]
+        expected.sort(key=lambda shown: shown[1]["kind"] not in ("landmark", "obstacle", "treasure"))
+        assert [fill for _, fill in circles] == [e["colors"][s] for _, e, s in expected]
+        for (found, _), (place, entity, _) in zip(circles, expected, strict=True):
+            assert found[:3] == pytest.approx([150 + 100 * place[0], 150 - 100 * place[1], 100 * entity["radius"]])
+        assert [call["given"][0] for call in moment if call["what"] == "fillText"] == [[], ["C"], [], ["AB"]][t]
+    without = [call for moment in played(tmp_path, seen) for call in moment]
+    assert not [call for call in without if call["what"] == "fillText"]
+    assert not any(str(call["fill"]).endswith("-1") for call in without)
 
 
 def test_hostile_names_stay_text():

@@ -16,9 +16,11 @@ def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenanc
     """The page of a report: verdict, claims, curves, effects, replays, transfer table, cost, how to read it, settings.
 
     report: as `build_report` makes it; parts that are empty (no claims, no arm with a teacher) leave the page.
-    replays: {"title", "subtitle", "extent", "entities": [{"name", "kind", "radius", "color"}, ...],
-    "frames": [T entities 2], "score": [T]}: world coordinates within ±extent, return so far in each frame. They play
-    side by side under one control. provenance: settings and versions, nested as they come; shown folded.
+    replays: {"title", "subtitle", "extent", "entities": [{"name", "kind", "radius", "colors": [..]}, ...],
+    "frames": [T][M][2], "score": [T]}: world coordinates within ±extent (None where an entity is hidden), return so far
+    in each frame; also "shades" [T][M], which of its colours an entity has, and "words" [T][M], -1 for silence, where
+    they change. They play side by side under one control. provenance: settings and versions, nested as they come; shown
+    folded.
 
     Every string is escaped, also inside scripts; the page forbids itself to load anything.
     """

@@ -53,6 +53,10 @@
     if (!b || b[0] === null || b[1] === null || Math.hypot(b[0] - a[0], b[1] - a[1]) > replay.extent / 3) return a;
     return [a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part];
   };
+  // What an entity says and looks like (`table` [T][M], absent where none does) is that of the last whole frame.
+  const now = (table, entity, otherwise) => table ? table[Math.min(Math.floor(time), table.length - 1)][entity] : otherwise;
+  const letters = word => word < 0 ? "" : letters(Math.floor(word / 26) - 1) + String.fromCharCode(65 + word % 26);
+  const acts = entity => !/^(landmark|obstacle|treasure)$/.test(entity.kind);
   const world = (canvas, replay) => {
     const [pen, width] = fit(canvas), scale = width / (2 * replay.extent);
     const at = p => [width / 2 + p[0] * scale, width / 2 - p[1] * scale];
@@ -65,14 +69,15 @@
       pen.moveTo(0, width * share); pen.lineTo(width, width * share);
       pen.stroke();
     }
-    const moves = entity => /agent|adversary|predator|prey|collector|bank|speaker|listener|leader|unit/.test(entity.kind);
-    const order = replay.entities.map((e, i) => [e, i]).sort((a, b) => moves(a[0]) - moves(b[0]));
+    const order = replay.entities.map((e, i) => [e, i]).sort((a, b) => acts(a[0]) - acts(b[0]));
+    const said = [];
     for (const [entity, i] of order) {
-      const here = place(replay, i, time);
+      const here = place(replay, i, time), color = entity.colors[now(replay.shades, i, 0)], word = now(replay.words, i, -1);
       if (!here) continue;
-      pen.fillStyle = pen.strokeStyle = entity.color;
-      if (!moves(entity)) {
-        pen.globalAlpha = 0.28; circle(here, entity.radius); pen.fill();
+      if (word >= 0) said.push([letters(word), at(here), entity.radius * scale, color]);
+      pen.fillStyle = pen.strokeStyle = color;
+      if (!acts(entity)) {
+        pen.globalAlpha = 0.4; circle(here, entity.radius); pen.fill();
         pen.globalAlpha = 1; pen.lineWidth = 1.6; pen.stroke();
         continue;
       }
@@ -84,10 +89,23 @@
         pen.beginPath(); pen.moveTo(...at(from)); pen.lineTo(...at(to)); pen.stroke();
         from = to;
       }
-      pen.globalAlpha = 0.82; circle(here, entity.radius); pen.fill();
+      pen.globalAlpha = 0.78; circle(here, entity.radius); pen.fill();
       pen.globalAlpha = 1; pen.strokeStyle = css("--card"); pen.lineWidth = 1.5; pen.stroke();
     }
     pen.globalAlpha = 1;
+    said.forEach(label => bubble(pen, width, ...label));
+  };
+  // A word in a box above and to the right of its speaker, unless that is outside the picture.
+  const bubble = (pen, width, text, [x, y], radius, color) => {
+    if (x < 0 || x > width || y < 0 || y > width) return;
+    pen.font = "600 12px system-ui, sans-serif";
+    pen.textAlign = "center"; pen.textBaseline = "middle";
+    const off = 0.75 * radius + 4, wide = pen.measureText(text).width + 10, high = 18;
+    const left = x + off + wide < width ? x + off : x - off - wide, top = y - off - high > 0 ? y - off - high : y + off;
+    pen.beginPath(); pen.roundRect(left, top, wide, high, 5);
+    pen.fillStyle = css("--card"); pen.fill();
+    pen.strokeStyle = color; pen.lineWidth = 1.4; pen.stroke();
+    pen.fillStyle = css("--ink"); pen.fillText(text, left + wide / 2, top + high / 2 + 0.5);
   };
   // One scale for all teams, so that the lines under them can be compared.
   const scores = replays.flatMap(r => r.score || []).filter(v => v !== null);

@@ -13,6 +13,8 @@ from headstart.types import TimeStep
 BLUE, RED, YELLOW, GREEN, PURPLE, GREY = "#4477aa", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#777777"
 PALETTE = (RED, GREEN, BLUE, YELLOW, PURPLE, "#66ccee", GREY, "#997700")
 """Colours of kinds (goals, treasures, ..), in their order; told apart by colour-blind readers as well."""
+MIXTURES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))
+"""The channels that are bright in a colour, in the order of `PALETTE`."""
 
 
 def time_step(
@@ -55,6 +57,18 @@ def touching(
     own = np.broadcast_to(np.asarray(radius, np.float32), here.shape[:1])[:, None]
     limit = own + np.asarray(reach, np.float32).reshape(1, -1)
     return physics.squared(gaps(here, there)) < limit**2
+
+
+def colours(count: int, dim: float, bright: float) -> np.ndarray:
+    """[count 3] distinct colours: bright in one channel, in two, in all; from the eighth on again at half the contrast."""
+    rank = np.arange(count)
+    contrast = (bright - dim) * 0.5 ** (rank // len(MIXTURES))
+    return (dim + contrast[:, None] * np.array(MIXTURES)[rank % len(MIXTURES)]).astype(np.float32)
+
+
+def picked(choice: Float[Array, "A L"], rows: Float[Array, "L F"] | np.ndarray) -> Float[Array, "A F"]:
+    """The row that each agent's one-hot `choice` marks; products and additions, so no gather at run time."""
+    return physics.total(choice.T[:, :, None] * rows[:, None])
 
 
 def entity(name: str, kind: str, radius: float, *colors: str) -> dict[str, Any]:

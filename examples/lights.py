@@ -1,0 +1,51 @@
+"""A PettingZoo environment of one's own: a pair presses the buttons of the lights that go on.
+
+headstart train pettingzoo:examples.lights:Lights --learner ippo --steps 100000 --out runs/lights
+"""
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from pettingzoo import ParallelEnv
+
+LIGHTS = 4
+
+
+class Lights(ParallelEnv):
+    """Each of two agents has a light; both are paid 1 whenever both press the buttons that belong to theirs."""
+
+    metadata = {"name": "lights"}
+
+    def __init__(self, max_cycles: int = 10):
+        self.possible_agents = ["left", "right"]
+        self.max_cycles = max_cycles
+
+    def observation_space(self, agent):
+        """Which of the agent's lights is on."""
+        return Box(0, 1, (LIGHTS,), np.float32)
+
+    def action_space(self, agent):
+        """A button; button i belongs to light i on the left, to light LIGHTS − 1 − i on the right."""
+        return Discrete(LIGHTS)
+
+    def reset(self, seed=None, options=None):
+        """Ten steps, each with two new lights."""
+        self.agents, self.time = list(self.possible_agents), 0
+        if seed is not None:
+            self.random = np.random.default_rng(seed)
+        return self.lit(), {name: {} for name in self.agents}
+
+    def lit(self):
+        """New lights, as the agents see them."""
+        self.light = dict(zip(self.agents, self.random.integers(LIGHTS, size=2), strict=True))
+        return {name: np.eye(LIGHTS, dtype=np.float32)[self.light[name]] for name in self.agents}
+
+    def step(self, actions):
+        """Press."""
+        right = LIGHTS - 1 - self.light["right"]
+        reward = float(actions["left"] == self.light["left"] and actions["right"] == right)
+        self.time += 1
+        over, agents = self.time >= self.max_cycles, self.agents
+        obs = self.lit()
+        self.agents = [] if over else agents
+        no, ended = dict.fromkeys(agents, False), dict.fromkeys(agents, over)
+        return obs, dict.fromkeys(agents, reward), no, ended, {name: {} for name in agents}

@@ -1,0 +1,72 @@
+"""A scenario of one's own: agents meet, wherever they like.
+
+headstart train rendezvous --use examples.rendezvous --learner ippo --steps 200000 --out runs/rendezvous
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from headstart.envs.particle import physics, world
+from headstart.types import Discrete, Field, RoleSpec, TeamSpec
+
+
+class State(NamedTuple):
+    """Where the agents are, how fast, and since when."""
+
+    position: jax.Array
+    velocity: jax.Array
+    time: jax.Array
+
+
+@dataclass(frozen=True)
+class Rendezvous:
+    """Agents meet, wherever they like: the reward of all is minus their mean distance to their centre."""
+
+    agents: int = 3
+    radius: float = 0.05
+    horizon: int = 25
+
+    @property
+    def spec(self) -> TeamSpec:
+        """One role of agents with five moves, who see their own velocity and the others."""
+        obs = (Field("velocity", 1, 2), Field("agents", self.agents - 1, 2))
+        return TeamSpec({"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents)
+
+    def reset(self, key):
+        """Everybody at rest, anywhere in [-1, 1]²."""
+        position = jax.random.uniform(key, (self.agents, 2), minval=-1, maxval=1)
+        state = State(position, jnp.zeros((self.agents, 2)), jnp.zeros((), jnp.int32))
+        return state, self.show(state, jnp.zeros(self.agents))
+
+    def step(self, state, action, key):
+        """One step of 0.1 s."""
+        thrust = physics.thrust(action["agent"], physics.SENSITIVITY, "mpe2")
+        body = physics.bodies(np.full(self.agents, self.radius))
+        position, velocity = physics.move(state.position, state.velocity, thrust, body, "mpe2")
+        state = State(position, velocity, state.time + 1)
+        centre = position.mean(0, keepdims=True)
+        distance = jnp.sqrt(physics.squared(position - centre)).mean()
+        return state, self.show(state, jnp.full(self.agents, -distance))
+
+    def show(self, state, reward):
+        """What everybody sees."""
+        others = physics.others(state.position) - state.position[:, None]
+        obs = {"agent": world.side_by_side(state.velocity, others)}
+        return world.time_step(obs, {"agent": reward}, state[:2], over=state.time >= self.horizon)
+
+    # What follows is for pictures only.
+    @property
+    def entities(self) -> list[dict[str, Any]]:
+        """Circles to draw."""
+        return world.entities("agent", "agent", [self.radius] * self.agents, world.BLUE)
+
+    def scene(self, state):
+        """Where they are."""
+        return world.scene(state.position)
+
+
+PRESETS = {"rendezvous": Rendezvous()}

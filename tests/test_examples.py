@@ -1,0 +1,110 @@
+"""The examples of docs/your-own.md: the page shows the files, and the files do what they say."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import loop
+
+from headstart import cli, registry
+from headstart.checks import HeadstartError
+from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
+from headstart.learners.ppo import PPO
+
+ROOT = Path(__file__).parent.parent
+FILES = ["rendezvous", "lights", "controller"]
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """As from the checkout, with nothing joined before or after."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(registry, "_joined", {kind: {} for kind in registry.KINDS})
+    registry.presets.cache_clear()
+    yield
+    registry.presets.cache_clear()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_page_shows_the_file(name):
+    page = (ROOT / "docs/your-own.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```py\n# examples/(\w+)\.py\n(.*?)```", page, re.DOTALL)
+    shown = dict(blocks)
+    assert set(shown) == set(FILES)
+    assert shown[name] == (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
+
+
+def test_a_scenario_joins_by_name(here, tmp_path, capsys):
+    from examples.rendezvous import Rendezvous
+
+    small = ["--learner.num_envs", "4", "--learner.rollout", "8", "--steps", "64", "--evaluations", "2", "--episodes", "4"]
+    cli.main(["train", "rendezvous", "--use", "examples.rendezvous", "--learner", "ippo", *small, "--out", str(tmp_path / "a")])
+    cli.main(["evaluate", str(tmp_path / "a"), "--episodes", "4"])
+    assert "over 1 seeds" in capsys.readouterr().out
+    cli.main(["list", "--use", "examples.rendezvous"])
+    assert "rendezvous" in capsys.readouterr().out
+    from pettingzoo.test import parallel_api_test
+
+    parallel_api_test(to_pettingzoo(Rendezvous(4)), num_cycles=30)
+
+
+def test_without_use_a_strangers_run_imports_nothing(here, tmp_path, capsys):
+    small = ["--learner.num_envs", "4", "--learner.rollout", "8", "--steps", "64", "--evaluations", "2", "--episodes", "4"]
+    cli.main(["train", "rendezvous", "--use", "examples.rendezvous", "--learner", "ippo", *small, "--out", str(tmp_path / "a")])
+    registry._joined["env"].clear()
+    registry.presets.cache_clear()
+    with pytest.raises(SystemExit) as end:
+        cli.main(["evaluate", str(tmp_path / "a")])
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert end.value.code == 2 and "--env" in told
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [("examples.nothing", "no 'nothing'"), ("examples.controller", "no PRESETS"), ("nowhere", "not installed")],
+)
+def test_what_cannot_join_is_refused(here, module, says):
+    with pytest.raises(HeadstartError, match=says):
+        registry.use(module)
+
+
+def test_the_controller_covers_landmarks(here):
+    """It must beat doing nothing by far, else it would be no teacher."""
+    from examples.controller import ENV, controller
+
+    def episode(key, act):
+        state, step = ENV.reset(key)
+
+        def body(loop, _):
+            state, step = loop
+            state, step = ENV.step(state, {"agent": act(step.obs)}, key)
+            return (state, step), step.reward["agent"].mean()
+
+        return jax.lax.scan(body, (state, step), None, ENV.horizon)[1].sum()
+
+    steered = lambda obs: jax.nn.one_hot(controller(obs)["agent"].argmax(-1), 5)
+    keys = jax.random.split(jax.random.key(0), 64)
+    still = jax.jit(jax.vmap(lambda k: episode(k, lambda obs: jnp.zeros((3, 5)))))(keys).mean()
+    assert jax.jit(jax.vmap(lambda k: episode(k, steered)))(keys).mean() > 0.75 * still
+
+
+@pytest.mark.slow
+def test_the_controller_teaches(here, tmp_path):
+    from examples.controller import main
+
+    team = main(str(tmp_path / "run"), steps=4096, evaluations=2, episodes=8, progress=False)
+    assert team.env_steps == 4096
+
+
+@pytest.mark.slow
+def test_the_lights_are_learned(here):
+    """Random pressing earns 10/16 an episode, the best 10."""
+    env = PettingZoo("examples.lights:Lights")
+    made = loop(env, PPO(num_envs=16, rollout=16, lr=3e-3, gamma=0.5), 30)
+    _, metrics = made.run((0, 1))
+    last = metrics[-1]["episodes"]
+    returns = np.stack([np.asarray(x)[:, 0] for x in last["returns"].values()]).mean(0) / np.asarray(last["count"])
+    assert returns.shape == (2,) and returns.min() > 8, returns
