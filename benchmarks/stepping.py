@@ -83,9 +83,9 @@ def _treasure(options: Options) -> None:
     rng, count = np.random.default_rng(0), 100 if options.quick else 1000
 
     def run():
-        python.reset(rng)
+        python.reset()
         for _ in range(count):
-            python.step(rng.integers(5, size=8), rng)
+            python.step(rng.integers(5, size=8).tolist())
 
     peer = Program(run, count)
     alternate([ours, peer], options.repeats)

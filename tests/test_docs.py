@@ -71,3 +71,22 @@ def test_the_readme_names_every_command():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in cli.COMMANDS:
         assert f"headstart {name}" in text or f"make {name}" in text, name
+
+
+def test_the_table_of_environments_is_true():
+    """Every particle world is in it, with the sizes its spec has."""
+    from headstart import registry
+
+    text = (ROOT / "docs/environments.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([\w-]+)` \| (\w+: .*?) \|", text, re.MULTILINE))
+    kinds = {5: "5 moves"}
+    for name, env in registry.presets("env").items():
+        if not type(env).__module__.startswith("headstart.envs.particle"):
+            continue
+        roles = []
+        for role, about in env.spec.roles.items():
+            spoken = {route.head for route in env.spec.messages if route.speaker == role}
+            heads = [f"{n} words" if i in spoken else kinds[n] for i, n in enumerate(about.actions.heads)]
+            roles.append(f"{role}: {about.agents} × {about.obs_size}, {' and '.join(heads)}")
+        assert told.pop(name) == "; ".join(roles), name
+    assert not told
