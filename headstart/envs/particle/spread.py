@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from headstart.checks import require
 from headstart.envs.base import Scene
 from headstart.envs.particle import physics, world
-from headstart.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
+from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
 AGENT_RADIUS = 0.15
 LANDMARK_RADIUS = 0.05
@@ -42,6 +42,7 @@ class Spread:
     """
 
     agents: int = 3
+    """N."""
     landmarks: int = 0
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
@@ -57,6 +58,8 @@ class Spread:
     """Sizes of the agents; 0.15 each when empty."""
     accelerations: tuple[float, ...] = ()
     """Thrusts of the agents per unit of action; 5 each when empty."""
+    control: Literal["moves", "force"] = "moves"
+    """Five moves, or continuous: a force of two numbers in [-1, 1]."""
     horizon: int = 25
     """Env-steps of an episode."""
 
@@ -73,7 +76,7 @@ class Spread:
 
     @property
     def spec(self) -> TeamSpec:
-        """One role, `agent`, with five moves."""
+        """One role, `agent`, with five moves or a force."""
         landmarks, mates = self._seen
         obs = (
             Field("velocity", 1, 2),
@@ -85,7 +88,8 @@ class Spread:
         if self.observe == "cesma":
             obs = (obs[0], *obs[2:4])
         count = self.landmarks or self.agents
-        return TeamSpec({"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents + 2 * count)
+        acts = Discrete((5,)) if self.control == "moves" else Continuous(2)
+        return TeamSpec({"agent": RoleSpec(self.agents, obs, acts)}, self.horizon, 4 * self.agents + 2 * count)
 
     @property
     def _seen(self) -> tuple[int, int]:
@@ -106,7 +110,11 @@ class Spread:
 
     def step(self, state: SpreadState, action: dict[str, Array], key: Array) -> tuple[SpreadState, TimeStep]:
         """One step of 0.1 s; nothing in it is random."""
-        push = physics.thrust(action["agent"], self.accelerations or physics.SENSITIVITY, self.semantics)
+        strength = self.accelerations or (physics.SENSITIVITY,) * self.agents
+        if self.control == "moves":
+            push = physics.thrust(action["agent"], strength, self.semantics)
+        else:
+            push = jnp.clip(action["agent"], -1.0, 1.0) * np.asarray(strength, np.float32)[:, None]
         body = physics.bodies(self._radii)
         position, velocity = physics.move(state.position, state.velocity, push, body, self.semantics)
         state = SpreadState(position, velocity, state.landmarks, state.time + 1)
@@ -151,6 +159,7 @@ class Spread:
 PRESETS = {
     "spread": Spread(),
     "navigation": Spread(semantics="openai", observe="cesma", reward="pairs"),
+    "navigation-6": Spread(6, semantics="openai", observe="cesma", reward="pairs"),
     "navigation-nonhomogeneous": Spread(
         semantics="openai", observe="cesma", reward="pairs", radii=(0.1, 0.15, 0.2), accelerations=(7.0, 5.0, 3.5)
     ),
