@@ -16,7 +16,7 @@ RADII, ACCELERATIONS = (0.1, 0.15, 0.2), (7.0, 5.0, 3.5)
 NAVIGATION = {"semantics": "openai", "observe": "cesma"}
 
 
-def crowded(rng, agents, reach=0.2):
+def crowded(rng, agents, reach=0.3):
     position = rng.uniform(-reach, reach, (agents, 2)).astype(np.float32)
     velocity = rng.normal(size=(agents, 2)).astype(np.float32)
     landmarks = rng.uniform(-1, 1, (agents, 2)).astype(np.float32)
@@ -47,7 +47,7 @@ def test_sizes_and_strengths_against_mpe2():
 def test_rewards_are_those_of_plain_loops(reward, agents, radii):
     env, rng = Spread(agents, reward=reward, radii=radii, **NAVIGATION), np.random.default_rng(agents)
     step, bumped = jax.jit(env.step), 0
-    for _ in range(40):
+    for _ in range(150):
         action = {"agent": jnp.asarray(np.eye(5, dtype=np.float32)[rng.integers(5, size=agents)])}
         state, now = step(crowded(rng, agents), action, jax.random.key(0))
         x, marks = np.asarray(state.position, float), np.asarray(state.landmarks, float)
