@@ -24,16 +24,18 @@ def train(
     first_seed: int = 0,
     evaluations: int = 20,
     episodes: int = 100,
+    until: float | None = None,
     progress: bool = True,
 ) -> TeamPolicy:
     """Train a team of every seed in `env` and leave a run directory at `out`; returns the trained teams.
 
     steps: env-steps of each seed, rounded up to whole updates. seeds: independent teams, trained side by side and
     numbered from `first_seed`. evaluations: how often to evaluate, each on `episodes` fresh greedy episodes.
+    until: stop early, at the first evaluation whose mean return over seeds has reached this.
 
     Raises HeadstartError for settings that do not fit and where `out` already holds something.
     """
-    config = Config(env, learner, tuple(guidance), steps, seeds, first_seed, evaluations, episodes)
+    config = Config(env, learner, tuple(guidance), steps, seeds, first_seed, evaluations, episodes, until)
     if not progress:
         return run.train(config, out)
     with bar() as watch:

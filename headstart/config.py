@@ -36,6 +36,8 @@ class Config:
     """How often to evaluate, beside once before training."""
     episodes: int = 100
     """Fresh episodes of an evaluation, with greedy actions."""
+    until: float | None = None
+    """Stop at the first evaluation after which the mean return over seeds has reached this."""
 
     def __post_init__(self):
         for name in ("steps", "seeds", "evaluations", "episodes"):
@@ -96,7 +98,9 @@ def restore(about: dict[str, Any], directory: Path, teacher: Any = None) -> Conf
         scalars = {f.name: saved[f.name] for f in dataclasses.fields(Config) if f.type in (int, "int")}
         for name, value in scalars.items():
             require(isinstance(value, int), f"{name} in {directory / 'run.json'}", value, "a whole number")
+        until = saved.get("until")
+        require(until is None or isinstance(until, int | float), f"until in {directory / 'run.json'}", until, "a number")
         env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
     except (KeyError, TypeError, AttributeError) as error:
         raise HeadstartError(f"{directory / 'run.json'} is damaged ({error!r})") from None
-    return Config(env, learner, tuple(guides), **scalars)
+    return Config(env, learner, tuple(guides), **scalars, until=until)

@@ -4,11 +4,13 @@ One program advances all seeds by any number of updates, so evaluation points, c
 compilation of their own, and a run cut anywhere equals one that was not, bitwise.
 """
 
+import contextlib
 import dataclasses
+import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -76,7 +78,7 @@ class Session:
 
     def go(self, watch: Watch | None = None) -> TeamPolicy:
         """Run to the end, from the last checkpoint where there is one."""
-        with _signals() as stop:
+        with _signals() as stop, _host_errors():
             if watch:
                 watch(Progress(0, self.about["env_steps"], None, 0.0))
             params = self._trained(watch, stop)
@@ -139,11 +141,13 @@ class Session:
                 returns = self._row(counted_from, done, loop, score(loop["state"].params, jnp.asarray(done)))
                 loop, counted_from = {**loop, "sums": jax.tree.map(jnp.zeros_like, loop["sums"])}, done
                 self.run_s += time.perf_counter() - start
+                if config.until is not None and returns.mean() >= config.until:
+                    self.about["env_steps"] = done * trainer.steps_per_update
             if watch:
                 per_second = (done - first_update) * trainer.steps_per_update / max(spent, 1e-9)
-                watch(
-                    Progress(done * trainer.steps_per_update, trainer.updates * trainer.steps_per_update, returns, per_second)
-                )
+                watch(Progress(done * trainer.steps_per_update, self.about["env_steps"], returns, per_second))
+            if done * trainer.steps_per_update >= self.about["env_steps"]:
+                return loop
             due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
             if due or stop.is_set():
                 self._checkpoint(done, loop)
@@ -184,6 +188,18 @@ def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
         f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
     )
     return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
+
+
+@contextlib.contextmanager
+def _host_errors() -> Iterator[None]:
+    """What a host environment refuses, as it was raised: JAX hands on only the text, at the end of a traceback's."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        told = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
+        if not told:
+            raise
+        raise HeadstartError(told[-1]) from None
 
 
 class _signals:

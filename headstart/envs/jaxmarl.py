@@ -45,11 +45,11 @@ class JaxMARL:
     @property
     def spec(self) -> TeamSpec:
         """Roles by their agents' names and spaces."""
-        return _made(self)[1]
+        return _made(self).spec
 
     def reset(self, key: Array) -> tuple[JaxMARLState, TimeStep]:
         """A fresh episode. The key is consumed."""
-        env, spec = _made(self)
+        env, spec, _ = _made(self)
         with _their_ways():
             obs, theirs = env.reset(key)
         alive = {role: jnp.ones(r.agents, bool) for role, r in spec.roles.items()}
@@ -59,8 +59,8 @@ class JaxMARL:
         return state, self._show(state, obs, reward, no, no, {role: ~x for role, x in alive.items()})
 
     def step(self, state: JaxMARLState, action: dict[str, Array], key: Array) -> tuple[JaxMARLState, TimeStep]:
-        """One joint step. An episode that ends at the horizon was cut off (truncated), any other terminated."""
-        env, spec = _made(self)
+        """One joint step. JaxMARL does not say why an episode ends: from its own `max_steps` on it is the clock."""
+        env, spec, limit = _made(self)
         sent = {}
         for role, names in spec.names.items():
             for i, name in enumerate(names):
@@ -69,15 +69,17 @@ class JaxMARL:
             obs, theirs, reward, done, _ = env.step_env(key, state.theirs, sent)
         time = state.time + 1
         each = lambda values: {r: jnp.stack([jnp.asarray(values[n]) for n in names]) for r, names in spec.names.items()}
-        late, all_done = time >= spec.horizon, jnp.asarray(done["__all__"]).astype(bool)
-        gone = {role: x.astype(bool) & ~late for role, x in each(done).items()}
+        all_done = jnp.asarray(done["__all__"]).astype(bool)
+        clock = all_done & (time >= limit)
+        over, late = all_done & ~clock, clock | (~all_done & (time >= spec.horizon))
+        gone = {role: x.astype(bool) & ~clock for role, x in each(done).items()}
         alive = {role: state.alive[role] & ~x for role, x in gone.items()}
         paid = {role: jnp.where(state.alive[role], x, 0.0).astype(jnp.float32) for role, x in each(reward).items()}
         state = JaxMARLState(theirs, time, alive)
-        return state, self._show(state, obs, paid, all_done & ~late, late, gone)
+        return state, self._show(state, obs, paid, over, late, gone)
 
     def _show(self, state: JaxMARLState, obs, reward, terminated, truncated, gone) -> TimeStep:
-        env, spec = _made(self)
+        env, spec, _ = _made(self)
         flat = lambda name: jnp.asarray(obs[name]).astype(jnp.float32).reshape(-1)
         seen = {role: jnp.stack([flat(name) for name in names]) for role, names in spec.names.items()}
         if "world_state" in obs:
@@ -104,20 +106,34 @@ class JaxMARL:
         )
 
 
+class _Made(NamedTuple):
+    """Theirs, its team, and its own longest episode."""
+
+    env: Any
+    spec: TeamSpec
+    limit: float
+
+
 @functools.cache
-def _made(env: JaxMARL) -> tuple[Any, TeamSpec]:
+def _made(env: JaxMARL) -> _Made:
     jaxmarl: Any = named("jaxmarl")
     known("JaxMARL environment", env.id, jaxmarl.registered_envs)
-    made = called(lambda **given: jaxmarl.make(env.id, **given), env.id, json.loads(env.options))
-    names = list(made.agents)
-    fields = {n: (Field("obs", 1, _width(made.observation_space(n), f"what {n} of {env.id} observes")),) for n in names}
-    roles = roles_of(names, fields, {n: _acted(made.action_space(n), f"{n} of {env.id}") for n in names})
-    horizon = env.horizon or _horizon(made, env.id)
-    size = sum(role.agents * role.obs_size for role in roles.values())
+    with jax.ensure_compile_time_eval():  # whoever asks first may be tracing, and what is made here is kept
+        made = called(lambda **given: jaxmarl.make(env.id, **given), env.id, json.loads(env.options))
     with _their_ways():
         seen = jax.eval_shape(made.reset, jax.random.key(0))[0]
+    names = list(made.agents)
+    if not isinstance(seen, dict) or not all(isinstance(name, str) and name in seen for name in names):
+        raise HeadstartError(f"{env.id} does not show what its agents observe by their names: only such ones can be read")
+    width = lambda n: _width(made.observation_space(n), seen[n], f"what {n} of {env.id} observes")
+    fields = {n: (Field("obs", 1, width(n)),) for n in names}
+    roles = roles_of(names, fields, {n: _acted(made.action_space(n), f"{n} of {env.id}") for n in names})
+    limit = _limit(made)
+    if not env.horizon and not limit:
+        raise HeadstartError(f"{env.id} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
+    size = sum(role.agents * role.obs_size for role in roles.values())
     size = int(np.prod(seen["world_state"].shape)) if "world_state" in seen else size
-    return made, TeamSpec(roles, horizon, size)
+    return _Made(made, TeamSpec(roles, env.horizon or limit, size), limit or float("inf"))
 
 
 def _their_ways() -> Any:
@@ -125,20 +141,18 @@ def _their_ways() -> Any:
     return jax.numpy_rank_promotion("allow")
 
 
-def _horizon(made: Any, id: str) -> int:
-    for name in ("max_steps", "max_cycles", "max_episode_steps", "num_inner_steps"):
-        value = getattr(made, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    raise HeadstartError(f"{id} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
+def _limit(made: Any) -> int:
+    """Its longest episode by one of the names that JaxMARL has for it; 0 where it has none."""
+    values = (getattr(made, name, None) for name in ("max_steps", "max_cycles", "max_episode_steps", "num_inner_steps"))
+    return next((value for value in values if isinstance(value, int) and value > 0), 0)
 
 
-def _width(space: Any, where: str) -> int:
+def _width(space: Any, seen: Any, where: str) -> int:
+    """Numbers of what is `seen`: some of JaxMARL's spaces tell another size."""
     kind = type(space).__name__
     if kind not in ("Box", "Discrete", "MultiDiscrete"):
         raise HeadstartError(f"{where} is a {kind} space, which cannot be read: Box, Discrete and MultiDiscrete can")
-    shape = (space.shape,) if isinstance(space.shape, int) else space.shape
-    width = int(np.prod(shape)) if shape else 1
+    width = int(np.prod(seen.shape))
     if width > LARGEST:
         raise HeadstartError(f"{where} has {width} numbers (pixels?): vectors up to {LARGEST} can be read")
     return width

@@ -6,6 +6,7 @@ that is resumed in another process meets fresh environments: its running episode
 
 import functools
 import itertools
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,10 @@ from headstart.spec import TeamSpec
 from headstart.types import TimeStep
 
 _tokens = itertools.count(1)
+
+# JAX logs whatever a callback raises, beside raising it: what is said in one line is not to be said in thirty as well.
+_is_ours = lambda record: record.exc_info is not None and isinstance(record.exc_info[1], HeadstartError)
+logging.getLogger("jax._src.callback").addFilter(lambda record: not _is_ours(record))
 
 
 class HostState(NamedTuple):
@@ -77,6 +82,7 @@ class Host:
         )
 
     def _host_reset(self, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._given.pop(seed.size, None)
         rows = self._pool(seed.size).reset(seed.reshape(-1))
         return self._token(seed.shape), rows.reshape(*seed.shape, self.width)
 
@@ -88,6 +94,7 @@ class Host:
         elif last is None or (token != last).any():
             raise HeadstartError("a host environment can only go on from its last state: reset it first")
         else:
+            del self._given[lanes]  # where the step fails, there is nothing to go on from
             rows = pool.step(action.reshape(lanes, -1), seed.reshape(-1), self.restart)
         return self._token(token.shape), rows.reshape(*token.shape, -1)
 

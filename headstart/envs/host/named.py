@@ -19,13 +19,14 @@ def named(path: str) -> Any:
     module, _, thing = path.partition(":")
     if module == "__main__":
         raise HeadstartError(f"{path} is in the running script: put the environment into a file of its own, and name that")
+    if not all(module.split(".")):
+        raise HeadstartError(f"'{path}' is not the name of an environment: package.module or package.module:thing")
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # some packages greet whoever imports them
+        # Some packages greet whoever imports them, and JaxMARL leaves other streams behind than it found.
+        with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr):
             found = importlib.import_module(module)
     except ImportError as error:
         raise HeadstartError(_why(path, module, error)) from None
-    except ValueError:
-        raise HeadstartError(f"'{path}' is not the name of an environment: package.module or package.module:thing") from None
     if not thing:
         return found
     if not hasattr(found, thing):
@@ -67,4 +68,5 @@ def called(make: Any, about: str, options: dict[str, Any]) -> Any:
     except HeadstartError:
         raise
     except Exception as error:
-        raise HeadstartError(f"{about} could not be made with options {json.dumps(options)}: {error}") from None
+        told = " ".join(str(error).split())
+        raise HeadstartError(f"{about} could not be made with options {json.dumps(options)}: {told}") from None

@@ -18,8 +18,9 @@ def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
             raise HeadstartError(f"{id} has no parallel_env:{turns} name a module that has one, or module:thing")
         make = make.parallel_env
     env = called(make, id, options)
-    if not hasattr(env, "possible_agents"):
-        raise HeadstartError(f"{id} makes a {type(env).__name__}, which has no possible_agents: only ParallelEnv will do")
+    if not hasattr(env, "possible_agents") or hasattr(env, "agent_iter"):
+        lack = "has no possible_agents" if not hasattr(env, "possible_agents") else "is turn-based (AEC)"
+        raise HeadstartError(f"{id} makes a {type(env).__name__}, which {lack}: only a ParallelEnv will do")
     return HostTeam(env, horizon, id)
 
 

@@ -30,6 +30,7 @@ def outward(env: Env) -> Any:
             self.possible_agents, self.agents = list(homes), []
             self.observation_spaces = {name: box(spec.roles[role].obs_size) for name, (role, _) in homes.items()}
             self.action_spaces = {name: _space(spaces, spec.roles[role].actions) for name, (role, _) in homes.items()}
+            self.max_cycles = spec.horizon
             self.key: Any = None
             self._reset, self._step = jax.jit(env.reset), jax.jit(env.step)
 

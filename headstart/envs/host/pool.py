@@ -1,5 +1,6 @@
 """Many host environments stepped by a few worker processes."""
 
+import contextlib
 import json
 import os
 import struct
@@ -22,7 +23,8 @@ class Pool:
 
     def __init__(self, opener: str, settings: dict[str, Any], spec: TeamSpec, lanes: int, workers: int = 0):
         self.order, self.spec, self.lanes = {"opener": opener, "settings": settings}, spec, lanes
-        count = max(1, min(workers or len(os.sched_getaffinity(0)), lanes))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        count = max(1, min(workers or cores, lanes))
         self.parts = np.array_split(np.arange(lanes), count)
         self.processes: list[subprocess.Popen] = []
         self.lock = threading.Lock()
@@ -37,21 +39,25 @@ class Pool:
 
     def _ask(self, op: bytes, restart: bool, seeds: np.ndarray, actions: np.ndarray | None, width: int) -> np.ndarray:
         with self.lock:
-            if not self.processes:
-                self._start()
-            for process, part in zip(self.processes, self.parts, strict=True):
-                payload = b"" if actions is None else np.ascontiguousarray(actions[part], np.float32).tobytes()
-                self._send(process, HEAD.pack(op, restart) + seeds[part].astype(np.int32).tobytes() + payload)
-            answers = [
-                np.frombuffer(self._answer(process, 4 * len(part) * width), np.float32).reshape(len(part), width)
-                for process, part in zip(self.processes, self.parts, strict=True)
-            ]
+            try:
+                if not self.processes:
+                    self._start()
+                for process, part in zip(self.processes, self.parts, strict=True):
+                    payload = b"" if actions is None else np.ascontiguousarray(actions[part], np.float32).tobytes()
+                    self._send(process, HEAD.pack(op, restart) + seeds[part].astype(np.int32).tobytes() + payload)
+                answers = [
+                    np.frombuffer(self._answer(process, 4 * len(part) * width), np.float32).reshape(len(part), width)
+                    for process, part in zip(self.processes, self.parts, strict=True)
+                ]
+            except BaseException:
+                _end(self.processes)  # the others' answers belong to nothing any more; the next reset starts new ones
+                raise
             return np.concatenate(answers)
 
     def _start(self) -> None:
         # Workers find what this process finds, an environment of the user's own beside a script included.
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        command = [sys.executable, "-m", "headstart.envs.host.worker"]
+        command = [sys.executable, "-P", "-m", "headstart.envs.host.worker"]  # -P: and in the same order
         for part in self.parts:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths},
@@ -87,9 +93,11 @@ def _end(processes: list[subprocess.Popen]) -> None:
     for process in processes:
         for pipe in (process.stdin, process.stdout):
             if pipe:
-                pipe.close()
+                with contextlib.suppress(OSError):  # what could not be sent any more
+                    pipe.close()
     for process in processes:
         try:
             process.wait(2)
         except subprocess.TimeoutExpired:
             process.kill()
+    processes.clear()

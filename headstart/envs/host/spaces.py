@@ -49,7 +49,7 @@ def _width(space: Any, where: str) -> int:
         "Box": lambda: math.prod(space.shape),
         "Discrete": lambda: int(space.n),
         "MultiDiscrete": lambda: int(np.sum(space.nvec)),
-        "MultiBinary": lambda: math.prod(np.atleast_1d(space.shape)),
+        "MultiBinary": lambda: math.prod(space.shape),
     }
     if kind not in sizes:
         raise HeadstartError(f"{where} is a {kind} space, which cannot be read: Box, Discrete, MultiDiscrete, MultiBinary can")
@@ -69,7 +69,8 @@ def flat(space: Any, value: Any) -> np.ndarray:
     if kind == "Discrete":
         return np.eye(int(space.n), dtype=np.float32)[int(value) - int(space.start)]
     if kind == "MultiDiscrete":
-        return np.concatenate([np.eye(int(n), dtype=np.float32)[int(x)] for n, x in zip(space.nvec, value, strict=True)])
+        chosen = zip(np.ravel(space.nvec), np.ravel(np.asarray(value) - space.start), strict=True)
+        return np.concatenate([np.eye(int(n), dtype=np.float32)[int(x)] for n, x in chosen])
     return np.asarray(value, np.float32).reshape(-1)
 
 
@@ -78,10 +79,10 @@ def acted(space: Any, where: str) -> ActionSpace:
     kind = type(space).__name__
     if kind == "Discrete":
         return Discrete((int(space.n),))
-    if kind == "MultiDiscrete" and np.ndim(space.nvec) == 1:
-        return Discrete(tuple(int(n) for n in space.nvec))
-    if kind == "MultiBinary" and np.ndim(space.n) == 0:
-        return Discrete((2,) * int(space.n))
+    if kind == "MultiDiscrete":
+        return Discrete(tuple(int(n) for n in np.ravel(space.nvec)))
+    if kind == "MultiBinary":
+        return Discrete((2,) * math.prod(space.shape))
     if kind == "Box":
         low, high = np.asarray(space.low, float).reshape(-1), np.asarray(space.high, float).reshape(-1)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -98,7 +99,7 @@ def native(space: ActionSpace, vector: np.ndarray) -> Any:
         if not space.low:
             return unit
         low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
-        return low + (unit + 1) / 2 * (high - low)
+        return np.clip(low + (unit + 1) / 2 * (high - low), low, high)
     blocks = np.split(np.asarray(vector), np.cumsum(space.heads)[:-1])
     choices = np.array([block.argmax() for block in blocks], np.int64)
     return int(choices[0]) if len(choices) == 1 else choices
@@ -109,6 +110,6 @@ def as_sent(space: Any, action: Any) -> Any:
     kind = type(space).__name__
     if kind == "Discrete":
         return int(action) + int(space.start)
-    if kind == "Box":
-        return np.asarray(action, space.dtype).reshape(space.shape)
-    return np.atleast_1d(action).astype(space.dtype)
+    if kind == "MultiDiscrete":
+        action = np.reshape(action, space.shape) + space.start
+    return np.asarray(action, space.dtype).reshape(space.shape)

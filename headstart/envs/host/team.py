@@ -79,12 +79,14 @@ class HostTeam:
 
         def look(name: str) -> np.ndarray:
             agent = self.by_name[name]
-            if agent not in obs:
+            if agent not in obs or name in self.dead:
                 return np.zeros(roles[name].obs_size, np.float32)
             return spaces.flat(self.seen[name], obs[agent]["observation"] if self.masked[name] else obs[agent])
 
         def may(name: str) -> np.ndarray:
             agent, size = self.by_name[name], roles[name].actions.size
+            if name in self.dead:
+                return np.ones(size)
             mask = obs[agent]["action_mask"] if self.masked[name] and agent in obs else None
             mask = (infos or {}).get(agent, {}).get("action_mask") if mask is None else mask
             return np.ones(size) if mask is None or not np.any(mask) else np.reshape(mask, size)
@@ -92,7 +94,7 @@ class HostTeam:
         return Shown(
             self._each(look),
             self._each(may),
-            self._each(lambda name: np.float32(reward.get(self.by_name[name], 0.0))),
+            self._each(lambda name: np.float32(0.0 if name in self.dead else reward.get(self.by_name[name], 0.0))),
             self._each(lambda name: name not in self.dead),
             self._each(lambda name: name in self.gone),
             terminated,

@@ -1,15 +1,18 @@
 """A worker process: opens some environments and steps them when asked. Started by `pool` as `python -m`, never imported.
 
-It talks over its standard input and output in frames of plain numbers, so nothing is ever pickled, and what an
-environment prints goes to standard error. A frame is `HEAD` (what to do, whether ended environments restart by
-themselves) and the numbers it needs; an answer is `OK` and rows (see `layout`), or `FAILED`, a length, and a message.
+It talks over what were its standard input and output in frames of plain numbers, so nothing is ever pickled; what an
+environment prints goes to standard error, and there is nothing for it to read. A frame is `HEAD` (what to do, whether
+ended environments restart by themselves) and the numbers it needs; an answer is `OK` and rows (see `layout`), or
+`FAILED`, a length, and a message.
 """
 
+import contextlib
 import importlib
 import json
 import os
 import struct
 import sys
+import traceback
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,8 +36,9 @@ def main() -> None:
     """Serve until asked to stop or until the parent is gone."""
     asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    order = json.loads(asked.readline())
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
+        order = json.loads(asked.readline())
         teams = [open_team(order["opener"], order["settings"]) for _ in range(order["lanes"])]
         spec = teams[0].spec
         answers.write(OK)
@@ -44,10 +48,17 @@ def main() -> None:
     except BrokenPipeError:
         pass
     except BaseException as error:
-        message = f"{type(error).__name__}: {error}".encode()
-        answers.write(FAILED + struct.pack("<I", len(message)) + message)
-        answers.flush()
-        raise
+        message = _told(error).encode()
+        with contextlib.suppress(BrokenPipeError):
+            answers.write(FAILED + struct.pack("<I", len(message)) + message)
+            answers.flush()
+        sys.exit(1)
+
+
+def _told(error: BaseException) -> str:
+    """An error and the place that raised it, in one line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return " ".join(f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})".split())
 
 
 def serve(asked: BinaryIO, answers: BinaryIO, teams: list[Any], spec: Any) -> bool:
@@ -82,8 +93,6 @@ def _stepped(spec: Any, team: Any, numbers: np.ndarray, seed: int, restart: bool
 
 
 if __name__ == "__main__":
-    import contextlib
-
     with contextlib.suppress(KeyboardInterrupt):
         main()
     sys.exit()

@@ -1,0 +1,295 @@
+"""Other libraries' environments by their names: JaxMARL's against JaxMARL itself, and what is refused, in one line each."""
+
+import dataclasses
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from headstart import registry
+from headstart.checks import HeadstartError
+from headstart.envs import jaxmarl
+from headstart.envs.base import vectorise
+from headstart.envs.gymnasium import Gymnasium
+from headstart.envs.jaxmarl import JaxMARL
+from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
+from headstart.types import Continuous, Discrete
+
+# ------------------------------------------------------------------ JaxMARL
+
+
+def shows(env, now, obs, state, masked):
+    """What a time step shows of JaxMARL's observations and state."""
+    for role, names in env.spec.names.items():
+        for i, name in enumerate(names):
+            np.testing.assert_array_equal(now.obs[role][i], np.asarray(obs[name], np.float32).ravel())
+            np.testing.assert_array_equal(now.final_obs[role][i], now.obs[role][i])
+    world = obs.get("world_state", np.concatenate([obs[n].ravel() for names in env.spec.names.values() for n in names]))
+    np.testing.assert_array_equal(now.state, world)
+    np.testing.assert_array_equal(now.final_state, world)
+    if masked is None:
+        assert now.available is None and now.final_available is None
+        return
+    masks = masked.get_avail_actions(state)
+    for role, names in env.spec.names.items():
+        for i, name in enumerate(names):
+            np.testing.assert_array_equal(now.available[role][i], np.asarray(masks[name]) > 0)
+            np.testing.assert_array_equal(now.final_available[role][i], now.available[role][i])
+
+
+def side_by_side(env: JaxMARL, choose, steps: int, masked: bool = False, seed: int = 0):
+    """Both stepped with the same keys and actions: [(their dones, our time step)], observations and rewards compared."""
+    raw = jaxmarl._made(env).env  # the same one, whose own methods are compiled once for both
+    key, dice = jr.key(seed), np.random.default_rng(seed)
+    with jax.numpy_rank_promotion("allow"):
+        obs, state = raw.reset(key)
+        ours, now = env.reset(key)
+        shows(env, now, obs, state, raw if masked else None)
+        assert all(x.all() for x in now.alive.values()) and not now.terminated and not now.truncated
+        out = []
+        for step_key in jr.split(jr.fold_in(key, 1), steps):
+            before = now
+            vectors, actions = {}, {}
+            for role, names in env.spec.names.items():
+                each = [choose(dice, env.spec.roles[role].actions, before, role, i) for i in range(len(names))]
+                vectors[role] = jnp.stack([jnp.asarray(vector, jnp.float32) for vector, _ in each])
+                actions |= {name: jnp.asarray(action) for name, (_, action) in zip(names, each, strict=True)}
+            obs, state, reward, done, _ = raw.step_env(step_key, state, actions)
+            ours, now = env.step(ours, vectors, step_key)
+            shows(env, now, obs, state, raw if masked else None)
+            for role, names in env.spec.names.items():
+                for i, name in enumerate(names):
+                    earned = float(reward[name]) if before.alive[role][i] else 0.0
+                    np.testing.assert_allclose(now.reward[role][i], earned, rtol=1e-6)
+            out.append(({name: bool(x) for name, x in done.items()}, jax.tree.map(np.asarray, now)))
+            if now.terminated or now.truncated:
+                break
+    return out
+
+
+def any_choice(dice, space, now, role, i):
+    legal = np.ones(space.size, bool) if now.available is None else np.asarray(now.available[role][i])
+    action = int(dice.choice(np.flatnonzero(legal)))
+    return np.eye(space.size)[action], action
+
+
+def any_numbers(dice, space, now, role, i):
+    unit = dice.normal(size=space.size).astype(np.float32)
+    low, high = np.float32(space.low), np.float32(space.high)
+    return unit, low + (np.clip(unit, -1, 1) + 1) / 2 * (high - low)
+
+
+TAG = "MPE_simple_tag_v3"
+
+
+@pytest.mark.slow
+def test_jaxmarl_tag_steps_as_it_does_alone():
+    env = JaxMARL(TAG)
+    roles = {name: (role.agents, role.obs_size, role.actions) for name, role in env.spec.roles.items()}
+    assert roles == {"adversary": (3, 16, Discrete((5,))), "agent": (1, 14, Discrete((5,)))} and env.spec.horizon == 25
+    out = side_by_side(env, any_choice, 40)
+    assert len(out) == 25 and out[-1][1].truncated
+    for _, now in out:
+        assert not now.terminated and all(x.all() for x in now.alive.values())
+        assert not any(x.any() for x in now.agent_terminated.values())
+
+
+@pytest.mark.slow
+def test_an_end_by_jaxmarls_own_clock_is_no_termination():
+    """It rings after step 26, and then it says of everybody that they are done."""
+    out = side_by_side(JaxMARL(TAG, horizon=40), any_choice, 40)
+    done, now = out[-1]
+    assert len(out) == 26 and done["__all__"] and done["agent_0"]
+    assert now.truncated and not now.terminated and not any(x.any() for x in now.agent_terminated.values())
+    assert not any(now.truncated for _, now in out[:-1])
+
+
+@pytest.mark.slow
+def test_jaxmarl_continuous_actions_span_their_box():
+    env = JaxMARL("MPE_simple_facmac_6a_v1")
+    assert env.spec.roles["adversary"].actions == Continuous(5, (0.0,) * 5, (1.0,) * 5)
+    assert env.spec.roles["adversary"].obs_size == 28, "what is shown, not what their space says (16)"
+    side_by_side(env, any_numbers, 3)
+
+
+@pytest.mark.slow
+def test_smax_units_die_and_a_lost_battle_terminates():
+    env = JaxMARL("HeuristicEnemySMAX")
+    assert env.spec.state_size != env.spec.roles["ally"].agents * env.spec.roles["ally"].obs_size
+    out = side_by_side(env, any_choice, 101, masked=True)
+    dead = np.zeros(5, bool)
+    fell = 0
+    for done, now in out:
+        fallen = np.array([done[name] for name in env.spec.names["ally"]])
+        np.testing.assert_array_equal(now.agent_terminated["ally"], fallen)
+        np.testing.assert_array_equal(now.alive["ally"], ~(dead | fallen))
+        assert bool(now.terminated) == done["__all__"] and not now.truncated
+        fell += (fallen & ~dead).sum()
+        dead |= fallen
+    assert out[-1][1].terminated and 1 < len(out) < 100 and fell >= 2
+
+
+@pytest.mark.slow
+def test_jaxmarl_stays_inside_the_program_and_restarts():
+    envs = vectorise(JaxMARL(TAG, horizon=3), 4)
+    action = {role: jnp.zeros((4, x.agents, 5)) for role, x in envs.spec.roles.items()}
+
+    jax.eval_shape(JaxMARL(TAG, horizon=5).reset, jr.key(0))  # made while tracing, and used by another program below
+    other = JaxMARL(TAG, horizon=5)
+
+    def rolled(key):
+        state, first = envs.reset(key)
+        return first, jax.lax.scan(lambda s, k: envs.step(s, action, k), state, jr.split(key, 7))[1]
+
+    assert "callback" not in str(jax.make_jaxpr(rolled)(jr.key(0)))
+    assert other.reset(jr.key(0))[1].obs["agent"].shape == (1, 14)
+    _, steps = jax.jit(rolled)(jr.key(0))
+    np.testing.assert_array_equal(steps.truncated, np.arange(1, 8)[:, None] % 3 * np.ones((1, 4)) == 0)
+    same = (np.asarray(steps.obs["agent"]) == np.asarray(steps.final_obs["agent"])).all((-1, -2))
+    np.testing.assert_array_equal(same, ~np.asarray(steps.truncated))
+
+
+# ------------------------------------------------------------------ what is refused
+
+TOY = "pettingzoo:toy_envs"
+REFUSED = {
+    "module nearly there": (
+        "pettingzoo:mpe2.simple_spread_v2",
+        {},
+        "mpe2 has no 'simple_spread_v2'; did you mean simple_spread_v3",
+    ),
+    "no such package": ("pettingzoo:nowhere.at_all", {}, "package nowhere, which is not installed: pip install nowhere"),
+    "thing nearly there": (f"{TOY}:Mach", {}, "toy_envs has no 'Mach': did you mean Match?"),
+    "no name": ("pettingzoo:.relative", {}, "is not the name of an environment: package.module or package.module:thing"),
+    "running script": ("pettingzoo:__main__:Mine", {}, "is in the running script: put the environment into a file of its own"),
+    "no parallel_env": (TOY, {}, "toy_envs has no parallel_env: name a module that has one"),
+    "turn-based": (f"{TOY}:turns", {}, "turn-based (AEC): only a ParallelEnv will do"),
+    "turn-based module": (f"{TOY}:aec_only", {}, "toy_envs:aec_only has no parallel_env: it is a turn-based (AEC) game"),
+    "no environment": (f"{TOY}:not_an_env", {}, "makes a dict, which has no possible_agents: only a ParallelEnv"),
+    "no horizon": (f"{TOY}:Endless", {}, "does not say how long an episode may last: pass --env.horizon STEPS"),
+    "pixels": (f"{TOY}:Camera", {}, "what agent_0 of toy_envs:Camera observes has 21168 numbers (pixels?)"),
+    "unreadable": (f"{TOY}:Reader", {}, "what agent_0 of toy_envs:Reader observes is a Text space, which cannot be read"),
+    "unactable": (f"{TOY}:Writer", {}, "agent_0 of toy_envs:Writer acts in a Text space: only Discrete"),
+    "a list": (f"{TOY}:Sized", {"options": "[1]"}, "env.options must be a JSON object, e.g. '{\"N\": 4}', not [1]"),
+    "no JSON": (f"{TOY}:Sized", {"options": "{size: 3}"}, "env.options must be a JSON object"),
+    "not taken": (f"{TOY}:Sized", {"options": '{"colour": 1}'}, 'could not be made with options {"colour": 1}: '),
+    "negative horizon": (f"{TOY}:Match", {"horizon": -1}, "env.horizon must be at least 0, not -1"),
+    "negative workers": (f"{TOY}:Match", {"workers": -1}, "env.workers must be at least 0, not -1"),
+    "Gymnasium id": ("gymnasium:CartPoel-v1", {}, "gymnasium:CartPoel-v1: "),
+    "Gymnasium version": ("gymnasium:CartPole-v9", {}, "gymnasium:CartPole-v9: "),
+    "Gymnasium module": ("gymnasium:nowhere:Thing-v0", {}, "package nowhere, which is not installed"),
+    "Gymnasium options": ("gymnasium:CartPole-v1", {"options": '{"a": 1}'}, "CartPole-v1 could not be made with options"),
+    "no id": ("spread:3", {}, "env 'spread' has no id: write spread, without :3"),
+    "id of nothing": ("mine:thing", {}, "unknown env 'mine:thing': if it is of your own module, pass --use mine"),
+}
+JAXMARL = {
+    "id": ("jaxmarl:MPE_simple_tag_v2", {}, "unknown JaxMARL environment 'MPE_simple_tag_v2': did you mean MPE_simple_tag_v3"),
+    "options": ("jaxmarl:SMAX", {"options": '{"colour": 1}'}, "SMAX could not be made with options"),
+    "horizon": ("jaxmarl:hanabi", {}, "hanabi does not say how long an episode may last: pass --env.horizon"),
+    "names": ("jaxmarl:storm", {}, "storm does not show what its agents observe by their names"),
+}
+SCRIPT = """
+import contextlib, io, json, os, sys
+from headstart import cli
+
+told = {}
+for case, args in json.load(sys.stdin).items():
+    code, errors = 0, io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        try:
+            cli.main(args)
+        except SystemExit as end:
+            code = end.code
+    told[case] = [code, errors.getvalue().splitlines(), os.path.exists(args[-1])]
+json.dump(told, sys.stdout)
+"""
+
+
+@functools.cache
+def on_the_command_line(cases: str, out: str) -> dict:
+    """{case: [exit code, lines on stderr, whether there is a directory]}; in a process that checks no types, as users' do."""
+    args = {}
+    for case, (name, settings, _) in {"refused": REFUSED, "jaxmarl": JAXMARL}[cases].items():
+        flags = [part for key, value in settings.items() for part in (f"--env.{key}", str(value))]
+        args[case] = ["train", name, *flags, "--out", f"{out}/{len(args)}"]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        input=json.dumps(args), cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])  # JaxMARL greets whoever imports it
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("refused"))
+
+
+def refused(name, settings, words, told):
+    with pytest.raises(HeadstartError) as caught:
+        _ = dataclasses.replace(registry.preset("env", name), **settings).spec
+    text = str(caught.value)
+    assert words in text and "\n" not in text and len(text) < 400
+    code, lines, made = told
+    lines = [line for line in lines if line]
+    assert code == 2 and len(lines) == 1 and not made
+    assert lines[0].startswith("headstart: ") and text in lines[0]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_refused_in_one_line(case, out):
+    refused(*REFUSED[case], on_the_command_line("refused", out)[case])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", JAXMARL)
+def test_what_jaxmarl_cannot_do_is_refused_in_one_line(case, out):
+    refused(*JAXMARL[case], on_the_command_line("jaxmarl", out)[case])
+
+
+class Missing:
+    """Keeps Python from finding a package."""
+
+    def __init__(self, package):
+        self.package = package
+
+    def find_spec(self, name, path=None, target=None):
+        if name == self.package:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+
+@pytest.mark.parametrize(
+    "package,env,extra",
+    [
+        ("pettingzoo", PettingZoo("sisl.pursuit_v5"), "pettingzoo"),
+        ("mpe2", PettingZoo("mpe2.simple_spread_v3"), "pettingzoo"),
+        ("gymnasium", Gymnasium("Acrobot-v1"), "pettingzoo"),
+        ("jaxmarl", JaxMARL("MPE_simple_v3"), "jaxmarl"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_its_extra(package, env, extra, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Missing(package), *sys.meta_path])
+    with pytest.raises(HeadstartError, match=rf"needs the package {package}, .*: pip install 'headstart\[{extra}\]'$"):
+        _ = dataclasses.replace(env, horizon=3).spec
+    if package == "pettingzoo":
+        with pytest.raises(HeadstartError, match="pip install"):
+            to_pettingzoo(registry.preset("env", "spread"))
+
+
+def test_an_id_and_settings_say_which_environment():
+    assert registry.preset("env", "pettingzoo:toy_envs:Sized") == PettingZoo("toy_envs:Sized")
+    assert registry.preset("env", "gymnasium:Pendulum-v1") == Gymnasium("Pendulum-v1")
+    assert PettingZoo("toy_envs:Sized", {"size": 9}).spec.horizon == 9
+    assert PettingZoo("toy_envs:Sized", {"size": 9}, horizon=4).spec.horizon == 4
+    assert PettingZoo("toy_envs:Endless", horizon=4).spec.horizon == 4
+    assert PettingZoo("toy_envs:Sized", {"size": 9}) == PettingZoo("toy_envs:Sized", ' {"size":9}')
+    for env in (PettingZoo("toy_envs:Sized", {"size": 9}, 4, 2), Gymnasium("Pendulum-v1"), JaxMARL("SMAX", horizon=3)):
+        assert registry.decode("env", json.loads(json.dumps(registry.encode("env", env)))) == env
