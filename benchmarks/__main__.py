@@ -1,11 +1,14 @@
-"""`python -m benchmarks [stepping] [maddpg] [ippo] [floor] [--quick] [--jaxmarl CHECKOUT]`: one JSON line a row."""
+"""`python -m benchmarks [NAME ..] [--quick]`: one JSON line a row; names are those in `ALL`.
+
+`--jaxmarl CHECKOUT` and `--imitation PYTHON` say where peers are that cannot be installed beside headstart.
+"""
 
 import argparse
 
-from benchmarks import floor, ippo, maddpg, stepping
+from benchmarks import dagger, floor, ippo, maddpg, stepping
 from benchmarks.common import Options
 
-ALL = {"stepping": stepping, "maddpg": maddpg, "ippo": ippo, "floor": floor}
+ALL = {"stepping": stepping, "maddpg": maddpg, "ippo": ippo, "dagger": dagger, "floor": floor}
 
 
 def main() -> None:
@@ -14,12 +17,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=f"which of: {', '.join(ALL)} (all of them by default)")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter timings; the numbers are rough")
     parser.add_argument("--jaxmarl", metavar="CHECKOUT", help="a checkout of JaxMARL, to time its IPPO script as well")
+    parser.add_argument(
+        "--imitation", metavar="PYTHON", help="a Python that has the package imitation, to time its DAgger as well"
+    )
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in ALL]
     if unknown:
         parser.error(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(ALL)}")
     for name in asked.names or ALL:
-        ALL[name].main(Options(asked.quick, asked.jaxmarl))
+        ALL[name].main(Options(asked.quick, asked.jaxmarl, asked.imitation))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import jax.random as jr
 
 from headstart import programs
 from headstart.envs.base import Env
-from headstart.guidance.base import Guidance
+from headstart.guidance.base import GuidanceConfig, chain
 from headstart.learners.base import LearnerConfig
 from headstart.trainer import Trainer, make_trainer
 
@@ -32,6 +32,8 @@ class Options:
     """Fewer repeats of shorter programs: shows that everything runs, its numbers are rough."""
     jaxmarl: str | None = None
     """A checkout of JaxMARL, whose training scripts are not part of its package."""
+    imitation: str | None = None
+    """A Python that has the package imitation."""
 
     @property
     def repeats(self) -> int:
@@ -101,9 +103,13 @@ def spread_of(program: Program) -> dict[str, float]:
     }
 
 
-def training(env: Env, learner: LearnerConfig, updates: int, seeds: int = 1) -> tuple[Program, Trainer]:
+def training(
+    env: Env, learner: LearnerConfig, updates: int, seeds: int = 1, guides: tuple[GuidanceConfig, ...] = ()
+) -> tuple[Program, Trainer]:
     """`updates` updates of the very program that `headstart train` runs, past the warm-up; its work is one seed's env-steps."""
-    trainer = make_trainer(env, learner.make(env.spec), Guidance(), steps=10**9)
+    made = learner.make(env.spec)
+    guidance = chain(*(guide.make(env.spec, made) for guide in guides))
+    trainer = make_trainer(env, made, guidance, steps=10**9)
     keys, numbers = jr.split(jr.key(0), seeds), jnp.arange(seeds)
     start = jax.jit(jax.vmap(lambda key, seed: programs.begin(trainer, key, seed)))
     advance = jax.jit(programs.advance(trainer), donate_argnums=0)

@@ -102,6 +102,7 @@ def train(args: list[str]) -> None:
         ("first_seed", int, 0, "Number of the first seed."),
         ("evaluations", int, 20, "How often to evaluate along the run."),
         ("episodes", int, 100, "Episodes of an evaluation."),
+        ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
         ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
@@ -112,7 +113,7 @@ def train(args: list[str]) -> None:
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
     teachers = given["--teacher"] or [None]
     taught = [dataclasses.replace(g, teacher=teachers[min(i, len(teachers) - 1)]) for i, g in enumerate(chosen)]
-    scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
+    scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until")}
     config = Config(options.env, options.learner, tuple(taught), **scalars)
     with progress() as watch:
         run.train(config, options.out, lambda now: watch(options.out.name, now))
@@ -326,6 +327,8 @@ def _options(fields: list[Any]) -> Any:
     made = []
     for name, kind, default, text in fields:
         kind = kind or type(default)
+        if getattr(kind, "__parameters__", ()):  # an environment around another: its flags are those of both
+            kind = kind[type(default.env)]  # pyright: ignore[reportIndexIssue]
         kind = Annotated[kind, tyro.conf.arg(help=text)] if text else kind
         made.append((name, kind, dataclasses.field(default=default)))
     return dataclasses.make_dataclass("Options", made, frozen=True)

@@ -60,7 +60,8 @@ def _kind(name: str, part: Any) -> str:
 def preset(kind: str, name: str) -> Any:
     """The settings a name stands for; raises HeadstartError with the nearest names.
 
-    "NAME:ID" are the settings of NAME with `id` set: another library's environments by their ids.
+    "NAME:ID" are the settings of NAME with `id` set, another library's environment by its id, or with `env` set, an
+    environment around another one.
     """
     name, _, id = name.partition(":")
     if id and name not in presets(kind) and not any(c in name for c in " /"):
@@ -69,6 +70,8 @@ def preset(kind: str, name: str) -> Any:
     part = presets(kind)[name]
     if not id:
         return part
+    if any(field.name == "env" for field in dataclasses.fields(part)):
+        return dataclasses.replace(part, env=preset("env", id))
     if not any(field.name == "id" for field in dataclasses.fields(part)):
         raise HeadstartError(f"{kind} '{name}' has no id: write {name}, without :{id}")
     return dataclasses.replace(part, id=id)
@@ -105,7 +108,8 @@ def encode(kind: str, part: Any) -> dict[str, Any]:
     name = next((n for n, p in presets(kind).items() if type(p) is type(part)), None)
     if name is None:
         return {"name": f"{type(part).__module__}:{type(part).__qualname__}", "settings": {}}
-    fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.name != "teacher"}
+    plain = lambda value: encode("env", value) if dataclasses.is_dataclass(value) else value
+    fields = {f.name: plain(getattr(part, f.name)) for f in dataclasses.fields(part) if f.name != "teacher"}
     return {"name": name, "settings": fields}
 
 
@@ -114,6 +118,8 @@ def decode(kind: str, saved: Any) -> Any:
     try:
         part, settings = preset(kind, saved["name"]), saved["settings"]
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        if isinstance(as_tuples.get("env"), dict):
+            as_tuples["env"] = decode("env", as_tuples["env"])
         return dataclasses.replace(part, **as_tuples)
     except (TypeError, KeyError, AttributeError) as error:
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None

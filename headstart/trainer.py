@@ -7,7 +7,8 @@
               guidance.update(rollout)
 
 Everything is written for one seed and vmapped over seeds. The index of the update is the same for all seeds and stays
-outside the `vmap`: warm-up, memory and schedules count from it, so none of them costs a computed-both-ways branch.
+outside the `vmap`: warm-up, memory, schedules and the number of a gradient step count from it, so none of them costs a
+computed-both-ways branch.
 """
 
 import dataclasses
@@ -74,7 +75,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         ts = dataclasses.replace(ts, env=env_state, step=step, carry=carry, first=first, returns=returns)
         return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
 
-    def gradient_step(learned, batch, key, g, rate):
+    def gradient_step(learned, batch, key, step, g, rate):
         params, target, opt = learned
 
         def objective(params):
@@ -86,18 +87,27 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         grads, metrics = jax.grad(objective, has_aux=True)(params)
         grads = guidance.grads(g, params, grads)
         updates, opt = learner.optimizer.update(grads, opt, params)
-        updates = jax.tree.map(lambda step: step * rate, updates)
+        updates = jax.tree.map(lambda x: x * rate, updates)
         params = guidance.tie(g, optax.apply_updates(params, updates))
-        return (params, learner.track(params, target), opt), metrics
+        return (params, tracked(params, target, step), opt), metrics
 
-    def learn(learned, memory, size, g, plan_key, learn_key, rate):
+    def tracked(params, target, step):
+        new = learner.track(params, target)
+        if learner.track_every == 1:
+            return new
+        due = step % learner.track_every == 0
+        return jax.tree.map(lambda n, o: jnp.where(due, n, o), new, target)  # cheaper than a branch: it is one copy
+
+    def learn(learned, memory, size, index, g, plan_key, learn_key, rate):
         plan = learner.memory.plan(plan_key, size)
+        count = plan.shape[0]
+        steps = (index - warmup) * count + 1 + jnp.arange(count)  # the run's gradient steps, numbered from 1
 
         def body(learned, now):
-            index, key = now
-            return gradient_step(learned, jax.tree.map(lambda ring: ring[index], memory), key, g, rate)
+            items, key, step = now
+            return gradient_step(learned, jax.tree.map(lambda ring: ring[items], memory), key, step, g, rate)
 
-        learned, metrics = jax.lax.scan(body, learned, (plan, jr.split(learn_key, plan.shape[0])))
+        learned, metrics = jax.lax.scan(body, learned, (plan, jr.split(learn_key, count), steps))
         return learned, jax.tree.map(lambda x: x.mean(0), metrics)
 
     def update(ts: TrainState, index: Array):
@@ -108,7 +118,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         memory, size = learner.memory.add(ts.memory, items, index)
         learned = (ts.params, ts.target, ts.opt)
         rate = learner.rate(progress_at(index))
-        args = (learned, memory, size, ts.guidance, plan_key, learn_key, rate)
+        args = (learned, memory, size, index, ts.guidance, plan_key, learn_key, rate)
         (params, target, opt), metrics = _after(warmup, index, learn, args)
         g, guide_metrics = guidance.update(ts.guidance, guide_key, rollout, progress_at(index + 1))
         ts = dataclasses.replace(ts, params=params, target=target, opt=opt, memory=memory, guidance=g, key=key)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstart import api, cli
-from headstart.papers import knowru
+from headstart.papers import cesma, knowru
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,8 +29,12 @@ def made_small(words: list[str]) -> list[str]:
     """The same command with a few env-steps, two evaluations and the smallest scale."""
     small = {"--steps": "400", "--evaluations": "2", "--scale": "smoke"}
     words = [small.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+    if words[0] == "evaluate":
+        return [*words, "--episodes", "4"]
     if words[0] != "train" or "--help" in words:
         return words
+    if "imitator" in words:
+        return [*words, "--learner.warmup", "100", "--evaluations", "2", "--episodes", "4"]
     replay = [] if {"ppo", "ippo"} & set(words) else ["--learner.warmup", "100", "--learner.batch", "16"]
     rare = [] if "--evaluations" in words else ["--evaluations", "2"]
     return [*words, *replay, *rare, "--episodes", "4"]
@@ -40,8 +44,10 @@ def made_small(words: list[str]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))  # where the pages' own modules are
     for scale in knowru.PLANS:
         monkeypatch.setitem(knowru.PLANS, scale, (24, 2))
+        monkeypatch.setitem(cesma.PLANS, scale, cesma.Plan(800, 800, 800, 2))
     for words in commands(page):
         if "DIR" in words:
             continue  # a form, not a command

@@ -14,7 +14,21 @@ SOURCES = {
     if path != ROOT / "__init__.py"  # the public names, imported when they are first used
 }
 LAYERS = (
-    {"_version", "checks", "spec", "types", "files", "storage", "ops", "actions", "networks", "memory", "adapt"},
+    {
+        "_version",
+        "checks",
+        "spec",
+        "types",
+        "files",
+        "storage",
+        "ops",
+        "actions",
+        "networks",
+        "memory",
+        "adapt",
+        "central",
+        "messages",
+    },
     {"envs", "learners", "guidance", "registry"},
     {"trainer"},
     {"policy", "rundir", "replay", "config", "programs", "session", "run", "demos"},

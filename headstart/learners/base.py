@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
 from headstart.memory import Memory
-from headstart.types import Metrics, TeamSpec, TimeStep, Transition
+from headstart.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
 Params = dict[str, dict[str, Any]]
 """{network: {role: Team}}: what tools that copy, adapt or count parameters may rely on."""
@@ -41,7 +42,9 @@ class Learner(NamedTuple):
     objective: Callable[[Params, Params, PyTree, Array], tuple[dict[str, dict[str, Array]], Metrics]]
     """params, target, batch [B ..], key -> named terms {term: {role: [A]}} and metrics. The trainer descends the sum of all."""
     track: Callable[[Params, Params], Params] = lambda params, target: target
-    """params, target -> target, after every gradient step."""
+    """params, target -> target, after every `track_every`-th gradient step."""
+    track_every: int = 1
+    """Gradient steps between two calls of `track`, counted over the whole run."""
     rate: Callable[[Array], Any] = lambda progress: 1.0
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
     acting: tuple[str, ...] = ("actor",)
@@ -55,6 +58,13 @@ class LearnerConfig(Protocol):
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError for a team it cannot train."""
         ...
+
+
+def actors(spec: TeamSpec, params: Params, obs: dict[str, Array]) -> dict[str, Array]:
+    """Feed-forward actors {role: [*n A U]}: logits of discrete actions, means squashed to [-1, 1] of continuous ones."""
+    out = {name: params["actor"][name](x) for name, x in obs.items()}
+    squash = lambda name, x: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x
+    return {name: squash(name, x) for name, x in out.items()}
 
 
 def flatten(rollout: Transition) -> Transition:

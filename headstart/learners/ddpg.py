@@ -14,7 +14,7 @@ import optax
 
 from headstart import actions
 from headstart.checks import require
-from headstart.learners.base import Learner, flatten, without_state
+from headstart.learners.base import Learner, actors, flatten, without_state
 from headstart.memory import uniform
 from headstart.networks import Activation, clip_per_variable, mlp, per_team, team
 from headstart.ops import masked_mean, polyak, td_target
@@ -90,8 +90,8 @@ class DDPG:
             optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
             init=lambda key: self._init(spec, key),
             start=lambda num_envs: (),
-            policy=lambda params, carry, obs: (carry, _policy(spec, params, obs)),
-            logits=lambda params, batch: _policy(spec, params, batch.obs),
+            policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
+            logits=lambda params, batch: actors(spec, params, batch.obs),
             act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key)),
             prepare=lambda params, carry, rollout: flatten(without_state(rollout)),
             objective=lambda params, target, batch, key: self._objective(spec, params, target, batch, key),
@@ -123,7 +123,7 @@ class DDPG:
         return out
 
     def _act(self, spec, params, step, key):
-        logits = _legal(_policy(spec, params, step.obs), step.available)
+        logits = _legal(actors(spec, params, step.obs), step.available)
         action = self._sampled(spec, logits, key, noisy=True)
         if not self.hard:
             return action
@@ -137,11 +137,11 @@ class DDPG:
         """
         frozen = jax.lax.stop_gradient(params)
         next_key, now_key = jr.split(key)
-        next_logits = _legal(_policy(spec, target, batch.next_obs), batch.next_available)
+        next_logits = _legal(actors(spec, target, batch.next_obs), batch.next_available)
         next_action = self._sampled(spec, next_logits, next_key, noisy=False)
         next_q = self._q(target, batch.next_obs, next_action)
         q = self._q(params, batch.obs, batch.action)
-        logits = _policy(spec, params, batch.obs)
+        logits = actors(spec, params, batch.obs)
         fresh = self._sampled(spec, _legal(logits, batch.available), now_key, noisy=False)
         own_q = self._q(frozen, batch.obs, batch.action, replaced_by=fresh)
         terms = {"actor": {}, "critic": {}}
@@ -176,13 +176,6 @@ class DDPG:
             parts = [jnp.broadcast_to(p, (x.shape[-2], *seen.shape[:-1], p.shape[-1])) for p in (seen, *mixed.values())]
             out[name] = params["critic"][name].agent_first(jnp.concatenate(parts, -1))[..., 0]
         return out
-
-
-def _policy(spec: TeamSpec, params, obs):
-    """Logits of discrete actors; means squashed to [-1, 1] of continuous ones."""
-    out = {name: params["actor"][name](x) for name, x in obs.items()}
-    squash = lambda name, x: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x
-    return {name: squash(name, x) for name, x in out.items()}
 
 
 def _legal(logits, available):

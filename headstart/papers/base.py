@@ -1,7 +1,7 @@
 """What an experiment is: arms made of stages, and claims to judge; and how it is run, resumed and reported."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ from headstart.policy import load
 from headstart.replay import record
 from headstart.report.build import build_report, read_curve, read_stage, write
 from headstart.report.claims import Claim
+from headstart.report.stats import iqm
+from headstart.report.transfer import final
 from headstart.rundir import go_on
 
 Scale = Literal["smoke", "demo", "laptop", "paper"]
@@ -35,6 +37,8 @@ class Stage:
     steps: int
     guidance: tuple[GuidanceConfig, ...] = ()
     evaluations: int = 25
+    until: str = ""
+    """An earlier stage whose final return this one is trained to reach, and no further."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Arm:
     stages: tuple[Stage, ...]
     versus: str | None = None
     """The arm it is compared with."""
+    measures: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
+    """Further quantities of the last stage for claims to be about: name -> (run directory -> one value a seed)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +70,19 @@ class Experiment:
     @property
     def stages(self) -> list[Stage]:
         """Every stage once, teachers before their students."""
-        return list({stage.name: stage for arm in self.arms.values() for stage in arm.stages}.values())
+        stages = {stage.name: stage for arm in self.arms.values() for stage in arm.stages}
+        ordered: dict[str, Stage] = {}
+
+        def add(stage: Stage) -> None:
+            needs = [stage.until, *(str(guide.teacher) for guide in stage.guidance)]
+            for name in needs:
+                if name in stages and name not in ordered:
+                    add(stages[name])
+            ordered.setdefault(stage.name, stage)
+
+        for stage in stages.values():
+            add(stage)
+        return list(ordered.values())
 
 
 Watch = Callable[[str, session.Progress | None], None]
@@ -110,7 +128,9 @@ def _train_or_resume(stage: Stage, path: Path, seeds: int, watch: session.Watch 
         run.resume(path, watch)
         return
     taught = tuple(dataclasses.replace(guide, teacher=path.parent / guide.teacher) for guide in stage.guidance)
-    run.train(Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations), path, watch)
+    until = float(iqm(final(read_curve(path.parent / stage.until)))) if stage.until else None
+    config = Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations, until=until)
+    run.train(config, path, watch)
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
@@ -143,6 +163,9 @@ def _chosen(experiment: Experiment, arms: tuple[str, ...]) -> Experiment:
         known("arm", arm, experiment.arms)
     wanted = set(arms or experiment.arms)
     wanted |= {versus for arm in wanted if (versus := experiment.arms[arm].versus)}
+    # A stage that is trained to reach another's return cannot go without it.
+    goals = {stage.until for arm in wanted for stage in experiment.arms[arm].stages if stage.until}
+    wanted |= {name for name, arm in experiment.arms.items() if arm.stages[-1].name in goals}
     kept = {name: arm for name, arm in experiment.arms.items() if name in wanted}
     claims = tuple(claim for claim in experiment.claims if claim.arm in kept)
     headline = experiment.headline if experiment.headline in kept else list(kept)[-1]
@@ -153,7 +176,9 @@ def _report(name: str, experiment: Experiment, scale: str, out: Path, seeds: int
     arms = {}
     for arm_name, arm in experiment.arms.items():
         stages = [read_stage(out / "stages" / stage.name, stage.name) for stage in arm.stages]
-        arms[arm_name] = {"stages": stages, "curve": read_curve(out / "stages" / arm.stages[-1].name), "versus": arm.versus}
+        last = out / "stages" / arm.stages[-1].name
+        measures = {quantity: measure(last) for quantity, measure in arm.measures.items()}
+        arms[arm_name] = {"stages": stages, "curve": read_curve(last), "versus": arm.versus, "measures": measures}
     about = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
     report = build_report(about | {"metric": "episode_return", "headline": experiment.headline}, arms, experiment.claims)
     command = "headstart demo" if scale == "demo" else f"headstart reproduce {name} --scale {scale} --seeds {seeds}"

@@ -14,6 +14,7 @@ from headstart.checks import HeadstartError
 from headstart.report import transfer
 from headstart.report.claims import Claim, judge
 from headstart.report.plain import number, plain
+from headstart.report.stats import as_json, interval
 from headstart.report.transfer import Curve
 
 FORMAT = 1
@@ -28,7 +29,8 @@ def build_report(
     given; `baseline` names the arm that sets the threshold, else it is the first arm that others are compared with,
     else the first arm. Other keys ("title", "source", "kind": "run", "headline") are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
-    "versus": name or None}. An arm's last stage is the one its curve shows; those before it are its teacher's cost.
+    "versus": name or None, "measures": {quantity: [S]} (optional)}. An arm's last stage is the one its curve shows;
+    those before it are its teacher's cost.
 
     Raises ValueError if there is no arm, or if an arm is compared with one that is not there.
     """
@@ -43,6 +45,10 @@ def build_report(
         raise ValueError(f"the baseline {baseline!r} is not one of {', '.join(arms)}")
     level = number(transfer.threshold(arms[baseline]["curve"]))
     described = {name: _arm(name, arms, level) for name, arm in arms.items()}
+    for claim in claims:
+        if claim.versus in arms and claim.arm in arms:
+            pair = transfer.compare(*_run(arms[claim.arm]), *_run(arms[claim.versus]), level)
+            described[claim.arm].setdefault("against", {})[claim.versus] = pair
     report = {
         "format": FORMAT,
         "kind": "experiment",
@@ -57,14 +63,17 @@ def build_report(
     return {**report, "claims": [judge(claim, report) for claim in claims]}
 
 
+def _run(arm: Mapping[str, Any]) -> tuple[Curve, list[dict[str, Any]]]:
+    return arm["curve"], list(arm["stages"])
+
+
 def _arm(name: str, arms: Mapping[str, Mapping[str, Any]], level: float | None) -> dict[str, Any]:
     arm = arms[name]
-    curve, stages, other = arm["curve"], list(arm["stages"]), arm.get("versus")
-    out = transfer.describe(curve, stages, level)
+    other, out = arm.get("versus"), transfer.describe(*_run(arm), level)
+    out |= {quantity: as_json(interval(values)) for quantity, values in arm.get("measures", {}).items()}
     if other is None:
         return out
-    base = arms[other]
-    return {**out, "versus": other, **transfer.compare(curve, stages, base["curve"], list(base["stages"]), level)}
+    return {**out, "versus": other, **transfer.compare(*_run(arm), *_run(arms[other]), level)}
 
 
 def read_curve(run_dir: str | os.PathLike[str]) -> Curve:
@@ -89,6 +98,18 @@ def read_curve(run_dir: str | os.PathLike[str]) -> Curve:
         raise HeadstartError(f"{run_dir.name}: metrics.csv holds no point at which all of the seeds {seeds} were evaluated")
     returns = np.array([[found[step][seed] for step in steps] for seed in seeds])
     return Curve(np.array(steps), returns, int(settings.get("learning_starts") or 0))
+
+
+def read_column(run_dir: str | os.PathLike[str], name: str) -> np.ndarray:
+    """A column of a run's metrics.csv, [S P]: one row a seed, a value a point; nan where it has none."""
+    with (Path(run_dir) / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or name not in rows[0]:
+        raise HeadstartError(f"{Path(run_dir).name}: metrics.csv has no column {name}")
+    found: dict[int, dict[int, float]] = {}
+    for row in rows:
+        found.setdefault(int(row["seed"]), {})[int(float(row["env_steps"]))] = float(row[name] or "nan")
+    return np.array([list(points.values()) for points in found.values()])
 
 
 def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str | None = None) -> dict[str, Any]:

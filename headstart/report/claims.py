@@ -6,10 +6,11 @@ from typing import Any, Literal
 from headstart.report.plain import interval_text, text
 
 Expect = Literal[
-    "positive", "negative", "above one", "below one", "not positive", "not negative", "not above one", "not below one"
-]
+    "positive", "negative", "above one", "below one", "above nine tenths",
+    "not positive", "not negative", "not above one", "not below one", "not above nine tenths",
+]  # fmt: skip
 # Which number the interval is held against, and on which side of it the claim puts the interval.
-SIDES = {"positive": (0, 1), "negative": (0, -1), "above one": (1, 1), "below one": (1, -1)}
+SIDES = {"positive": (0, 1), "negative": (0, -1), "above one": (1, 1), "below one": (1, -1), "above nine tenths": (0.9, 1)}
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Claim:
 
     claim: the statement, in words. source: where the paper makes it ("Fig. 5"). arm: the arm it is about.
     quantity: a key of that arm in report.json that has an interval, such as "jump_start" or "time_ratio".
+    versus: what the arm is compared with, where that is not the arm's own baseline.
     expect: where the whole interval should lie; "not ..." expects it on the other side of the reference, which is how
     "this does not help" is put.
 
@@ -29,6 +31,7 @@ class Claim:
     arm: str
     quantity: str
     expect: str
+    versus: str = ""
 
     def __post_init__(self) -> None:
         if self.expect.removeprefix("not ") not in SIDES:
@@ -44,7 +47,10 @@ def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
     arm = report["arms"].get(claim.arm)
     if arm is None:
         verdict, evidence = "undecided", f"no arm {claim.arm} in this report"
+    elif claim.versus and claim.versus not in arm.get("against", {}):
+        verdict, evidence = "undecided", f"no arm {claim.versus} in this report"
     else:
+        arm = {**arm, **arm["against"][claim.versus], "versus": claim.versus} if claim.versus else arm
         verdict, evidence = _weigh(claim, arm, report)
     return {**asdict(claim), "verdict": verdict, "evidence": evidence}
 

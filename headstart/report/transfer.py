@@ -130,13 +130,17 @@ def compare(
     ``time_ratio = steps_to_threshold(arm) / steps_to_threshold(baseline)``, and the same with the env-steps of earlier
     stages added on both sides (a baseline trained from scratch has none). A ratio is that of the interquartile means,
     null where either never reached the threshold; its interval stands beside it under the same name with `_interval`.
-    `fluctuation_ratio` is below one for an arm that is smoother than its baseline.
+    `fluctuation_ratio` is below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) /
+    (final(baseline) - start)``, with start the baseline's interquartile mean before training: the share of what the
+    baseline learned that the arm has in the end.
     """
     gain = {
         "jump_start": as_json(versus(initial(curve), initial(baseline))),
         "asymptotic_gain": as_json(versus(final(curve), final(baseline))),
     }
     wobble = as_json(ratio(fluctuation(curve), fluctuation(baseline), statistic=np.mean))
+    start = float(iqm(baseline.returns[:, 0]))
+    learned = as_json(ratio(final(curve) - start, final(baseline) - start))
     unknown = {"iqm": None, "low": None, "high": None}
     own, charged = unknown, unknown
     if threshold is not None:
@@ -150,6 +154,7 @@ def compare(
         "time_ratio_with_teacher": charged["iqm"],
         "time_ratio_with_teacher_interval": charged,
         "fluctuation_ratio": wobble,
+        "recovered": learned,
     }
 
 

@@ -1,0 +1,47 @@
+"""Multi-agent DAgger: act, label, and one gradient step for each step of 32 environments of three agents.
+
+The peer is the package imitation, which knows single agents: CartPole, with networks of the same sizes. It does not go with
+today's versions of what headstart uses, so it is timed in a Python of its own: `--imitation PYTHON`.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.random as jr
+
+from benchmarks.common import Options, alternate, row, spread_of, training
+from headstart.envs.centralized import centralized
+from headstart.guidance.dagger import Dagger
+from headstart.learners.ddpg import DDPG
+from headstart.learners.imitator import Imitator
+from headstart.papers.cesma import navigation
+from headstart.policy import TeamPolicy
+
+
+def main(options: Options) -> None:
+    """One row: env-steps a second, all three agents' labels and updates included."""
+    env = navigation(3)
+    expert_env, config = centralized(env), DDPG(hidden=(225, 225))
+    params = jax.vmap(config.make(expert_env.spec).init)(jr.split(jr.key(0), 1))
+    expert = TeamPolicy(expert_env.spec, config, params, (0,), expert_env)
+    learner = Imitator(gradient_steps=1, num_envs=32, train_every=32, capacity=100_000)
+    ours, _ = training(env, learner, 200 if options.quick else 2000, guides=(Dagger(expert),))
+    alternate([ours], options.repeats)
+    peer = _imitation(options.imitation, 2_000 if options.quick else 20_000)
+    name = "imitation, CartPole, one agent" if peer else "imitation: pass --imitation PYTHON"
+    row("dagger-32", ours.rate, peer, name, "env-steps/s", agents=3, num_envs=32, **spread_of(ours))
+
+
+def _imitation(python: str | None, steps: int) -> float | None:
+    """Env-steps a second of imitation's DAgger in a Python that has it."""
+    if not python:
+        return None
+    script = Path(__file__).with_name("dagger_imitation.py")
+    done = subprocess.run([python, str(script), str(steps)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr.strip().splitlines()[-1], file=sys.stderr)
+        return None
+    return json.loads(done.stdout.strip().splitlines()[-1])["env_steps_per_second"]

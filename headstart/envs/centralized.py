@@ -1,0 +1,91 @@
+"""An environment whose team is one agent: for controllers that see and move everybody.
+
+headstart train centralized:navigation --learner ddpg --out runs/expert
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from headstart.central import TEAM, Actions, View, view
+from headstart.envs.base import Env, EnvState
+from headstart.envs.particle.spread import Spread
+from headstart.types import TeamSpec, TimeStep
+
+Inner = TypeVar("Inner")
+
+
+@dataclass(frozen=True)
+class Centralized(Generic[Inner]):
+    """Any environment with its team as one agent that sees and moves everybody: centralized:ENV.
+
+    Its reward is the team's, the mean over all agents.
+    """
+
+    env: Inner = field(default_factory=Spread)  # pyright: ignore[reportAssignmentType]
+    """The environment."""
+    actions: Actions = "heads"
+    """One head for each agent; one choice among all joint actions; or one agent's move while the others do nothing."""
+
+    @property
+    def view(self) -> View:
+        """What the one agent sees and does, in terms of the team."""
+        return view(self._inner.spec, self.actions)
+
+    @property
+    def _inner(self) -> Env:
+        return self.env  # pyright: ignore[reportReturnType]
+
+    @property
+    def spec(self) -> TeamSpec:
+        """One role, `team`, with one agent."""
+        return self.view.spec
+
+    def reset(self, key: Array) -> tuple[EnvState, TimeStep]:
+        """As of the environment."""
+        state, step = self._inner.reset(key)
+        return state, self._seen(step)
+
+    def step(self, state: EnvState, action: dict[str, Array], key: Array) -> tuple[EnvState, TimeStep]:
+        """As of the environment, by the one agent's action."""
+        state, step = self._inner.step(state, self.view.act(action), key)
+        return state, self._seen(step)
+
+    def _seen(self, step: TimeStep) -> TimeStep:
+        seen = self.view
+        reward = jnp.concatenate(list(step.reward.values()), -1).mean(-1, keepdims=True)
+        return TimeStep(
+            obs=seen.observe(step.obs),
+            final_obs=seen.observe(step.final_obs),
+            state=step.state,
+            final_state=step.final_state,
+            reward={TEAM: reward},
+            terminated=step.terminated,
+            truncated=step.truncated,
+            alive={TEAM: jnp.ones_like(reward, bool)},
+            available=seen.available(step.available),
+            final_available=seen.available(step.final_available),
+        )
+
+    @property
+    def entities(self) -> list[dict[str, Any]]:
+        """Of the environment, where that can be drawn."""
+        return self.env.entities  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def scene(self) -> Any:
+        """Of the environment, where that can be drawn."""
+        return self.env.scene  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def centralized(env: Env, actions: Actions = "heads") -> Centralized:
+    """`env` with its team as one agent; see `Centralized`. Raises HeadstartError for joint actions that are too many."""
+    made = Centralized(env, actions)
+    made.view  # noqa: B018 - asked now, so that what does not fit is refused now
+    return made
+
+
+PRESETS = {"centralized": Centralized()}
+"""`centralized:ENV` on the command line; without one, cooperative navigation."""

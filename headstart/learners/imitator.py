@@ -1,0 +1,83 @@
+"""Actors with no objective of their own: they learn what guidance asks of them, from everything they have visited."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+from headstart.actions import greedy, legal
+from headstart.checks import require
+from headstart.learners.base import Learner, actors, flatten, without_state
+from headstart.memory import uniform
+from headstart.networks import Activation, mlp, per_team, team
+from headstart.types import TeamSpec
+
+
+@dataclass(frozen=True)
+class Imitator:
+    """Actors that act greedily and learn nothing by themselves: the students of an expert (with guidance dagger)."""
+
+    shared: bool = False
+    """One actor for all agents of a role, instead of one each."""
+    hidden: tuple[int, ...] = (128, 128)
+    """Units of the hidden layers."""
+    activation: Activation = "relu"
+    lr: float = 1e-3
+    batch: int = 32
+    """Env-steps in a batch."""
+    capacity: int = 1_000_000
+    """Env-steps kept: the aggregate dataset."""
+    warmup: int = 1_000
+    """Env-steps collected before learning starts."""
+    train_every: int = 32
+    """Env-steps between two updates."""
+    gradient_steps: int = 32
+    """Gradient steps of an update."""
+    num_envs: int = 32
+    """Environments that step together; divides `train_every`."""
+
+    def __post_init__(self):
+        require(0 < self.lr < float("inf"), "lr", self.lr, "a number above 0")
+        require(min(self.hidden, default=1) >= 1, "hidden", self.hidden, "sizes of at least 1")
+        for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
+        fits = self.train_every % self.num_envs == 0
+        require(fits, "train_every", self.train_every, f"a multiple of num_envs ({self.num_envs})")
+
+    def make(self, spec: TeamSpec) -> Learner:
+        """The learner for a team, of discrete or continuous actions."""
+        return Learner(
+            num_envs=self.num_envs,
+            rollout=self.train_every // self.num_envs,
+            warmup=self.warmup,
+            memory=uniform(self.capacity, self.batch, self.gradient_steps),
+            optimizer=per_team({"actor": optax.adam(self.lr)}),
+            init=lambda key: {
+                "actor": {role: self._actor(about, key, i) for i, (role, about) in enumerate(spec.roles.items())}
+            },
+            start=lambda num_envs: (),
+            policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
+            logits=lambda params, batch: actors(spec, params, batch.obs),
+            act=lambda params, carry, step, key, progress: (carry, _act(spec, params, step)),
+            prepare=lambda params, carry, rollout: flatten(without_state(rollout)),
+            objective=lambda params, target, batch, key: _nothing(spec),
+        )
+
+    def _actor(self, role, key, index):
+        sizes = (role.obs_size, *self.hidden, role.actions.size)
+        return team(lambda k: mlp(k, sizes, self.activation), jr.fold_in(key, index), role.agents, self.shared)
+
+
+def _act(spec, params, step):
+    masks = step.available or dict.fromkeys(spec.roles)
+    return {role: greedy(spec.roles[role].actions, legal(x, masks[role])) for role, x in actors(spec, params, step.obs).items()}
+
+
+def _nothing(spec):
+    return {"actor": {role: jnp.zeros(about.agents) for role, about in spec.roles.items()}}, {}
+
+
+PRESETS = {"imitator": Imitator()}
+"""Names on the command line, and the settings each starts from."""

@@ -1,0 +1,196 @@
+"""Deep Q-learning with discrete actions: one agent (DQN), each on its own (IQL), or a team's values summed (VDN).
+
+Mnih et al. 2015, "Human-level control through deep reinforcement learning"; Tan 1993 for independent agents; Sunehag et
+al. 2018, "Value-Decomposition Networks For Cooperative Multi-Agent Learning"; van Hasselt et al. 2016 for double Q.
+
+An action's heads add up: Q_i(o, a) = Σ_h Q_ih(o)[a_h], so that the best joint choice is the best of every head. With one
+head that is plain Q-learning. With one head for every agent of a team that one controller moves, it is a sum of values
+over joint observations, whose output grows with the team and not with the number of joint actions.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+from headstart import actions
+from headstart.checks import HeadstartError, require
+from headstart.learners.base import Learner, flatten, without_state
+from headstart.memory import uniform
+from headstart.networks import Activation, mlp, per_team, team
+from headstart.ops import linear_schedule, masked_mean, polyak, td_target
+from headstart.types import Continuous, TeamSpec, Transition
+
+
+@dataclass(frozen=True)
+class QLearning:
+    """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN where their values are summed."""
+
+    mixing: Literal["none", "sum"] = "none"
+    """A target for every agent from its own reward, or one for the sum of all living agents' values (VDN)."""
+    shared: bool = False
+    """One network for all agents of a role, instead of one each."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of the hidden layers."""
+    activation: Activation = "relu"
+    lr: float = 5e-4
+    gamma: float = 0.99
+    """Discount."""
+    double: bool = True
+    """Double Q: the network chooses the next action and the target network values it, instead of doing both."""
+    loss: Literal["huber", "mse"] = "huber"
+    """Of a temporal-difference error δ: δ²/2 up to |δ| = 1 and |δ| − 1/2 beyond, or δ²."""
+    tau: float = 0.0
+    """Share of the new parameters that the target network takes over at each gradient step; 0: see `target_every`."""
+    target_every: int = 200
+    """Gradient steps between two copies of the network to its target, where `tau` is 0."""
+    exploration: Literal["epsilon", "noise"] = "epsilon"
+    """A random legal choice with probability ε, each head of each agent for itself; or choices by noisy values."""
+    epsilon: float = 1.0
+    """ε at first, and while collecting before learning."""
+    epsilon_end: float = 0.05
+    """ε at last."""
+    exploration_share: float = 0.3
+    """Share of the learning in which ε falls, in a straight line."""
+    noise: float = 0.1
+    """Factor on the Gumbel noise added to values: exploration by softmax(Q/noise), Boltzmann's at that temperature."""
+    clip: float = 10.0
+    """Largest gradient norm of one agent's network."""
+    weight_decay: float = 0.0
+    """Times the parameters, added to the clipped gradient (an L2 penalty)."""
+    batch: int = 32
+    """Env-steps in a batch."""
+    capacity: int = 100_000
+    """Env-steps kept for replay."""
+    warmup: int = 1_000
+    """Env-steps collected before learning starts."""
+    train_every: int = 8
+    """Env-steps between two updates."""
+    gradient_steps: int = 2
+    """Gradient steps of an update."""
+    num_envs: int = 8
+    """Environments that step together; divides `train_every`."""
+
+    def __post_init__(self):
+        for name in ("gamma", "tau", "epsilon", "epsilon_end"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+        require(0 < self.exploration_share <= 1, "exploration_share", self.exploration_share, "above 0 and at most 1")
+        for name in ("lr", "clip"):
+            require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
+        for name in ("noise", "weight_decay"):
+            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
+        require(min(self.hidden, default=1) >= 1, "hidden", self.hidden, "sizes of at least 1")
+        for name in ("target_every", "batch", "capacity", "train_every", "gradient_steps", "num_envs"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
+        require(
+            self.train_every % self.num_envs == 0,
+            "train_every",
+            self.train_every,
+            f"a multiple of num_envs ({self.num_envs})",
+        )
+
+    def make(self, spec: TeamSpec) -> Learner:
+        """The learner for a team; raises HeadstartError where its actions are continuous."""
+        for name, role in spec.roles.items():
+            if isinstance(role.actions, Continuous):
+                raise HeadstartError(f"Q-learning needs discrete actions, and those of role '{name}' are continuous: use ddpg")
+        decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
+        optimizer = optax.chain(optax.clip_by_global_norm(self.clip), *decay, optax.adam(self.lr))
+        return Learner(
+            num_envs=self.num_envs,
+            rollout=self.train_every // self.num_envs,
+            warmup=self.warmup,
+            memory=uniform(self.capacity, self.batch, self.gradient_steps),
+            optimizer=per_team({"q": optimizer}),
+            init=lambda key: self._init(spec, key),
+            start=lambda num_envs: (),
+            policy=lambda params, carry, obs: (carry, _policy(params, obs)),
+            logits=lambda params, batch: _policy(params, batch.obs),
+            act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key, progress)),
+            prepare=lambda params, carry, rollout: flatten(without_state(rollout)),
+            objective=lambda params, target, batch, key: self._objective(spec, params, target, batch),
+            track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
+            track_every=1 if self.tau else self.target_every,
+            acting=("q",),
+        )
+
+    def _init(self, spec, key):
+        make = lambda role: lambda k: mlp(k, (role.obs_size, *self.hidden, role.actions.size), self.activation)
+        keys = jr.split(key, len(spec.roles))
+        drawn = zip(spec.roles.items(), keys, strict=True)
+        return {"q": {name: team(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
+
+    def _act(self, spec, params, step, key, progress):
+        """The best legal choice of every head, by values that exploration has replaced (ε) or blurred (noise)."""
+        epsilon = linear_schedule(self.epsilon, self.epsilon_end)(progress / self.exploration_share)
+        out = {}
+        for i, (name, q) in enumerate(_policy(params, step.obs).items()):
+            space, k = spec.roles[name].actions, jr.fold_in(key, i)
+            if self.exploration == "noise":
+                q = q + self.noise * jr.gumbel(k, q.shape)
+            else:
+                explores, random = jr.split(k)
+                heads = jr.bernoulli(explores, epsilon, (*q.shape[:-1], len(space.heads)))
+                wide = [jnp.broadcast_to(heads[..., h, None], (*q.shape[:-1], n)) for h, n in enumerate(space.heads)]
+                q = jnp.where(jnp.concatenate(wide, -1), jr.uniform(random, q.shape), q)
+            out[name] = actions.greedy(space, actions.legal(q, step.available and step.available[name]))
+        return out
+
+    def _objective(self, spec, params, target, batch: Transition):
+        """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's living entries.
+
+        Mixing "sum" has Q_tot = Σ_i Q_i over the living agents of all roles, Q'_tot over those of them that go on, and the
+        team's reward: the mean over ALL agents, of whom the dead earn nothing. Its one loss is split evenly among agents.
+        """
+        taken, following = {}, {}
+        for name, role in spec.roles.items():
+            network, after = params["q"][name], _agents_first(batch.next_obs[name])
+            value = target["q"][name].agent_first(after)
+            score = jax.lax.stop_gradient(network).agent_first(after) if self.double else value
+            may = None if batch.next_available is None else _agents_first(batch.next_available[name])
+            following[name] = (value * actions.greedy(role.actions, actions.legal(score, may))).sum(-1)  # [A B]
+            q = network.agent_first(_agents_first(batch.obs[name]))
+            taken[name] = (q * _agents_first(batch.action[name])).sum(-1)
+        loss = self._team_loss if self.mixing == "sum" else self._own_losses
+        return {"q": loss(spec, taken, following, batch)}, {"q": sum(x.mean() for x in taken.values()) / len(taken)}
+
+    def _own_losses(self, spec, taken, following, batch):
+        """{role: [A]}; with a shared network divided by the number of agents, so that their sum is the agents' mean."""
+        out = {}
+        for name, role in spec.roles.items():
+            y = td_target(batch.reward[name].T, following[name], batch.ended_for(name).T, self.gamma)
+            mean = masked_mean(self._loss(taken[name], y), batch.alive[name].T, -1)
+            out[name] = mean / role.agents if self.shared else mean
+        return out
+
+    def _team_loss(self, spec, taken, following, batch):
+        """{role: [A]}: equal parts of one loss."""
+        alive = jnp.concatenate([batch.alive[name] for name in spec.roles], -1).T  # [A B], the agents of all roles
+        beside = lambda parts: jnp.where(alive, jnp.concatenate(list(parts), 0), 0.0)
+        goes_on = (jnp.where(batch.ended_for(name).T, 0.0, following[name]) for name in spec.roles)
+        reward = beside(batch.reward[name].T for name in spec.roles).mean(0)
+        y = td_target(reward, beside(goes_on).sum(0), batch.terminated, self.gamma)
+        total = beside(taken[name] for name in spec.roles).sum(0)
+        mean = masked_mean(self._loss(total, y), alive.any(0), -1)
+        return {name: jnp.full(role.agents, mean / alive.shape[0]) for name, role in spec.roles.items()}
+
+    def _loss(self, q, y):
+        return optax.huber_loss(q, y) if self.loss == "huber" else jnp.square(q - y)
+
+
+def _policy(params, obs):
+    """Values of all choices of all heads: as logits, their largest are the best."""
+    return {name: params["q"][name](x) for name, x in obs.items()}
+
+
+def _agents_first(x):
+    """[B A _] -> [A B _]."""
+    return jnp.moveaxis(x, -2, 0)
+
+
+PRESETS = {"dqn": QLearning(), "iql": QLearning(), "vdn": QLearning(mixing="sum")}
+"""Names on the command line, and the settings each starts from."""

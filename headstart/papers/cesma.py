@@ -1,0 +1,271 @@
+"""CESMA (Lin et al. 2019): centralised experts, decentralised by imitation, on navigation with and without communication.
+
+Figs. 5 to 9 but for StarCraft. Settings the paper does not give: how often and how long the expert learns, the sizes and
+strengths of non-homogeneous agents, the weight of moving in the one-at-a-time loss, the students' warm-up.
+"""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import scipy.stats
+
+from headstart.central import Actions
+from headstart.envs.base import Env
+from headstart.envs.centralized import centralized
+from headstart.envs.particle.reference import Reference
+from headstart.envs.particle.speaker_listener import SpeakerListener
+from headstart.envs.particle.spread import Spread
+from headstart.guidance.dagger import Dagger
+from headstart.learners.base import LearnerConfig
+from headstart.learners.ddpg import DDPG
+from headstart.learners.imitator import Imitator
+from headstart.learners.qlearning import QLearning
+from headstart.papers.base import Arm, Experiment, Scale, Stage
+from headstart.report.build import read_column
+from headstart.report.claims import Claim
+
+SOURCE = "Lin et al. 2019, CESMA"
+GAMMA = 0.9
+RADII, ACCELERATIONS = (0.1, 0.15, 0.2), (7.0, 5.0, 3.5)
+"""Small and fast, middling, big and slow: the paper says no numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Env-steps of each kind of stage, and seeds. An expert and its students have as many together as a rival alone."""
+
+    expert: int
+    students: int
+    rivals: int
+    seeds: int
+
+
+PLANS: dict[Scale, Plan] = {
+    "smoke": Plan(1_500, 1_500, 1_500, 2),
+    "demo": Plan(1_500, 1_500, 1_500, 2),
+    "laptop": Plan(250_000, 50_000, 300_000, 3),
+    "paper": Plan(1_250_000, 250_000, 1_500_000, 3),
+}
+
+
+def navigation(agents: int = 3, mixed: bool = False, control: Literal["moves", "force"] = "moves") -> Spread:
+    """Cooperative navigation as in App. D.2, agents all alike or of three kinds."""
+    times = agents // 3 if mixed else 0
+    kinds: dict[str, Any] = {"radii": RADII * times, "accelerations": ACCELERATIONS * times}
+    return Spread(agents, semantics="openai", observe="cesma", reward="pairs", control=control, **kinds)
+
+
+def parameters(env: Env, learner: LearnerConfig) -> int:
+    """Numbers in all networks of a learner, targets left out."""
+    params = jax.eval_shape(learner.make(env.spec).init, jax.random.key(0))
+    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))
+
+
+def _small(scale: Scale, learner: Any) -> Any:
+    return dataclasses.replace(learner, warmup=500, batch=32) if scale in ("smoke", "demo") else learner
+
+
+def _expert(env: Env, hidden: int, plan: Plan, scale: Scale) -> Stage:
+    learner = DDPG(
+        hidden=(hidden, hidden), gamma=GAMMA, actor_lr=1e-3, critic_lr=1e-3, tau=0.01, clip=0.1,
+        batch=64, gradient_steps=5, warmup=2_000, train_every=25, num_envs=25,
+    )  # fmt: skip
+    return Stage("expert", centralized(env), _small(scale, learner), plan.expert)
+
+
+def _students(
+    env: Env, hidden: int, plan: Plan, scale: Scale, name: str = "cesma", expert: str = "expert", **guide: Any
+) -> Stage:
+    learner = _small(scale, Imitator(hidden=(hidden, hidden)))
+    return Stage(name, env, learner, plan.students, (Dagger(expert, **guide),))
+
+
+def compared(title: str, env: Env, expert_hidden: int, hidden: int, scale: Scale) -> Experiment:
+    """An expert, its students, MADDPG and independent DDPG (Figs. 5 and 6)."""
+    plan, talk = PLANS[scale], bool(env.spec.messages)
+    expert, students = _expert(env, expert_hidden, plan, scale), _students(env, hidden, plan, scale)
+    early = dataclasses.replace(expert, name="expert-early", until="maddpg")
+    students_early = _students(env, hidden, plan, scale, "cesma-early", "expert-early")
+    rival = _small(scale, DDPG(hidden=(hidden, hidden), gamma=GAMMA))
+    rivals = {
+        name: Stage(name, env, dataclasses.replace(rival, critic=critic), plan.rivals)
+        for name, critic in (("maddpg", "central"), ("independent-ddpg", "local"))
+    }
+    figure = "Figs. 5, 6"
+    claims = [
+        Claim("the students reach the expert", figure, "cesma", "recovered", "above nine tenths", "expert"),
+        Claim("CESMA needs fewer samples than MADDPG, the expert's included", "Fig. 5", "cesma-early",
+              "time_ratio_with_teacher", "below one"),
+        Claim("CESMA ends above MADDPG", "Fig. 6", "cesma", "asymptotic_gain", "positive"),
+        Claim("CESMA ends above independent DDPG", "Fig. 6", "cesma", "asymptotic_gain", "positive", "independent-ddpg"),
+    ]  # fmt: skip
+    if talk:
+        claims += [
+            Claim("independent DDPG does not learn to communicate: it ends below MADDPG", "§6.4, Fig. 6",
+                  "independent-ddpg", "asymptotic_gain", "negative"),
+            Claim("CESMA fluctuates less than MADDPG", "§6.3, Fig. 5", "cesma", "fluctuation_ratio", "below one"),
+        ]  # fmt: skip
+    sizes = parameters(expert.env, expert.learner), parameters(env, rivals["maddpg"].learner)
+    return Experiment(
+        title=f"CESMA on {title}",
+        source=f"{SOURCE}, {figure}",
+        seeds=plan.seeds,
+        arms={
+            "maddpg": Arm((rivals["maddpg"],)),
+            "independent-ddpg": Arm((rivals["independent-ddpg"],), "maddpg"),
+            "expert": Arm((expert,)),
+            "cesma": Arm((expert, students), "maddpg"),
+            "cesma-early": Arm((early, students_early), "maddpg"),
+        },
+        claims=tuple(claims),
+        headline="cesma",
+        notes=(
+            f"The expert's networks have {sizes[0]:,} parameters, MADDPG's {sizes[1]:,}.",
+            "cesma-early stops its expert once that has reached MADDPG's final return, as in Fig. 5; cesma lets it train on.",
+            "Env-steps are charged for expert and students together in the column 'with teacher'.",
+            "The paper trains one environment at a time; here 25 to 100 step together. The expert has batches of 64 and a "
+            "learning rate of 1e-3 in all tasks and learns once every 5 env-steps, which the paper does not say; τ is 0.01.",
+        ),
+    )
+
+
+def dqn_experts(scale: Scale) -> Experiment:
+    """Q-learning experts on all joint actions and on a sum of values (Fig. 7, left and middle)."""
+    plan, env = PLANS[scale], navigation(3, mixed=True)
+    learner = QLearning(
+        hidden=(200, 200), gamma=GAMMA, lr=5e-4, tau=0.01, batch=256, warmup=2_000, train_every=25, num_envs=25,
+        exploration_share=0.5,
+    )  # fmt: skip
+    arms = {}
+    views: dict[str, Actions] = {"joint": "joint", "sum": "heads"}
+    for name, actions in views.items():
+        expert = Stage(f"expert-{name}", centralized(env, actions), _small(scale, learner), plan.expert)
+        arms[f"expert-{name}"] = Arm((expert,))
+        students = _students(env, 128, plan, scale, f"cesma-{name}", f"expert-{name}")
+        arms[f"cesma-{name}"] = Arm((expert, students), f"expert-{name}")
+    return Experiment(
+        title="CESMA with Q-learning experts: all joint actions, and a sum of values",
+        source=f"{SOURCE}, Fig. 7 (left, middle)",
+        seeds=plan.seeds,
+        arms=arms,
+        claims=tuple(
+            Claim(f"the students reach the {about} expert", "Fig. 7", f"cesma-{name}", "recovered", "above nine tenths")
+            for name, about in (("joint", "exponential"), ("sum", "sum-of-values"))
+        ),
+        headline="cesma-sum",
+        notes=("ε falls from 1 to 0.05 over the first half of the run; the paper says 'noisy action selection'.",),
+    )
+
+
+def one_at_a_time(scale: Scale) -> Experiment:
+    """An expert that moves one agent at a time, whose students move together (Fig. 7, right)."""
+    plan, env = PLANS[scale], navigation(6)
+    learner = QLearning(
+        hidden=(380, 380), gamma=0.99, lr=5e-4, tau=0.01, batch=256, warmup=2_000, train_every=25, num_envs=25,
+        exploration_share=0.5,
+    )  # fmt: skip
+    expert = Stage("expert", centralized(env, "one_at_a_time"), _small(scale, learner), plan.expert)
+    arms = {"expert": Arm((expert,))}
+    for name, weight in (("cesma", 5.0), ("cesma-unweighted", 1.0)):
+        arms[name] = Arm((expert, _students(env, 128, plan, scale, name, active_weight=weight)), "expert")
+    return Experiment(
+        title="CESMA with an expert that moves one of six agents at a time",
+        source=f"{SOURCE}, Fig. 7 (right)",
+        seeds=plan.seeds,
+        arms=arms,
+        claims=(
+            Claim("the students, who move together, end above the expert", "Fig. 7", "cesma", "asymptotic_gain", "positive"),
+        ),
+        headline="cesma",
+        notes=("An action other than doing nothing weighs 5 in the students' loss; the paper gives no number.",),
+    )
+
+
+def datasets(scale: Scale) -> Experiment:
+    """One dataset for all agents, or one each (Fig. 8)."""
+    plan, env = PLANS[scale], navigation(3, mixed=True)
+    expert = _expert(env, 225, plan, scale)
+    own, shared = _students(env, 128, plan, scale, "own", datasets="own"), _students(env, 128, plan, scale, "shared")
+    own = dataclasses.replace(own, learner=_small(scale, Imitator(hidden=(128, 128), batch=3 * 32)))
+    return Experiment(
+        title="CESMA with a dataset for each agent",
+        source=f"{SOURCE}, Fig. 8",
+        seeds=plan.seeds,
+        arms={"shared": Arm((expert, shared)), "own": Arm((expert, own), "shared")},
+        claims=(Claim("a dataset for each agent makes no difference", "Fig. 8", "own", "recovered", "above nine tenths"),),
+        headline="own",
+        notes=("With a dataset each, every agent learns from 32 samples of its own in a gradient step, as the others do.",),
+    )
+
+
+def reward_vs_loss(scale: Scale) -> Experiment:
+    """Return against imitation loss, and each agent's loss, with continuous actions (Fig. 9)."""
+    plan = PLANS[scale]
+    arms = {}
+    for name, mixed in (("homogeneous", False), ("nonhomogeneous", True)):
+        env = navigation(3, mixed, control="force")
+        expert = dataclasses.replace(_expert(env, 225, plan, scale), name=f"expert-{name}")
+        students = _students(env, 128, plan, scale, name, f"expert-{name}")
+        measures = {"loss_correlation": _correlation, "loss_of_slow_over_fast": _slow_over_fast}
+        arms[name] = Arm((expert, dataclasses.replace(students, evaluations=50)), measures=measures)
+    return Experiment(
+        title="CESMA with continuous actions: return against imitation loss",
+        source=f"{SOURCE}, Fig. 9",
+        seeds=plan.seeds,
+        arms=arms,
+        claims=(
+            Claim("return falls as loss grows (all alike)", "Fig. 9", "homogeneous", "loss_correlation", "negative"),
+            Claim("return falls as loss grows (three kinds)", "Fig. 9", "nonhomogeneous", "loss_correlation", "negative"),
+            Claim("the big, slow agent has the largest loss, the small, fast one the smallest", "Fig. 9", "nonhomogeneous",
+                  "loss_of_slow_over_fast", "above one"),
+        ),
+        headline="nonhomogeneous",
+        notes=(
+            "The loss is the squared distance of a student's action from the expert's where the students act, at each "
+            "evaluation; the correlation is Spearman's, over the evaluations of a run.",
+        ),
+    )  # fmt: skip
+
+
+def _errors(run: Path) -> np.ndarray:
+    """[A S P]: each agent's distance from the expert along the run; the point before training has none."""
+    return np.stack([read_column(run, f"error/agent_{i}")[:, 1:] for i in range(3)])
+
+
+def _correlation(run: Path) -> np.ndarray:
+    losses, returns = _errors(run).mean(0), read_column(run, "eval_return")[:, 1:]
+    return np.array([scipy.stats.spearmanr(a, b)[0] for a, b in zip(losses, returns, strict=True)])
+
+
+def _slow_over_fast(run: Path) -> np.ndarray:
+    """Per seed the loss of the big, slow agent over that of the small, fast one; agents are in the order of `RADII`."""
+    mean = _errors(run).mean(-1)
+    return mean[2] / mean[0]
+
+
+def _talk(agents: int, landmarks: int) -> Reference:
+    return Reference(agents, landmarks, semantics="openai", reward="distance")
+
+
+COMPARED = {
+    "navigation-3": ("navigation, 3 agents", navigation(3), 225, 128),
+    "navigation-3-nonhomogeneous": ("navigation, 3 kinds of agents", navigation(3, mixed=True), 225, 128),
+    "navigation-6": ("navigation, 6 agents", navigation(6), 240, 128),
+    "navigation-6-nonhomogeneous": ("navigation, 6 agents of 3 kinds", navigation(6, mixed=True), 240, 128),
+    "speaker-listener": ("speaker and listener", SpeakerListener(semantics="openai"), 64, 64),
+    "communication-2": ("navigation with communication, 2 agents", _talk(2, 3), 95, 64),
+    "communication-3": ("navigation with communication, 3 agents", _talk(3, 5), 95, 64),
+}
+"""Title, environment, and hidden units of the expert and of all others (App. E.2)."""
+
+EXPERIMENTS = {name: partial(compared, *settings) for name, settings in COMPARED.items()} | {
+    "dqn-experts": dqn_experts,
+    "one-at-a-time": one_at_a_time,
+    "datasets": datasets,
+    "reward-vs-loss": reward_vs_loss,
+}
+"""Names on the command line, after `cesma/`."""
