@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headstart.checks import HeadstartError as HeadstartError
     from headstart.envs.base import Env as Env
     from headstart.envs.base import vectorise as vectorise
+    from headstart.envs.centralized import centralized as centralized
     from headstart.envs.gymnasium import Gymnasium as Gymnasium
     from headstart.envs.jaxmarl import JaxMARL as JaxMARL
     from headstart.envs.particle.adversary import Adversary as Adversary
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
     from headstart.envs.pettingzoo import to_pettingzoo as to_pettingzoo
     from headstart.guidance.base import Guidance as Guidance
     from headstart.guidance.base import chain as chain
+    from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
     from headstart.guidance.teachers import Scripted as Scripted
     from headstart.guidance.warm_start import WarmStart as WarmStart
     from headstart.learners.base import Learner as Learner
     from headstart.learners.ddpg import DDPG as DDPG
+    from headstart.learners.imitator import Imitator as Imitator
     from headstart.learners.ppo import PPO as PPO
+    from headstart.learners.qlearning import QLearning as QLearning
     from headstart.policy import TeamPolicy as TeamPolicy
     from headstart.policy import load as load
     from headstart.registry import use as use
@@ -73,7 +77,11 @@ _HOMES = {
     "WarmStart": "guidance.warm_start",
     "Learner": "learners.base",
     "DDPG": "learners.ddpg",
+    "Imitator": "learners.imitator",
     "PPO": "learners.ppo",
+    "QLearning": "learners.qlearning",
+    "Dagger": "guidance.dagger",
+    "centralized": "envs.centralized",
     "TeamPolicy": "policy",
     "load": "policy",
     "resume": "api",

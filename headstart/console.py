@@ -71,7 +71,8 @@ def progress() -> Iterator[Callable[[str, "Progress | None"], None]]:
 
         yield watch
     finally:
-        bar.stop()
+        if tasks:
+            bar.stop()
 
 
 def spread(returns: Any) -> str:

@@ -1,6 +1,8 @@
 """The three programs of a run, each compiled once: begin, advance by any number of updates, evaluate."""
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
+from headstart.checks import HeadstartError
 from headstart.envs.base import Env
 from headstart.learners.base import Learner
 from headstart.trainer import Trainer, evaluate, team_mean
@@ -58,3 +61,15 @@ def use_compilation_cache() -> None:
     """Keep compiled programs between processes, unless the user has set JAX's cache up already."""
     if jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "headstart" / "jax"))
+
+
+@contextlib.contextmanager
+def host_errors() -> Iterator[None]:
+    """What a host environment refuses, as it was raised: JAX hands on only the text, at the end of a traceback's."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        told = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
+        if not told:
+            raise
+        raise HeadstartError(told[-1]) from None

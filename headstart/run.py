@@ -13,6 +13,7 @@ from headstart.checks import HeadstartError
 from headstart.config import Config, restore
 from headstart.envs.base import Env
 from headstart.policy import TeamPolicy, load
+from headstart.programs import host_errors
 from headstart.rundir import RunDir
 from headstart.session import Session, Watch
 from headstart.trainer import evaluate, team_mean
@@ -52,7 +53,8 @@ def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes)))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
-    return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))
+    with host_errors():
+        return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))
 
 
 def _sizes(spec: TeamSpec) -> str:

@@ -4,13 +4,11 @@ One program advances all seeds by any number of updates, so evaluation points, c
 compilation of their own, and a run cut anywhere equals one that was not, bitwise.
 """
 
-import contextlib
 import dataclasses
-import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -78,7 +76,7 @@ class Session:
 
     def go(self, watch: Watch | None = None) -> TeamPolicy:
         """Run to the end, from the last checkpoint where there is one."""
-        with _signals() as stop, _host_errors():
+        with _signals() as stop, programs.host_errors():
             if watch:
                 watch(Progress(0, self.about["env_steps"], None, 0.0))
             params = self._trained(watch, stop)
@@ -188,18 +186,6 @@ def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
         f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
     )
     return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
-
-
-@contextlib.contextmanager
-def _host_errors() -> Iterator[None]:
-    """What a host environment refuses, as it was raised: JAX hands on only the text, at the end of a traceback's."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        told = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
-        if not told:
-            raise
-        raise HeadstartError(told[-1]) from None
 
 
 class _signals:

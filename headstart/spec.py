@@ -25,9 +25,13 @@ class Field(NamedTuple):
 
 
 class Discrete(NamedTuple):
-    """One choice a head, e.g. `Discrete((5, 10))`: five moves and ten words."""
+    """One choice a head, e.g. `Discrete((5, 10))`: five moves and ten words.
+
+    `start` says what the environment calls each head's first option; empty where that is 0.
+    """
 
     heads: tuple[int, ...]
+    start: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -111,7 +115,7 @@ def encode_spec(spec: TeamSpec) -> dict[str, Any]:
 
 def _encode_actions(space: ActionSpace) -> dict[str, Any]:
     if isinstance(space, Discrete):
-        return {"discrete": list(space.heads)}
+        return {"discrete": list(space.heads)} | ({"start": list(space.start)} if space.start else {})
     return {"continuous": space.size} | ({"low": list(space.low), "high": list(space.high)} if space.low else {})
 
 
@@ -121,7 +125,9 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
     for name, role in saved["roles"].items():
         given = role["actions"]
         if "discrete" in given:
-            space = Discrete(tuple(int(n) for n in given["discrete"]))
+            space = Discrete(*(tuple(int(n) for n in given.get(part, ())) for part in ("discrete", "start")))
+            if len(space.start) not in (0, len(space.heads)):
+                raise ValueError(f"role {name} has another number of starts than of heads")
         else:
             low, high = (tuple(float(x) for x in given.get(end, ())) for end in ("low", "high"))
             space = Continuous(int(given["continuous"]), low, high)

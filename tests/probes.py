@@ -13,9 +13,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 from headstart import registry
+from headstart.checks import HeadstartError
 from headstart.guidance.base import chain
+from headstart.learners.imitator import Imitator
 from headstart.trainer import evaluate, make_trainer
 from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
@@ -260,12 +263,22 @@ def small(config: Any, **settings: Any) -> Any:
 
 
 def learners() -> dict[str, Any]:
-    """Every learner that the registry finds, once for each of its settings."""
+    """Every learner that the registry finds, once for each of its settings; not those that learn only what guidance asks."""
     found: dict[str, Any] = {}
     for name, config in registry.presets("learner").items():
-        if config not in found.values():
+        if config not in found.values() and not isinstance(config, Imitator):
             found[name] = config
     return found
+
+
+def mixed(config: Any) -> TeamSpec:
+    """The spec of `Mixed`, for learners of both discrete and continuous actions; others are skipped."""
+    try:
+        config.make(Mixed().spec)
+    except HeadstartError as error:
+        assert "needs discrete actions" in str(error)
+        pytest.skip(str(error))
+    return Mixed().spec
 
 
 @dataclass(frozen=True)

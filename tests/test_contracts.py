@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from probes import Lengths, Mixed, learners, loop, same, small
+from probes import Lengths, learners, loop, mixed, same, small
 
 from headstart import registry
 from headstart.actions import legal, sample
@@ -196,7 +196,8 @@ def test_nothing_in_an_update_calls_the_host(name):
 @each_learner
 def test_policies_ignore_leading_axes(name):
     """[A O], [E A O] and [T E A O] observations get the same logits."""
-    config, spec = small(LEARNERS[name], **TINY), Mixed().spec
+    config = small(LEARNERS[name], **TINY)
+    spec = mixed(config)
     learner = config.make(spec)
     params = learner.init(jr.key(0))
     obs = {role: jr.normal(jr.key(1), (2, 3, about.agents, about.obs_size)) for role, about in spec.roles.items()}
@@ -227,7 +228,7 @@ def test_guidance_runs_with_every_learner_it_supports(guide, name):
         made = loop(env, config, UPDATES, (guide,))
         state, metrics = made.run((0, 1))
     except HeadstartError as error:
-        assert "\n" not in str(error) and "needs a learner" in str(error)  # the one reason not to be able to
+        assert "\n" not in str(error) and "needs a" in str(error)  # the one reason not to be able to
         pytest.skip(str(error))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
     plain, _ = loop(env, config, UPDATES).run((0, 1))

@@ -44,10 +44,16 @@ def shows(env, now, obs, state, masked):
             np.testing.assert_array_equal(now.final_available[role][i], now.available[role][i])
 
 
-def side_by_side(env: JaxMARL, choose, steps: int, masked: bool = False, seed: int = 0):
+def any_choice(dice, space, now, role, i):
+    legal = np.ones(space.size, bool) if now.available is None else np.asarray(now.available[role][i])
+    action = int(dice.choice(np.flatnonzero(legal)))
+    return np.eye(space.size)[action], action
+
+
+def side_by_side(env: JaxMARL, steps: int, masked: bool = False):
     """Both stepped with the same keys and actions: [(their dones, our time step)], observations and rewards compared."""
     raw = jaxmarl._made(env).env  # the same one, whose own methods are compiled once for both
-    key, dice = jr.key(seed), np.random.default_rng(seed)
+    key, dice = jr.key(0), np.random.default_rng(0)
     with jax.numpy_rank_promotion("allow"):
         obs, state = raw.reset(key)
         ours, now = env.reset(key)
@@ -58,7 +64,7 @@ def side_by_side(env: JaxMARL, choose, steps: int, masked: bool = False, seed: i
             before = now
             vectors, actions = {}, {}
             for role, names in env.spec.names.items():
-                each = [choose(dice, env.spec.roles[role].actions, before, role, i) for i in range(len(names))]
+                each = [any_choice(dice, env.spec.roles[role].actions, before, role, i) for i in range(len(names))]
                 vectors[role] = jnp.stack([jnp.asarray(vector, jnp.float32) for vector, _ in each])
                 actions |= {name: jnp.asarray(action) for name, (_, action) in zip(names, each, strict=True)}
             obs, state, reward, done, _ = raw.step_env(step_key, state, actions)
@@ -74,56 +80,39 @@ def side_by_side(env: JaxMARL, choose, steps: int, masked: bool = False, seed: i
     return out
 
 
-def any_choice(dice, space, now, role, i):
-    legal = np.ones(space.size, bool) if now.available is None else np.asarray(now.available[role][i])
-    action = int(dice.choice(np.flatnonzero(legal)))
-    return np.eye(space.size)[action], action
-
-
-def any_numbers(dice, space, now, role, i):
-    unit = dice.normal(size=space.size).astype(np.float32)
-    low, high = np.float32(space.low), np.float32(space.high)
-    return unit, low + (np.clip(unit, -1, 1) + 1) / 2 * (high - low)
-
-
 TAG = "MPE_simple_tag_v3"
 
 
 @pytest.mark.slow
-def test_jaxmarl_tag_steps_as_it_does_alone():
-    env = JaxMARL(TAG)
+def test_jaxmarl_tag_steps_as_it_does_alone_and_its_own_clock_is_no_termination():
+    """That rings after step 26, and then JaxMARL says of everybody that they are done."""
+    env = JaxMARL(TAG, horizon=40)
     roles = {name: (role.agents, role.obs_size, role.actions) for name, role in env.spec.roles.items()}
-    assert roles == {"adversary": (3, 16, Discrete((5,))), "agent": (1, 14, Discrete((5,)))} and env.spec.horizon == 25
-    out = side_by_side(env, any_choice, 40)
-    assert len(out) == 25 and out[-1][1].truncated
-    for _, now in out:
-        assert not now.terminated and all(x.all() for x in now.alive.values())
-        assert not any(x.any() for x in now.agent_terminated.values())
-
-
-@pytest.mark.slow
-def test_an_end_by_jaxmarls_own_clock_is_no_termination():
-    """It rings after step 26, and then it says of everybody that they are done."""
-    out = side_by_side(JaxMARL(TAG, horizon=40), any_choice, 40)
+    assert roles == {"adversary": (3, 16, Discrete((5,))), "agent": (1, 14, Discrete((5,)))}
+    out = side_by_side(env, 40)
     done, now = out[-1]
     assert len(out) == 26 and done["__all__"] and done["agent_0"]
-    assert now.truncated and not now.terminated and not any(x.any() for x in now.agent_terminated.values())
-    assert not any(now.truncated for _, now in out[:-1])
+    assert now.truncated and not now.terminated
+    for _, now in out[:-1]:
+        assert not now.truncated and not now.terminated and all(x.all() for x in now.alive.values())
+    assert not any(x.any() for _, now in out for x in now.agent_terminated.values())
 
 
 @pytest.mark.slow
 def test_jaxmarl_continuous_actions_span_their_box():
     env = JaxMARL("MPE_simple_facmac_6a_v1")
-    assert env.spec.roles["adversary"].actions == Continuous(5, (0.0,) * 5, (1.0,) * 5)
+    space = env.spec.roles["adversary"].actions
+    assert space == Continuous(5, (0.0,) * 5, (1.0,) * 5)
     assert env.spec.roles["adversary"].obs_size == 28, "what is shown, not what their space says (16)"
-    side_by_side(env, any_numbers, 3)
+    sent = jaxmarl._native(space, jnp.array([-3.0, -1.0, 0.0, 0.5, 2.0]), jaxmarl._made(env).env.action_space("adversary_0"))
+    np.testing.assert_allclose(sent, [0, 0, 0.5, 0.75, 1])
 
 
 @pytest.mark.slow
 def test_smax_units_die_and_a_lost_battle_terminates():
     env = JaxMARL("HeuristicEnemySMAX")
     assert env.spec.state_size != env.spec.roles["ally"].agents * env.spec.roles["ally"].obs_size
-    out = side_by_side(env, any_choice, 101, masked=True)
+    out = side_by_side(env, 101, masked=True)
     dead = np.zeros(5, bool)
     fell = 0
     for done, now in out:
@@ -139,6 +128,7 @@ def test_smax_units_die_and_a_lost_battle_terminates():
 @pytest.mark.slow
 def test_jaxmarl_stays_inside_the_program_and_restarts():
     envs = vectorise(JaxMARL(TAG, horizon=3), 4)
+    assert JaxMARL(TAG).spec.horizon == 25
     action = {role: jnp.zeros((4, x.agents, 5)) for role, x in envs.spec.roles.items()}
 
     jax.eval_shape(JaxMARL(TAG, horizon=5).reset, jr.key(0))  # made while tracing, and used by another program below

@@ -24,7 +24,7 @@ from gymnasium import spaces as gym_spaces
 from mpe2 import simple_tag_v3
 from probes import small
 
-from headstart import run, session
+from headstart import programs, run, session
 from headstart.checks import HeadstartError
 from headstart.envs.base import vectorise
 from headstart.envs.gymnasium import Gymnasium
@@ -231,7 +231,7 @@ def agrees(spec, shown: Callable[[Any, str, int], np.ndarray], told: dict, what:
             np.testing.assert_allclose(value, np.asarray(expected, np.float32), rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-RESTARTS, PLAYS = ("menagerie", "ghosts", "mpe2", "cartpole"), ("menagerie", "pendulum")
+RESTARTS, PLAYS = ("menagerie", "ghosts", "mpe2", "cartpole"), ("ghosts", "pendulum")
 CASES = [*((name, True) for name in RESTARTS), *((name, False) for name in PLAYS)]
 
 
@@ -329,7 +329,6 @@ def test_nobody_bootstraps_through_a_death():
     assert checked >= {("agent_0", "all"), ("agent_1", "dead"), ("agent_1", "goes on")}
 
 
-@pytest.mark.xfail(strict=True, reason="PPO sums on over the steps after an agent was cut off alone")
 def test_an_agent_cut_off_alone_is_bootstrapped_but_not_summed_over():
     checked = set()
     for name, how, mine, loops in advantages():
@@ -553,9 +552,9 @@ def test_after_a_failure_only_a_reset_goes_on(capfd, caplog):
     state, _ = reset(jr.key(0))
     for _ in range(2):
         state, _ = step(state, action, jr.key(1))
-    with pytest.raises(HeadstartError, match=BROKEN), session._host_errors():
+    with pytest.raises(HeadstartError, match=BROKEN), programs.host_errors():
         jax.block_until_ready(step(state, action, jr.key(1)))
-    with pytest.raises(HeadstartError, match=r"reset it first$") as caught, session._host_errors():
+    with pytest.raises(HeadstartError, match=r"reset it first$") as caught, programs.host_errors():
         jax.block_until_ready(step(state, action, jr.key(1)))
     assert "\n" not in str(caught.value) and capfd.readouterr().err == "" and not caplog.records
     state, _ = reset(jr.key(0))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, played, same, small
+from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, mixed, played, same, small
 
 from headstart import registry
 from headstart.learners.ppo import PPO
@@ -70,6 +70,7 @@ def test_coordination(name):
 @every
 def test_two_roles_two_heads_and_continuous_actions(name):
     """Talkers earn 1 by two right heads, the mover loses the square of what it misses."""
+    mixed(LEARNERS[name])
     _, _, returns = solved(Mixed(), small(LEARNERS[name], hidden=(32,)), 900)
     assert (returns["talker"] > 0.9).all(), returns
     assert (returns["mover"] > -0.06).all(), returns  # standing still loses 0.33

@@ -247,13 +247,13 @@ def params_and_targets(updates, **settings):
 
 
 def test_hard_copies_happen_exactly_every_few_gradient_steps():
-    """One gradient step an update, a copy every third: the target is the network after steps 0, 3, 6, .. of learning."""
-    idle, seen = 3, params_and_targets(12, gradient_steps=1, tau=0.0, target_every=3)
+    """One gradient step an update, a copy every fourth: the target is the network after steps 0, 4, 8, .. of learning."""
+    idle, seen = 3, params_and_targets(12, gradient_steps=1, tau=0.0, target_every=4)
     for update, (params, target) in enumerate(seen):
         steps = max(update - idle, 0)
-        copied, _ = seen[idle + 3 * (steps // 3)]
+        copied, _ = seen[idle + 4 * (steps // 4)]
         assert same(target, copied), update
-        assert same(target, params) == (steps % 3 == 0), update
+        assert same(target, params) == (steps % 4 == 0), update
 
 
 @pytest.mark.slow

@@ -93,22 +93,22 @@ class Dagger:
         return Guidance(init=init, behave=behave, relabel=relabel, objective=objective, update=update)
 
     def _silent(self, spec, learner, params, batch):
-        return {"imitation": self._loss(spec, params, learner.logits(params, batch), batch)}
+        return {"imitation": self._loss(spec, learner, params, learner.logits(params, batch), batch)}
 
     def _talking(self, spec, learner, params, batch):
         frozen = jax.lax.stop_gradient(params)
         spoken = learner.policy(params, (), batch.obs)[1]
         said = {route: words(spec, route, spoken) for route in spec.messages}
         heard = hear(spec, batch.next_obs, jax.lax.stop_gradient(said))
-        out = {"imitation": self._loss(spec, params, learner.policy(params, (), heard)[1], batch)}
+        out = {"imitation": self._loss(spec, learner, params, learner.policy(params, (), heard)[1], batch)}
         if self.messages == "learned":
             # A speaker descends the mean over its listeners: the gradient is divided, the message is not.
             shared = {route: _gradient_scaled(x, 1 / listeners(spec, route.speaker)) for route, x in said.items()}
             heard = hear(spec, batch.next_obs, shared)
-            out["message"] = self._loss(spec, params, learner.policy(frozen, (), heard)[1], batch)
+            out["message"] = self._loss(spec, learner, params, learner.policy(frozen, (), heard)[1], batch)
         return out
 
-    def _loss(self, spec, params, logits, batch):
+    def _loss(self, spec, learner, params, logits, batch):
         """{role: [A]}: mean over the batch of ℓ, for every role that has something to imitate."""
         out = {}
         for role, label in batch.extras[LABEL].items():
@@ -120,7 +120,7 @@ class Dagger:
                 moved = label.sum(-1) > label[..., _idle(about.actions)].sum(-1)
                 loss = loss * jnp.where(moved, self.active_weight, 1.0)
             mask = batch.alive[role] & self._dealt(loss.shape, role, spec)
-            scale = self.weight / (about.agents if params["actor"][role].shared else 1)
+            scale = self.weight / (about.agents if params[learner.acting[0]][role].shared else 1)
             out[role] = scale * masked_mean(loss, mask, tuple(range(loss.ndim - 1)))
         return out
 

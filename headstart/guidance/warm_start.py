@@ -26,15 +26,15 @@ class WarmStart:
 
     teacher: TeacherLike = None
     """A run directory, a policy directory, or a team."""
-    networks: tuple[str, ...] = ("actor",)
-    """Which networks to copy."""
+    networks: tuple[str, ...] = ()
+    """Which networks to copy; those that act when empty."""
     roles: tuple[str, ...] = ()
     """Roles to start warm; all that the teacher has when empty."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
         shared_roles(self.teacher, spec, self.roles)
-        for network in self.networks:
+        for network in self.networks or learner.acting:
             known("network of the teacher", network, self.teacher.params)
         table = self.report(spec, learner)
         if not any(happened in ("loaded", "adapted") for name, happened, _ in table if "weight" in name):
@@ -43,7 +43,7 @@ class WarmStart:
             )
         return Guidance(
             init=lambda key, seed: self.teacher.seed(seed),
-            start=lambda donor, params: self._start(spec, params, donor)[0],
+            start=lambda donor, params: self._start(spec, learner, params, donor)[0],
         )
 
     def report(self, spec: TeamSpec, learner: Learner) -> Table:
@@ -51,16 +51,16 @@ class WarmStart:
         tables = []
 
         def dry(key):
-            params, table = self._start(spec, learner.init(key), self.teacher.seed(0))
+            params, table = self._start(spec, learner, learner.init(key), self.teacher.seed(0))
             tables.append(table)
             return params
 
         jax.eval_shape(dry, jax.random.key(0))
         return tables[0]
 
-    def _start(self, spec, params, donor) -> tuple[Any, Table]:
+    def _start(self, spec, learner, params, donor) -> tuple[Any, Table]:
         table, params = [], {network: dict(roles) for network, roles in params.items()}
-        for network in self.networks:
+        for network in self.networks or learner.acting:
             known("network", network, params)
             for role in shared_roles(self.teacher, spec, self.roles):
                 params[network][role], rows = transplant(

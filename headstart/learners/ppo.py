@@ -178,8 +178,10 @@ class PPO:
             next_value = value_net(carries, rollout.next_obs[name])[1][..., 0]
             value = value[..., 0]
             ended = (rollout.terminated | rollout.truncated)[..., None]
-            gone = rollout.ended_for(name)
-            advantage = gae(rollout.reward[name], value, next_value, gone, ended | gone, self.gamma, self.lam)
+            gone, alive = rollout.ended_for(name), rollout.alive[name]
+            # An agent that is cut off alone is bootstrapped, and what follows is not its own any more.
+            leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
+            advantage = gae(rollout.reward[name], value, next_value, gone, ended | gone | leaves, self.gamma, self.lam)
             *_, out = unroll(params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first)
             extras["advantage"][name], extras["goal"][name] = advantage, advantage + value
             extras["log_prob"][name] = self._log_prob(spec, params, name, out, rollout)

@@ -11,7 +11,6 @@ over joint observations, whose output grows with the team and not with the numbe
 from dataclasses import dataclass
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
@@ -150,7 +149,7 @@ class QLearning:
         for name, role in spec.roles.items():
             network, after = params["q"][name], _agents_first(batch.next_obs[name])
             value = target["q"][name].agent_first(after)
-            score = jax.lax.stop_gradient(network).agent_first(after) if self.double else value
+            score = network.agent_first(after) if self.double else value  # for a choice, which no gradient passes
             may = None if batch.next_available is None else _agents_first(batch.next_available[name])
             following[name] = (value * actions.greedy(role.actions, actions.legal(score, may))).sum(-1)  # [A B]
             q = network.agent_first(_agents_first(batch.obs[name]))

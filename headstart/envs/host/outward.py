@@ -95,7 +95,10 @@ def _space(spaces: Any, space: ActionSpace) -> Any:
     if isinstance(space, Continuous):
         low, high = space.low or (-1.0,) * space.size, space.high or (1.0,) * space.size
         return spaces.Box(np.asarray(low, np.float32), np.asarray(high, np.float32))
-    return spaces.Discrete(space.heads[0]) if len(space.heads) == 1 else spaces.MultiDiscrete(space.heads)
+    starts = space.start or (0,) * len(space.heads)
+    if len(space.heads) == 1:
+        return spaces.Discrete(space.heads[0], start=starts[0])
+    return spaces.MultiDiscrete(space.heads, start=starts)
 
 
 def _vector(space: ActionSpace, action: Any, name: str) -> np.ndarray:
@@ -106,7 +109,7 @@ def _vector(space: ActionSpace, action: Any, name: str) -> np.ndarray:
             return vector
         low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
         return 2 * (vector - low) / (high - low) - 1
-    choices = np.atleast_1d(action)
+    choices = np.atleast_1d(action) - np.array(space.start or 0)
     if len(choices) != len(space.heads) or any(not 0 <= c < n for c, n in zip(choices, space.heads, strict=True)):
         raise HeadstartError(f"the action of {name} must be a choice of each of {space.heads}, not {action}")
     return np.concatenate([np.eye(n, dtype=np.float32)[int(c)] for c, n in zip(choices, space.heads, strict=True)])

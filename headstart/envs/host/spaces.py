@@ -77,10 +77,11 @@ def flat(space: Any, value: Any) -> np.ndarray:
 def acted(space: Any, where: str) -> ActionSpace:
     """Our action space for a Gymnasium one; HeadstartError names what cannot be done."""
     kind = type(space).__name__
-    if kind == "Discrete":
-        return Discrete((int(space.n),))
-    if kind == "MultiDiscrete":
-        return Discrete(tuple(int(n) for n in np.ravel(space.nvec)))
+    if kind in ("Discrete", "MultiDiscrete"):
+        sizes, starts = (
+            tuple(int(n) for n in np.ravel(x)) for x in (getattr(space, "nvec", getattr(space, "n", 0)), space.start)
+        )
+        return Discrete(sizes, starts if any(starts) else ())
     if kind == "MultiBinary":
         return Discrete((2,) * math.prod(space.shape))
     if kind == "Box":
@@ -101,15 +102,10 @@ def native(space: ActionSpace, vector: np.ndarray) -> Any:
         low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
         return np.clip(low + (unit + 1) / 2 * (high - low), low, high)
     blocks = np.split(np.asarray(vector), np.cumsum(space.heads)[:-1])
-    choices = np.array([block.argmax() for block in blocks], np.int64)
+    choices = np.array([block.argmax() for block in blocks], np.int64) + np.array(space.start or 0, np.int64)
     return int(choices[0]) if len(choices) == 1 else choices
 
 
 def as_sent(space: Any, action: Any) -> Any:
     """`native` action in the shape and type that a Gymnasium space asks for."""
-    kind = type(space).__name__
-    if kind == "Discrete":
-        return int(action) + int(space.start)
-    if kind == "MultiDiscrete":
-        action = np.reshape(action, space.shape) + space.start
-    return np.asarray(action, space.dtype).reshape(space.shape)
+    return int(action) if type(space).__name__ == "Discrete" else np.asarray(action, space.dtype).reshape(space.shape)
