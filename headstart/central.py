@@ -126,9 +126,13 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
     return View(team, actions, spec)
 
 
-def view_of(team: TeamSpec, controller: TeamSpec) -> View | None:
-    """The view of `team` in which a controller of that spec acts and observes, if there is one."""
-    for actions in ("heads", "joint", "one_at_a_time"):
+def view_of(team: TeamSpec, controller: TeamSpec, actions: Actions | None = None) -> View | None:
+    """The view of `team` in which a controller of that spec acts and observes, if there is one.
+
+    Two views may have equal sizes (two agents with two options each): `actions` says which one it is, where that is known.
+    """
+    kinds: tuple[Actions, ...] = ("heads", "joint", "one_at_a_time") if actions is None else (actions,)
+    for actions in kinds:
         try:
             seen = view(team, actions)
         except HeadstartError:

@@ -121,6 +121,17 @@ def test_the_imitation_loss_by_loops(shared, active, weight):
     assert any(moved) and not all(moved)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_values_are_the_logits_of_students_that_have_no_actor(shared):
+    spec = Spread(2).spec
+    teacher, matrix = linear(spec)
+    batch, params, logits, terms = lesson(Dagger(teacher), spec, visited(spec), small(QLearning(), **TINY, shared=shared))
+    got, chosen = terms(params, batch)["imitation"]["agent"], np.asarray(batch.obs["agent"] @ matrix["agent"]).argmax(-1)
+    for agent in range(2):
+        losses = [cross_entropy(logits["agent"][b, agent], chosen[b, agent]) for b in range(15)]
+        np.testing.assert_allclose(got[agent], np.mean(losses) / (2 if shared else 1), rtol=1e-5)
+
+
 def test_an_agent_that_is_dead_throughout_has_nothing_to_learn():
     spec = Mixed().spec
     rollout = visited(spec)
@@ -556,7 +567,6 @@ REFUSED = {
     "other roles": (SpeakerListener(), STUDENT, lambda: Dagger(linear(Spread(3).spec)[0]), "nor has its roles"),
     "recurrent expert": (Spread(3), STUDENT, lambda: Dagger(controller(Spread(3), GRU)), "feed-forward expert"),
     "recurrent students": (Spread(3), GRU, lambda: Dagger(controller(Spread(3), STUDENT)), "feed-forward learner"),
-    "no actors": (Spread(3), small(QLearning(), **TINY), lambda: Dagger(controller(Spread(3), STUDENT)), "needs a learner"),
     "talk of one's own": (
         Reference(3, 5), STUDENT, lambda: Dagger(controller(Reference(3, 5), STUDENT), datasets="own"), "must be shared",
     ),

@@ -57,8 +57,6 @@ class Dagger:
         """Guidance whose state is {"teacher": its parameters, "beta": [], "dataset": [] its size in env-steps}."""
         if learner.start(1) != ():
             raise HeadstartError("dagger needs a feed-forward learner, such as imitator: this one remembers")
-        if "actor" not in learner.acting:
-            raise HeadstartError("dagger needs a learner with an actor, such as imitator: this one has none")
         expert = _expert(self.teacher, spec)
         talk = bool(spec.messages)
         if talk and self.datasets == "own":
@@ -143,7 +141,7 @@ def _expert(teacher, spec: TeamSpec):
         raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
     if teacher.learner.start(1) != ():
         raise HeadstartError("dagger needs a feed-forward expert: this teacher remembers")
-    seen = view_of(spec, teacher.spec)
+    seen = view_of(spec, teacher.spec, getattr(getattr(teacher, "env", None), "actions", None))
     ask = lambda params, obs, available: {
         role: actions.greedy(teacher.spec.roles[role].actions, actions.legal(x, available and available[role]))
         for role, x in teacher.learner.policy(params, (), obs)[1].items()
