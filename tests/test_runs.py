@@ -112,8 +112,8 @@ def test_a_loaded_team_has_the_same_logits(finished):
     for seed in (0, 1):
         a, b = (t.learner.policy(t.seed(seed), t.learner.start(3), obs)[1]["agent"] for t in (team, again))
         np.testing.assert_array_equal(a, b)
-    one = {"agent": np.asarray(obs["agent"][0])}
-    np.testing.assert_array_equal(team.act(one)[0]["agent"], again.act(one)[0]["agent"])
+    one = {f"agent_{i}": np.asarray(row) for i, row in enumerate(obs["agent"][0])}
+    assert team.act(one)[0] == again.act(one)[0]
 
 
 @pytest.mark.slow
@@ -456,11 +456,6 @@ def test_bad_numbers_are_refused_in_one_line(part, settings):
         part(**settings)
     name, value = list(settings.items())[-1]
     assert name.removeprefix("first_") in one_line(caught) and str(value) in one_line(caught)
-
-
-def test_observations_of_the_wrong_shape_are_refused(finished):
-    with pytest.raises(HeadstartError, match=r"\(2, 12\).*\(2, 11\)"):
-        finished[0].act({"agent": np.zeros((2, 11), np.float32)})
 
 
 @pytest.mark.slow
