@@ -50,7 +50,8 @@ def main(args: list[str] | None = None) -> None:
 
 def _used(args: list[str]) -> list[str]:
     """The arguments without `--use MODULE`, whose parts are known from now on."""
-    sys.path.append(os.getcwd())  # modules beside the user, found after everything that is installed
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # modules beside the user, found after everything that is installed
     given, rest = _take(args, ("--use",))
     if given["--use"]:
         from headstart.registry import use
@@ -192,7 +193,8 @@ def evaluate(args: list[str]) -> None:
     if team and not given["--env"]:
         env = team.env
     if env is None:
-        raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
+        why = "does not say where its team was trained, or names a module of its own"
+        raise HeadstartError(f"{directory} {why}: pass --env ENV, or --use MODULE")
     fields = [
         ("episodes", int, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: agents paired, observations by field."),

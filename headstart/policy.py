@@ -183,6 +183,14 @@ def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: 
     return np.stack(rows)
 
 
+def _env(saved: Any) -> Any:
+    """The environment a policy file names; None where it is of a module that the file must not make us import."""
+    try:
+        return registry.decode("env", saved)
+    except registry.Untrusted:
+        return None
+
+
 def load(directory: str | Path) -> TeamPolicy:
     """The trained team of a run directory (or of a directory that `TeamPolicy.save` wrote).
 
@@ -200,7 +208,7 @@ def load(directory: str | Path) -> TeamPolicy:
         select = "first" if about.get("select") == "first" else "nearest"
         env_steps, env = int(about["env_steps"]), about["env"]
         config = registry.decode("learner", about["learner"])
-        env = registry.decode("env", env) if env and env["name"] in registry.presets("env") else None
+        env = _env(env) if env and env["name"] in registry.presets("env") else None
         learner = config.make(trained or spec)
         like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

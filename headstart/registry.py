@@ -12,9 +12,15 @@ from types import ModuleType
 from typing import Any
 
 from headstart.checks import HeadstartError, known
+from headstart.envs.host.named import named
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
 _joined: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+_used: set[str] = set()
+
+
+class Untrusted(HeadstartError):
+    """A file names a module that the user has not named."""
 
 
 @cache
@@ -30,14 +36,14 @@ def presets(kind: str) -> dict[str, Any]:
 def use(module: str | ModuleType) -> None:
     """Let the `PRESETS` of a module of your own be known by their names, here and on the command line (`--use MODULE`).
 
-    Raises HeadstartError where the module is not found, or holds something that is no environment, learner or guidance.
+    Files may then name the module as well: "pettingzoo:MODULE:CLASS" in a run directory. Raises HeadstartError where the
+    module is not found, or names something that is no environment, learner or guidance.
     """
-    from headstart.envs.host.named import named
-
     where: ModuleType = named(module) if isinstance(module, str) else module
-    found = getattr(where, "PRESETS", None)
-    if not isinstance(found, dict) or not found:
-        raise HeadstartError(f"{where.__name__} has no PRESETS: name its parts there, e.g. PRESETS = {{'mine': Mine()}}")
+    found = getattr(where, "PRESETS", {})
+    if not isinstance(found, dict):
+        raise HeadstartError(f"PRESETS of {where.__name__} must be a dict, e.g. PRESETS = {{'mine': Mine()}}")
+    _used.add(where.__name__)
     for name, part in found.items():
         taken = [kind for kind in KINDS if name in presets(kind) and type(presets(kind)[name]) is not type(part)]
         if taken:
@@ -114,12 +120,17 @@ def encode(kind: str, part: Any) -> dict[str, Any]:
 
 
 def decode(kind: str, saved: Any) -> Any:
-    """The part that `encode` wrote; raises HeadstartError for names and settings this version does not know."""
+    """The part that `encode` wrote; raises HeadstartError for names and settings this version does not know, and
+    `Untrusted` for an environment of a module that a file must not make us import."""
     try:
         part, settings = preset(kind, saved["name"]), saved["settings"]
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         if isinstance(as_tuples.get("env"), dict):
             as_tuples["env"] = decode("env", as_tuples["env"])
-        return dataclasses.replace(part, **as_tuples)
+        part = dataclasses.replace(part, **as_tuples)
     except (TypeError, KeyError, AttributeError) as error:
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None
+    module = getattr(part, "module", "")
+    if kind == "env" and module and module not in _used:
+        raise Untrusted(f"a file names an environment of the module {module}: pass --use {module} (headstart.use) to trust it")
+    return part

@@ -1,6 +1,7 @@
 """The examples of docs/your-own.md: the page shows the files, and the files do what they say."""
 
 import re
+import sys
 from pathlib import Path
 
 import jax
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import loop
+from test_runs import stopper
 
-from headstart import cli, registry
+from headstart import cli, files, registry, run, session
 from headstart.checks import HeadstartError
 from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
 from headstart.learners.ppo import PPO
@@ -23,6 +25,7 @@ def here(monkeypatch):
     """As from the checkout, with nothing joined before or after."""
     monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.setattr(registry, "_joined", {kind: {} for kind in registry.KINDS})
+    monkeypatch.setattr(registry, "_used", set())
     registry.presets.cache_clear()
     yield
     registry.presets.cache_clear()
@@ -64,11 +67,69 @@ def test_without_use_a_strangers_run_imports_nothing(here, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("module", "says"),
-    [("examples.nothing", "no 'nothing'"), ("examples.controller", "no PRESETS"), ("nowhere", "not installed")],
+    [("examples.nothing", "no 'nothing'"), ("odd", "PRESETS of odd must be a dict"), ("nowhere", "not installed")],
 )
-def test_what_cannot_join_is_refused(here, module, says):
+def test_what_cannot_join_is_refused(here, tmp_path, monkeypatch, module, says):
+    (tmp_path / "odd.py").write_text("PRESETS = []")
+    monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(HeadstartError, match=says):
         registry.use(module)
+
+
+TRAP = """
+from pathlib import Path
+from toy_envs import *
+Path("{0}").write_text("imported")
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_names_a_module_imports_it_only_if_told(here, tmp_path, monkeypatch, capsys):
+    sprung = tmp_path / "sprung"
+    (tmp_path / "trap.py").write_text(TRAP.format(sprung))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)
+    config = run.Config(PettingZoo("trap:Sized"), PPO(num_envs=4, rollout=8), steps=64, evaluations=2, episodes=4)
+    with pytest.raises(session.Interrupted):
+        run.train(config, tmp_path / "a", stopper(1))
+    assert sprung.exists()  # who names it in code or on the command line means it
+    sprung.unlink()
+    del sys.modules["trap"]
+    told = lambda: capsys.readouterr().err.strip().splitlines()[-1]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["resume", str(tmp_path / "a")])
+    assert "pass --use trap" in told() and not sprung.exists() and "trap" not in sys.modules
+    cli.main(["resume", str(tmp_path / "a"), "--use", "trap"])
+    assert sprung.exists() and files.read_json(tmp_path / "a/run.json")["finished"]
+    sprung.unlink()
+    del sys.modules["trap"]
+    registry._used.clear()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["evaluate", str(tmp_path / "a")])
+    assert "or --use MODULE" in told() and not sprung.exists() and "trap" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("pettingzoo", "os:system"),
+        ("pettingzoo", "pettingzoo.utils:wrappers"),
+        ("pettingzoo", "mpe2:x"),
+        ("gymnasium", "os:X-v0"),
+    ],
+)
+def test_a_file_never_makes_us_import_or_call(here, name, id):
+    saved = {"name": name, "settings": {"id": id}}
+    for part in (saved, {"name": "centralized", "settings": {"env": saved}}):
+        with pytest.raises(registry.Untrusted, match="--use"):
+            registry.decode("env", part)
+    registry.use(id.partition(":")[0])
+    assert registry.decode("env", saved).id == id
+
+
+@pytest.mark.parametrize("id", ["mpe2.simple_spread_v3", "sisl.pursuit_v5", "pettingzoo.sisl.pursuit_v5"])
+def test_the_environments_of_known_packages_need_no_word(here, id):
+    assert registry.decode("env", {"name": "pettingzoo", "settings": {"id": id}}) == PettingZoo(id)
 
 
 def test_the_controller_covers_landmarks(here):

@@ -274,7 +274,8 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(package, env, e
             to_pettingzoo(registry.preset("env", "spread"))
 
 
-def test_an_id_and_settings_say_which_environment():
+def test_an_id_and_settings_say_which_environment(monkeypatch):
+    monkeypatch.setattr(registry, "_used", {"toy_envs"})
     assert registry.preset("env", "pettingzoo:toy_envs:Sized") == PettingZoo("toy_envs:Sized")
     assert registry.preset("env", "gymnasium:Pendulum-v1") == Gymnasium("Pendulum-v1")
     assert PettingZoo("toy_envs:Sized", {"size": 9}).spec.horizon == 9

@@ -15,8 +15,8 @@ from jaxtyping import Array
 
 from headstart.checks import HeadstartError, known, require
 from headstart.envs.host.named import called, named, options_text
-from headstart.envs.host.spaces import LARGEST, roles_of
-from headstart.types import ActionSpace, Continuous, Discrete, Field, TeamSpec, TimeStep
+from headstart.envs.host.spaces import LARGEST, acted, roles_of
+from headstart.types import ActionSpace, Continuous, Field, TeamSpec, TimeStep
 
 
 class JaxMARLState(NamedTuple):
@@ -127,7 +127,7 @@ def _made(env: JaxMARL) -> _Made:
         raise HeadstartError(f"{env.id} does not show what its agents observe by their names: only such ones can be read")
     width = lambda n: _width(made.observation_space(n), seen[n], f"what {n} of {env.id} observes")
     fields = {n: (Field("obs", 1, width(n)),) for n in names}
-    roles = roles_of(names, fields, {n: _acted(made.action_space(n), f"{n} of {env.id}") for n in names})
+    roles = roles_of(names, fields, {n: acted(made.action_space(n), f"{n} of {env.id}") for n in names})
     limit = _limit(made)
     if not env.horizon and not limit:
         raise HeadstartError(f"{env.id} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
@@ -156,21 +156,6 @@ def _width(space: Any, seen: Any, where: str) -> int:
     if width > LARGEST:
         raise HeadstartError(f"{where} has {width} numbers (pixels?): vectors up to {LARGEST} can be read")
     return width
-
-
-def _acted(space: Any, where: str) -> ActionSpace:
-    kind = type(space).__name__
-    if kind == "Discrete":
-        return Discrete((int(space.n),))
-    if kind == "MultiDiscrete":
-        return Discrete(tuple(int(n) for n in np.asarray(space.num_categories)))
-    if kind == "Box":
-        size = int(np.prod(space.shape))
-        low, high = (np.broadcast_to(np.asarray(x, float), space.shape).reshape(-1) for x in (space.low, space.high))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()) or ((low == -1).all() and (high == 1).all()):
-            return Continuous(size)
-        return Continuous(size, tuple(low.tolist()), tuple(high.tolist()))
-    raise HeadstartError(f"{where} acts in a {kind} space: only Discrete, MultiDiscrete and Box can be acted in")
 
 
 def _native(space: ActionSpace, vector: Array, theirs: Any) -> Array:

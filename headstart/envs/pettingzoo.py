@@ -3,43 +3,28 @@
 headstart train pettingzoo:mpe2.simple_spread_v3 --env.options '{"N": 4}' --learner ippo
 """
 
-import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from headstart.checks import require
 from headstart.envs.base import Env
 from headstart.envs.host.env import HostEnv
-from headstart.envs.host.named import named, options_text
+from headstart.envs.host.named import named
+from headstart.envs.host.openers import full_name
 
 
 @dataclass(frozen=True)
 class PettingZoo(HostEnv):
     """Any environment of PettingZoo's parallel kind: pettingzoo:PACKAGE.MODULE, or pettingzoo:PACKAGE.MODULE:CLASS."""
 
+    opener: ClassVar[str] = "headstart.envs.host.openers:pettingzoo_team"
     id: str = "mpe2.simple_spread_v3"
     """A module with a `parallel_env`, one of PettingZoo's own ("sisl.pursuit_v5"), or "module:thing" that makes one."""
-    options: Any = "{}"
-    """What it is made with: a JSON object, or a dict from Python."""
-    horizon: int = 0
-    """Env-steps after which an episode is cut off; 0 asks the environment for its `max_cycles`."""
-    workers: int = 0
-    """Worker processes; 0 for one a core."""
-
-    def __post_init__(self):
-        object.__setattr__(self, "options", options_text(self.options))
-        require(self.horizon >= 0, "env.horizon", self.horizon, "at least 0")
-        require(self.workers >= 0, "env.workers", self.workers, "at least 0")
 
     @property
-    def opener(self) -> str:
-        """Where a worker finds how to open one."""
-        return "headstart.envs.host.openers:pettingzoo_team"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a worker opens it with."""
-        return {"id": self.id, "options": json.loads(self.options), "horizon": self.horizon}
+    def module(self) -> str:
+        """The module that the id imports and calls something of, unless it is an environment of PettingZoo's or mpe2's."""
+        module, _, thing = full_name(self.id).partition(":")
+        return module if thing or module.split(".")[0] not in ("pettingzoo", "mpe2") else ""
 
 
 def to_pettingzoo(env: Env) -> Any:

@@ -6,9 +6,11 @@ that is resumed in another process meets fresh environments: its running episode
 
 import functools
 import itertools
+import json
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +20,10 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import io_callback
 from jaxtyping import Array
 
-from headstart.checks import HeadstartError
+from headstart.checks import HeadstartError, require
 from headstart.envs.base import VectorEnv
 from headstart.envs.host import layout
+from headstart.envs.host.named import options_text
 from headstart.envs.host.pool import Pool
 from headstart.envs.host.worker import open_team
 from headstart.spec import TeamSpec
@@ -139,20 +142,29 @@ def _folded(host: Callable, result: Callable) -> Callable:
     return call
 
 
+@dataclass(frozen=True)
 class HostEnv:
-    """Base of environments that run on the host; a subclass is a frozen dataclass that says how a worker opens it."""
+    """Base of environments that run on the host; a subclass says what `id` means and how a worker opens one."""
 
+    opener: ClassVar[str]
+    """ "module:function" of this package that makes a `HostTeam` of `settings`."""
+    id: str = ""
+    options: Any = "{}"
+    """What it is made with: a JSON object, or a dict from Python."""
+    horizon: int = 0
+    """Env-steps after which an episode is cut off; 0 asks the environment how long it lasts at most."""
     workers: int = 0
+    """Worker processes; 0 for one a core."""
 
-    @property
-    def opener(self) -> str:
-        """ "module:function" that makes a `HostTeam` of `settings`."""
-        raise NotImplementedError
+    def __post_init__(self):
+        object.__setattr__(self, "options", options_text(self.options))
+        require(self.horizon >= 0, "env.horizon", self.horizon, "at least 0")
+        require(self.workers >= 0, "env.workers", self.workers, "at least 0")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What `opener` is called with; plain JSON values."""
-        raise NotImplementedError
+        """What a worker opens it with."""
+        return {"id": self.id, "options": json.loads(self.options), "horizon": self.horizon}
 
     @property
     def spec(self) -> TeamSpec:

@@ -11,7 +11,7 @@ AGENT = "agent_0"
 
 def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
     """One such environment, in this process."""
-    make = named(_full(id))
+    make = named(full_name(id))
     if not callable(make):
         if not hasattr(make, "parallel_env"):
             turns = " it is a turn-based (AEC) game, which has no joint step:" if hasattr(make, "env") else ""
@@ -24,7 +24,7 @@ def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
     return HostTeam(env, horizon, id)
 
 
-def _full(id: str) -> str:
+def full_name(id: str) -> str:
     """PettingZoo's own families may go without the package's name."""
     family = id.split(".")[0]
     return f"pettingzoo.{id}" if family in ("sisl", "butterfly", "atari", "classic") else id
@@ -57,7 +57,7 @@ class Alone:
         """One step of the agent."""
         obs, reward, terminated, truncated, info = self.env.step(action[AGENT])
         self.agents = [] if terminated or truncated else self.agents
-        return {AGENT: obs}, {AGENT: reward}, {AGENT: terminated}, {AGENT: truncated and not terminated}, {AGENT: info}
+        return {AGENT: obs}, {AGENT: reward}, {AGENT: terminated}, {AGENT: truncated}, {AGENT: info}
 
     def close(self) -> None:
         """Let go of windows and files."""

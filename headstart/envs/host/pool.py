@@ -22,7 +22,7 @@ class Pool:
     """`lanes` environments, one episode each. Workers start with the first reset and end with the pool."""
 
     def __init__(self, opener: str, settings: dict[str, Any], spec: TeamSpec, lanes: int, workers: int = 0):
-        self.order, self.spec, self.lanes = {"opener": opener, "settings": settings}, spec, lanes
+        self.order, self.spec = {"opener": opener, "settings": settings}, spec
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count = max(1, min(workers or cores, lanes))
         self.parts = np.array_split(np.arange(lanes), count)

@@ -75,17 +75,16 @@ def flat(space: Any, value: Any) -> np.ndarray:
 
 
 def acted(space: Any, where: str) -> ActionSpace:
-    """Our action space for a Gymnasium one; HeadstartError names what cannot be done."""
+    """Our action space for one of Gymnasium's or JaxMARL's; HeadstartError names what cannot be done."""
     kind = type(space).__name__
     if kind in ("Discrete", "MultiDiscrete"):
-        sizes, starts = (
-            tuple(int(n) for n in np.ravel(x)) for x in (getattr(space, "nvec", getattr(space, "n", 0)), space.start)
-        )
-        return Discrete(sizes, starts if any(starts) else ())
+        sizes = next(getattr(space, name) for name in ("n", "nvec", "num_categories") if hasattr(space, name))
+        heads, starts = (tuple(int(n) for n in np.ravel(x)) for x in (sizes, getattr(space, "start", 0)))
+        return Discrete(heads, starts if any(starts) else ())
     if kind == "MultiBinary":
         return Discrete((2,) * math.prod(space.shape))
     if kind == "Box":
-        low, high = np.asarray(space.low, float).reshape(-1), np.asarray(space.high, float).reshape(-1)
+        low, high = (np.broadcast_to(np.asarray(x, float), space.shape).reshape(-1) for x in (space.low, space.high))
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             return Continuous(low.size)
         unit = (low == -1).all() and (high == 1).all()

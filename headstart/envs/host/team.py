@@ -54,8 +54,9 @@ class HostTeam:
                     sent[agent] = spaces.as_sent(self.env.action_space(agent), own)
         obs, reward, terminated, truncated, infos = self.env.step(sent)
         self.time += 1
-        ended = {n for n, a in self.by_name.items() if terminated.get(a, False) and not truncated.get(a, False)}
-        cut = {n for n, a in self.by_name.items() if truncated.get(a, False)}
+        # Who is said to be both has nothing to come: the clock does not matter to it.
+        ended = {n for n, a in self.by_name.items() if terminated.get(a, False)}
+        cut = {n for n, a in self.by_name.items() if truncated.get(a, False)} - ended
         playing = set(self.names) - self.dead
         self.gone |= ended & playing
         nobody = not self.env.agents or playing <= ended | cut

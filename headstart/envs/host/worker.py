@@ -20,7 +20,7 @@ import numpy as np
 from headstart.envs.host import layout
 
 HEAD = struct.Struct("<c?")
-RESET, STEP, STOP = b"R", b"S", b"Q"
+RESET, STEP = b"R", b"S"
 OK, FAILED = b"K", b"E"
 
 
@@ -64,7 +64,7 @@ def _told(error: BaseException) -> str:
 def serve(asked: BinaryIO, answers: BinaryIO, teams: list[Any], spec: Any) -> bool:
     """Answer one frame; False once there is none."""
     head = asked.read(HEAD.size)
-    if len(head) < HEAD.size or head[:1] == STOP:
+    if len(head) < HEAD.size:
         return False
     op, restart = HEAD.unpack(head)
     seeds = np.frombuffer(asked.read(4 * len(teams)), np.int32)
