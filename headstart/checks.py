@@ -1,8 +1,9 @@
 """Refusing bad input in one line that says what to do."""
 
+import dataclasses
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 class HeadstartError(ValueError):
@@ -13,6 +14,21 @@ def require(holds: bool, name: str, value: Any, must: str) -> None:
     """Raise HeadstartError "name must be MUST, not VALUE" unless `holds`."""
     if not holds:
         raise HeadstartError(f"{name} must be {must}, not {value}")
+
+
+def chosen(part: Any, kind: str) -> None:
+    """Raise HeadstartError where a setting of a dataclass `part`, or of one inside it, is none of its `Literal` choices.
+
+    The command line checks them itself; from Python and from files they come unchecked.
+    """
+    hints = get_type_hints(type(part)) if dataclasses.is_dataclass(part) else {}
+    for field in dataclasses.fields(part) if hints else ():
+        value = getattr(part, field.name)
+        if get_origin(hints[field.name]) is Literal:
+            choices = get_args(hints[field.name])
+            require(value in choices, f"{kind}.{field.name}", repr(value), f"one of {', '.join(map(repr, choices))}")
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            chosen(value, kind)
 
 
 def known(kind: str, name: str, names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ import jax
 
 from headstart import registry
 from headstart._version import __version__
-from headstart.checks import HeadstartError, require
+from headstart.checks import HeadstartError, chosen, require
 from headstart.envs.base import Env
 from headstart.guidance.base import GuidanceConfig
 from headstart.guidance.warm_start import WarmStart
@@ -42,6 +42,10 @@ class Config:
     def __post_init__(self):
         for name in ("steps", "seeds", "evaluations", "episodes"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        chosen(self.env, "env")
+        chosen(self.learner, "learner")
+        for guide in self.guidance:
+            chosen(guide, "guidance")
         require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "at least 0 and below 2³¹")
 
 

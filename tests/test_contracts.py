@@ -1,7 +1,9 @@
 """What every environment, learner and guidance promises. They are discovered: a new file is tested with no edit here."""
 
+import copy
 import dataclasses
 import functools
+from typing import Literal, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,11 @@ from probes import Lengths, learners, loop, mixed, same, small
 
 from headstart import registry
 from headstart.actions import legal, sample
-from headstart.checks import HeadstartError
+from headstart.checks import HeadstartError, chosen
+from headstart.config import Config
+from headstart.envs.particle.spread import Spread
+from headstart.guidance.distill import Distill
+from headstart.learners.qlearning import QLearning
 from headstart.policy import TeamPolicy, decode_spec, encode_spec
 from headstart.types import Continuous
 
@@ -238,8 +244,35 @@ def test_guidance_runs_with_every_learner_it_supports(guide, name):
 @pytest.mark.parametrize("guide", GUIDES)
 def test_guidance_without_its_teacher_says_so(guide):
     config, spec = small(next(iter(LEARNERS.values()))), Lengths().spec
-    if not hasattr(GUIDES[guide], "teacher"):
-        pytest.skip("has no teacher")
     with pytest.raises(HeadstartError, match="needs a teacher") as caught:
         GUIDES[guide].make(spec, config.make(spec))
     assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------ all
+
+
+def choices():
+    """(kind, name, setting) of every setting that is one of a few."""
+    for kind in registry.KINDS:
+        for name, part in registry.presets(kind).items():
+            hints = get_type_hints(type(part))
+            yield from ((kind, name, f.name) for f in dataclasses.fields(part) if get_origin(hints[f.name]) is Literal)
+
+
+@pytest.mark.parametrize("kind,name,setting", choices())
+def test_a_setting_that_is_none_of_its_choices_is_refused(kind, name, setting):
+    """From Python and from files too, where no command line has looked at it."""
+    part = copy.copy(registry.preset(kind, name))
+    object.__setattr__(part, setting, "no such thing")
+    with pytest.raises(HeadstartError, match=rf"{kind}.{setting} must be one of '.*', not 'no such thing'$"):
+        chosen(part, kind)
+
+
+@pytest.mark.parametrize("kind", ["env", "learner", "guidance"])
+def test_a_run_refuses_such_a_setting(kind):
+    part = copy.copy({"env": Spread(), "learner": QLearning(), "guidance": Distill()}[kind])
+    object.__setattr__(part, {"env": "observe", "learner": "mixing", "guidance": "loss"}[kind], "no such thing")
+    good = {"env": Spread(), "learner": QLearning(), "guidance": ()}
+    with pytest.raises(HeadstartError, match="must be one of"):
+        Config(**good | {kind: (part,) if kind == "guidance" else part})
