@@ -57,7 +57,7 @@ class View(NamedTuple):
             rows = []
             for _ in range(about.agents):
                 row = []
-                for size, physical in _blocks(self.team, role):
+                for size, physical in self.team.heads(role):
                     if not physical:
                         row.append(jnp.zeros((*vector.shape[:-1], size), vector.dtype))
                         continue
@@ -79,7 +79,7 @@ class View(NamedTuple):
         for role, about in self.team.roles.items():
             for agent in range(about.agents):
                 at = 0
-                for size, physical in _blocks(self.team, role):
+                for size, physical in self.team.heads(role):
                     if physical:
                         parts.append(legal[role][..., agent, at : at + size])
                     at += size
@@ -105,7 +105,7 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
         for name in names:
             kept = [f for f in about.obs if not _is_message(team, role, f)]
             fields += [Field(f"{name}/{f.name}", f.count, f.size, f.follows and f"{name}/{f.follows}") for f in kept]
-            sizes += [size for size, physical in _blocks(team, role) if physical]
+            sizes += [size for size, physical in team.heads(role) if physical]
     if len(continuous) > 1:
         raise HeadstartError("a team of which some act by choices and some by numbers cannot be seen as one agent")
     if True in continuous:
@@ -146,19 +146,10 @@ def _is_message(team: TeamSpec, role: str, field: Field) -> bool:
     return any(route.listener == role and route.field == field.name for route in team.messages)
 
 
-def _blocks(team: TeamSpec, role: str) -> list[tuple[int, bool]]:
-    """[(numbers, whether they move the agent)] of each of a role's heads."""
-    space = team.roles[role].actions
-    if isinstance(space, Continuous):
-        return [(space.size, True)]
-    spoken = {route.head for route in team.messages if route.speaker == role}
-    return [(size, head not in spoken) for head, size in enumerate(space.heads)]
-
-
 def _decoding(team: TeamSpec) -> np.ndarray:
     """[J ΣU]: for each joint action the one-hot choices of all heads side by side."""
     sizes = [
-        size for role, about in team.roles.items() for _ in range(about.agents) for size, moves in _blocks(team, role) if moves
+        size for role, about in team.roles.items() for _ in range(about.agents) for size, moves in team.heads(role) if moves
     ]
     eyes = [np.eye(size, dtype=np.float32) for size in sizes]
     return np.stack([np.concatenate([eye[i] for eye, i in zip(eyes, combination, strict=True)]) for combination in

@@ -89,6 +89,14 @@ class TeamSpec(NamedTuple):
     state_size: int = 0
     messages: tuple[Route, ...] = ()
 
+    def heads(self, role: str) -> list[tuple[int, bool]]:
+        """[(options, whether they move the agent, else they are words)] of a role's heads; continuous actions are one."""
+        space = self.roles[role].actions
+        if isinstance(space, Continuous):
+            return [(space.size, True)]
+        spoken = {route.head for route in self.messages if route.speaker == role}
+        return [(size, head not in spoken) for head, size in enumerate(space.heads)]
+
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """{role: names of its agents}, in the order of the agent axis."""

@@ -20,14 +20,13 @@ import jax.random as jr
 from headstart import actions
 from headstart.central import view_of
 from headstart.checks import HeadstartError, require
+from headstart.envs.centralized import Centralized
 from headstart.guidance.base import Guidance, TeacherLike
+from headstart.guidance.teachers import label_name, loaded
 from headstart.learners.base import Learner
 from headstart.messages import hear, listeners, words
 from headstart.ops import chosen_where, linear_schedule, masked_mean
 from headstart.types import Continuous, TeamSpec
-
-LABEL = "expert"
-"""Where the expert's actions travel in a transition's extras."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class Dagger:
         if learner.start(1) != ():
             raise HeadstartError("dagger needs a feed-forward learner, such as imitator: this one remembers")
         expert = _expert(self.teacher, spec)
+        label = label_name(self.teacher, "dagger")
         talk = bool(spec.messages)
         if talk and self.datasets == "own":
             raise HeadstartError("agents that talk learn from joint samples: datasets must be shared")
@@ -74,48 +74,50 @@ class Dagger:
 
         def relabel(g, rollout):
             now, then = (rollout.obs, rollout.available), (rollout.next_obs, rollout.next_available)
-            label = expert(g["teacher"], *(then if talk else now))
-            return dataclasses.replace(rollout, extras=rollout.extras | {LABEL: jax.lax.stop_gradient(label)})
+            said = expert(g["teacher"], *(then if talk else now))
+            return dataclasses.replace(rollout, extras=rollout.extras | {label: jax.lax.stop_gradient(said)})
 
         def objective(g, params, batch, terms):
-            losses = self._talking if talk else self._silent
-            return terms | losses(spec, learner, params, batch)
+            losses = (self._talking if talk else self._silent)(spec, learner, label, params, batch)
+            for name, by_role in losses.items():  # beside those of another expert
+                before = terms.get(name, {})
+                terms = {**terms, name: {role: loss + before.get(role, 0.0) for role, loss in by_role.items()}}
+            return terms
 
         def update(g, key, rollout, progress):
             size = g["dataset"] + rollout.terminated.size
-            label = expert(g["teacher"], rollout.obs, rollout.available)
-            told = {"dataset": size.astype(jnp.float32)} | _errors(spec, label, rollout)
+            errors = _errors(spec, expert(g["teacher"], rollout.obs, rollout.available), rollout)
             beta = jnp.asarray(linear_schedule(self.beta, 0.0)(progress), jnp.float32)
-            return {**g, "beta": beta, "dataset": size}, told
+            return {**g, "beta": beta, "dataset": size}, errors
 
         return Guidance(init=init, behave=behave, relabel=relabel, objective=objective, update=update)
 
-    def _silent(self, spec, learner, params, batch):
-        return {"imitation": self._loss(spec, learner, params, learner.logits(params, batch), batch)}
+    def _silent(self, spec, learner, label, params, batch):
+        return {"imitation": self._loss(spec, learner, label, params, learner.logits(params, batch), batch)}
 
-    def _talking(self, spec, learner, params, batch):
+    def _talking(self, spec, learner, label, params, batch):
         frozen = jax.lax.stop_gradient(params)
         spoken = learner.policy(params, (), batch.obs)[1]
         said = {route: words(spec, route, spoken) for route in spec.messages}
         heard = hear(spec, batch.next_obs, jax.lax.stop_gradient(said))
-        out = {"imitation": self._loss(spec, learner, params, learner.policy(params, (), heard)[1], batch)}
+        out = {"imitation": self._loss(spec, learner, label, params, learner.policy(params, (), heard)[1], batch)}
         if self.messages == "learned":
             # A speaker descends the mean over its listeners: the gradient is divided, the message is not.
             shared = {route: _gradient_scaled(x, 1 / listeners(spec, route.speaker)) for route, x in said.items()}
             heard = hear(spec, batch.next_obs, shared)
-            out["message"] = self._loss(spec, learner, params, learner.policy(frozen, (), heard)[1], batch)
+            out["message"] = self._loss(spec, learner, label, params, learner.policy(frozen, (), heard)[1], batch)
         return out
 
-    def _loss(self, spec, learner, params, logits, batch):
+    def _loss(self, spec, learner, label, params, logits, batch):
         """{role: [A]}: mean over the batch of ℓ, for every role that has something to imitate."""
         out = {}
-        for role, label in batch.extras[LABEL].items():
+        for role, wanted in batch.extras[label].items():
             about, student = spec.roles[role], logits[role]
             if isinstance(about.actions, Continuous):
-                loss = jnp.square(student - label).mean(-1)
+                loss = jnp.square(student - wanted).mean(-1)
             else:
-                loss = -(actions.log_softmax(about.actions, student) * label).sum(-1)
-                moved = label.sum(-1) > label[..., _idle(about.actions)].sum(-1)
+                loss = -(actions.log_softmax(about.actions, student) * wanted).sum(-1)
+                moved = wanted.sum(-1) > wanted[..., _idle(about.actions)].sum(-1)
                 loss = loss * jnp.where(moved, self.active_weight, 1.0)
             mask = batch.alive[role] & self._dealt(loss.shape, role, spec)
             scale = self.weight / (about.agents if params[learner.acting[0]][role].shared else 1)
@@ -135,13 +137,11 @@ class Dagger:
 def _expert(teacher, spec: TeamSpec):
     """(params, obs {role: [*n A O]}, available) -> {role: [*n A U]}, the teacher's greedy legal actions, zeros on message
     heads."""
-    if teacher is None:
-        raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/expert")
-    if not hasattr(teacher, "spec"):
-        raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
+    loaded(teacher)
     if teacher.learner.start(1) != ():
         raise HeadstartError("dagger needs a feed-forward expert: this teacher remembers")
-    seen = view_of(spec, teacher.spec, getattr(getattr(teacher, "env", None), "actions", None))
+    env = getattr(teacher, "env", None)
+    seen = view_of(spec, teacher.spec, env.actions if isinstance(env, Centralized) else None)
     ask = lambda params, obs, available: {
         role: actions.greedy(teacher.spec.roles[role].actions, actions.legal(x, available and available[role]))
         for role, x in teacher.learner.policy(params, (), obs)[1].items()
@@ -159,16 +159,8 @@ def _expert(teacher, spec: TeamSpec):
 
 
 def _silenced(spec, role, action):
-    silent = jnp.concatenate([jnp.full(size, float(moves)) for size, moves in _heads(spec, role)])
+    silent = jnp.concatenate([jnp.full(size, float(moves)) for size, moves in spec.heads(role)])
     return action * jnp.broadcast_to(silent, action.shape)
-
-
-def _heads(spec, role):
-    space = spec.roles[role].actions
-    if isinstance(space, Continuous):
-        return [(space.size, True)]
-    spoken = {route.head for route in spec.messages if route.speaker == role}
-    return [(size, head not in spoken) for head, size in enumerate(space.heads)]
 
 
 def _with_words_of(spec, moves, action):
@@ -192,7 +184,7 @@ def _errors(spec, label, rollout):
     for role, names in spec.names.items():
         gap = _silenced(spec, role, rollout.action[role]) - label[role]
         continuous = isinstance(spec.roles[role].actions, Continuous)
-        heads = sum(moves for _, moves in _heads(spec, role))
+        heads = sum(moves for _, moves in spec.heads(role))
         error = jnp.square(gap).mean(-1) if continuous else jnp.abs(gap).sum(-1) / 2 / max(heads, 1)
         error = masked_mean(error, rollout.alive[role], tuple(range(error.ndim - 1)))
         out |= {f"error/{name}": error[i] for i, name in enumerate(names)}

@@ -1,6 +1,5 @@
 """A teacher seen through a student's eyes: which of its agents teaches whom, and what it would observe."""
 
-import dataclasses
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,8 +43,9 @@ class Scripted:
     function: Callable[[dict[str, Any]], dict[str, Any]]
     spec: TeamSpec
     host: bool = False
-    params: Any = dataclasses.field(default_factory=dict)
-    """None: a function has nothing to save. A run that learns from one is resumed by handing it over again."""
+    acting: ClassVar[tuple[str, ...]] = ()
+    params: ClassVar[dict[str, Any]] = {}
+    """A function has nothing to save. A run that learns from one is resumed by handing it over again."""
 
     def seed(self, number: Any) -> Any:
         """The same for every seed."""
@@ -55,8 +55,6 @@ class Scripted:
     def learner(self) -> "Scripted":
         """Itself: it has a policy and starts with nothing in mind."""
         return self
-
-    acting: ClassVar[tuple[str, ...]] = ()
 
     def start(self, num_envs: int) -> Any:
         """No memory."""
@@ -82,12 +80,17 @@ class Scripted:
         return out
 
 
-def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[str, ...]:
-    """The roles to teach: `roles`, or all that both have; raises HeadstartError where they cannot be taught."""
+def loaded(teacher: Any) -> None:
+    """Raise HeadstartError unless there is a teacher, loaded."""
     if teacher is None:
         raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
     if not hasattr(teacher, "spec"):
         raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
+
+
+def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[str, ...]:
+    """The roles to teach: `roles`, or all that both have; raises HeadstartError where they cannot be taught."""
+    loaded(teacher)
     for role in roles:
         known("role", role, spec.roles)
         known("role of the teacher", role, teacher.spec.roles)
@@ -117,10 +120,11 @@ def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) 
         last, _, logits = unroll(step, carry, rollout.obs, rollout.first)
         return last, logits
 
-    return Pupil(_name(teacher, roles, select), params, start, answers)
+    return Pupil(label_name(teacher, roles, select), params, start, answers)
 
 
-def _name(teacher: Any, roles: tuple[str, ...], select: str) -> str:
-    """The same in every process, so that a resumed run finds its labels."""
+def label_name(teacher: Any, *use: Any) -> str:
+    """Where a teacher's labels travel: others for another teacher or use, the same in every process that resumes a run."""
     sums = [zlib.crc32(np.asarray(x).tobytes()) for x in jax.tree.leaves(teacher.params)]
-    return f"teacher-{zlib.crc32(repr((sums, roles, select)).encode()):08x}"
+    function = getattr(getattr(teacher, "function", None), "__qualname__", "")
+    return f"teacher-{zlib.crc32(repr((sums, function, *use)).encode()):08x}"
