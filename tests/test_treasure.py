@@ -12,7 +12,8 @@ import pytest
 from benchmarks.treasure_python import TreasurePython
 from headstart.checks import HeadstartError
 from headstart.envs.particle import physics
-from headstart.envs.particle.treasure import Treasure, TreasureState, _nearest, _ranks
+from headstart.envs.particle.treasure import Treasure, TreasureState
+from headstart.envs.particle.world import nearest, ranks
 
 KEY = jax.random.key(0)
 TOLERANCE = 1e-5
@@ -411,9 +412,9 @@ def test_ranks_and_nearest_against_a_stable_sort():
     rng = np.random.default_rng(0)
     away = rng.integers(0, 4, (50, 9)).astype(np.float32)  # many are equal
     order = np.argsort(away, -1, kind="stable")
-    np.testing.assert_array_equal(np.argsort(_ranks(jnp.asarray(away)), -1), order)
+    np.testing.assert_array_equal(np.argsort(ranks(jnp.asarray(away)), -1), order)
     gaps, about = rng.normal(size=(50, 9, 2)).astype(np.float32), rng.normal(size=(9, 3)).astype(np.float32)
-    got = _nearest(jnp.asarray(away), jnp.asarray(gaps), jnp.asarray(about), 5)
+    got = nearest(jnp.asarray(away), jnp.asarray(gaps), jnp.asarray(about), 5)
     for a in range(50):
         wanted = [[*gaps[a, x], *about[x]] for x in order[a, :5]]
         np.testing.assert_array_equal(got[a], np.array(wanted, np.float32))

@@ -51,24 +51,11 @@ class Scene(NamedTuple):
 
 @runtime_checkable
 class Drawable(Protocol):
-    """An environment that can be drawn: circles in a plane, in world units."""
-
-    @property
-    def spec(self) -> TeamSpec:
-        """As of any environment."""
-        ...
+    """What an environment has beside `Env` if it can be drawn: circles in a plane, in world units."""
 
     @property
     def entities(self) -> list[dict[str, Any]]:
         """What `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "colors": [..]}]."""
-        ...
-
-    def reset(self, key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
-        """As of any environment."""
-        ...
-
-    def step(self, state: EnvState, action: dict[str, Array], key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
-        """As of any environment."""
         ...
 
     def scene(self, state: EnvState) -> Scene:

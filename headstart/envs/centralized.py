@@ -82,9 +82,8 @@ class Centralized(Generic[Inner]):
 
 def centralized(env: Env, actions: Actions = "heads") -> Centralized:
     """`env` with its team as one agent; see `Centralized`. Raises HeadstartError for joint actions that are too many."""
-    made = Centralized(env, actions)
-    made.view  # noqa: B018 - asked now, so that what does not fit is refused now
-    return made
+    view(env.spec, actions)
+    return Centralized(env, actions)
 
 
 PRESETS = {"centralized": Centralized()}

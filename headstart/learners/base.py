@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from headstart.memory import Memory
+from headstart.checks import require
+from headstart.memory import Memory, uniform
 from headstart.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
 Params = dict[str, dict[str, Any]]
@@ -58,6 +59,28 @@ class LearnerConfig(Protocol):
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError for a team it cannot train."""
         ...
+
+
+def check_replay(config: Any) -> None:
+    """Raise HeadstartError for settings that no learner with a replay memory can have."""
+    require(min(config.hidden, default=1) >= 1, "hidden", config.hidden, "sizes of at least 1")
+    for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
+        require(getattr(config, name) >= 1, name, getattr(config, name), "at least 1")
+    require(config.warmup >= 0, "warmup", config.warmup, "at least 0")
+    fits = config.train_every % config.num_envs == 0
+    require(fits, "train_every", config.train_every, f"a multiple of num_envs ({config.num_envs})")
+
+
+def replaying(config: Any) -> dict[str, Any]:
+    """The fields of a `Learner` that settings `check_replay` has passed decide: what it collects, keeps and draws."""
+    return {
+        "num_envs": config.num_envs,
+        "rollout": config.train_every // config.num_envs,
+        "warmup": config.warmup,
+        "memory": uniform(config.capacity, config.batch, config.gradient_steps),
+        "prepare": lambda params, carry, rollout: flatten(without_state(rollout)),
+        "start": lambda num_envs: (),
+    }
 
 
 def actors(spec: TeamSpec, params: Params, obs: dict[str, Array]) -> dict[str, Array]:

@@ -14,8 +14,7 @@ import optax
 
 from headstart import actions
 from headstart.checks import require
-from headstart.learners.base import Learner, actors, flatten, without_state
-from headstart.memory import uniform
+from headstart.learners.base import Learner, actors, check_replay, replaying
 from headstart.networks import Activation, clip_per_variable, mlp, per_team, team
 from headstart.ops import masked_mean, polyak, td_target
 from headstart.types import Continuous, TeamSpec, Transition
@@ -68,32 +67,18 @@ class DDPG:
             require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
         for name in ("noise", "logit_penalty"):
             require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
-        require(min(self.hidden, default=1) >= 1, "hidden", self.hidden, "sizes of at least 1")
-        for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
-        require(
-            self.train_every % self.num_envs == 0,
-            "train_every",
-            self.train_every,
-            f"a multiple of num_envs ({self.num_envs})",
-        )
+        check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError where a setting does not fit it."""
         rates = {"actor": self.actor_lr, "critic": self.critic_lr}
         return Learner(
-            num_envs=self.num_envs,
-            rollout=self.train_every // self.num_envs,
-            warmup=self.warmup,
-            memory=uniform(self.capacity, self.batch, self.gradient_steps),
+            **replaying(self),
             optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
             init=lambda key: self._init(spec, key),
-            start=lambda num_envs: (),
             policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
             logits=lambda params, batch: actors(spec, params, batch.obs),
             act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key)),
-            prepare=lambda params, carry, rollout: flatten(without_state(rollout)),
             objective=lambda params, target, batch, key: self._objective(spec, params, target, batch, key),
             track=lambda params, target: polyak(params, target, self.tau),
         )

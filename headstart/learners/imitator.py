@@ -8,8 +8,7 @@ import optax
 
 from headstart.actions import greedy, legal
 from headstart.checks import require
-from headstart.learners.base import Learner, actors, flatten, without_state
-from headstart.memory import uniform
+from headstart.learners.base import Learner, actors, check_replay, replaying
 from headstart.networks import Activation, mlp, per_team, team
 from headstart.types import TeamSpec
 
@@ -39,29 +38,19 @@ class Imitator:
 
     def __post_init__(self):
         require(0 < self.lr < float("inf"), "lr", self.lr, "a number above 0")
-        require(min(self.hidden, default=1) >= 1, "hidden", self.hidden, "sizes of at least 1")
-        for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
-        fits = self.train_every % self.num_envs == 0
-        require(fits, "train_every", self.train_every, f"a multiple of num_envs ({self.num_envs})")
+        check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team, of discrete or continuous actions."""
         return Learner(
-            num_envs=self.num_envs,
-            rollout=self.train_every // self.num_envs,
-            warmup=self.warmup,
-            memory=uniform(self.capacity, self.batch, self.gradient_steps),
+            **replaying(self),
             optimizer=per_team({"actor": optax.adam(self.lr)}),
             init=lambda key: {
                 "actor": {role: self._actor(about, key, i) for i, (role, about) in enumerate(spec.roles.items())}
             },
-            start=lambda num_envs: (),
             policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
             logits=lambda params, batch: actors(spec, params, batch.obs),
             act=lambda params, carry, step, key, progress: (carry, _act(spec, params, step)),
-            prepare=lambda params, carry, rollout: flatten(without_state(rollout)),
             objective=lambda params, target, batch, key: _nothing(spec),
         )
 

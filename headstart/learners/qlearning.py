@@ -17,8 +17,7 @@ import optax
 
 from headstart import actions
 from headstart.checks import HeadstartError, require
-from headstart.learners.base import Learner, flatten, without_state
-from headstart.memory import uniform
+from headstart.learners.base import Learner, check_replay, replaying
 from headstart.networks import Activation, mlp, per_team, team
 from headstart.ops import linear_schedule, masked_mean, polyak, td_target
 from headstart.types import Continuous, TeamSpec, Transition
@@ -81,16 +80,8 @@ class QLearning:
             require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
         for name in ("noise", "weight_decay"):
             require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
-        require(min(self.hidden, default=1) >= 1, "hidden", self.hidden, "sizes of at least 1")
-        for name in ("target_every", "batch", "capacity", "train_every", "gradient_steps", "num_envs"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
-        require(
-            self.train_every % self.num_envs == 0,
-            "train_every",
-            self.train_every,
-            f"a multiple of num_envs ({self.num_envs})",
-        )
+        require(self.target_every >= 1, "target_every", self.target_every, "at least 1")
+        check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError where its actions are continuous."""
@@ -100,17 +91,12 @@ class QLearning:
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         optimizer = optax.chain(optax.clip_by_global_norm(self.clip), *decay, optax.adam(self.lr))
         return Learner(
-            num_envs=self.num_envs,
-            rollout=self.train_every // self.num_envs,
-            warmup=self.warmup,
-            memory=uniform(self.capacity, self.batch, self.gradient_steps),
+            **replaying(self),
             optimizer=per_team({"q": optimizer}),
             init=lambda key: self._init(spec, key),
-            start=lambda num_envs: (),
             policy=lambda params, carry, obs: (carry, _policy(params, obs)),
             logits=lambda params, batch: _policy(params, batch.obs),
             act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key, progress)),
-            prepare=lambda params, carry, rollout: flatten(without_state(rollout)),
             objective=lambda params, target, batch, key: self._objective(spec, params, target, batch),
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,

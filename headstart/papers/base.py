@@ -198,9 +198,10 @@ def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
 def replay_of(path: Path, title: str) -> dict[str, Any] | None:
     """The first start (alike for all teams) played by the seed of a run nearest to the middle of its seeds."""
     team, last = load(path), read_curve(path).returns[:, -1]
-    if not isinstance(team.env, Drawable):
+    env: Env | None = team.env
+    if not isinstance(env, Drawable):
         return None
-    return record(team, team.env, int(np.abs(last - np.median(last)).argmin()), title=title)
+    return record(team, env, int(np.abs(last - np.median(last)).argmin()), title=title)
 
 
 def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:

@@ -137,7 +137,8 @@ class Spread:
         to_landmarks = world.gaps(state.position, state.landmarks)
         to_others = physics.others(state.position) - state.position[:, None]
         if self.nearest:
-            to_landmarks, to_others = world.nearest(to_landmarks, self._seen[0]), world.nearest(to_others, self._seen[1])
+            shortest = lambda gaps, count: world.nearest(physics.squared(gaps), gaps, None, count)
+            to_landmarks, to_others = shortest(to_landmarks, self._seen[0]), shortest(to_others, self._seen[1])
         seen = (state.velocity, state.position, to_landmarks, to_others, jnp.zeros_like(to_others))
         if self.observe == "cesma":
             seen = (seen[0], *seen[2:4])

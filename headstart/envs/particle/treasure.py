@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from headstart.checks import require
 from headstart.envs.base import Scene
@@ -164,7 +164,7 @@ class Treasure:
         to_holder = physics.least(jnp.where(held, to_banks.T, jnp.inf))  # [D]
         from_crew = world.gaps(crew, banks)  # [C D 2]
         if self.collectors > CROWD:
-            from_crew = jnp.where((_ranks(to_banks) < CROWD).T[..., None], from_crew, 0.0)
+            from_crew = jnp.where((world.ranks(to_banks) < CROWD).T[..., None], from_crew, 0.0)
         to_crowd = physics.squared(physics.total(from_crew) / min(CROWD, self.collectors))
         bank = -PULL * jnp.sqrt(jnp.where(held.any(0), to_holder, to_crowd))
         return prizes + jnp.concatenate([collector, bank])
@@ -195,13 +195,13 @@ class Treasure:
         # Oneself is the farthest of all, so never among the nearest.
         away = jnp.where(np.eye(agents, dtype=bool), jnp.inf, physics.squared(gaps))
         about = jnp.concatenate([state.velocity, is_bank_of, holds], -1)
-        near_agents = _nearest(away, gaps, about, min(self.seen_agents, agents - 1))
+        near_agents = world.nearest(away, gaps, about, min(self.seen_agents, agents - 1))
 
         gaps, kind = world.gaps(position, self._places(state)), state.kind
         away = physics.squared(gaps)
         if self.gone == "zeros":
             gaps, kind = gaps * there[None, :, None], kind * there[:, None]
-        near_treasures = _nearest(away, gaps, kind, min(self.seen_treasures, self._treasures))
+        near_treasures = world.nearest(away, gaps, kind, min(self.seen_treasures, self._treasures))
 
         own = jnp.concatenate([position, state.velocity], -1)
         crew = world.side_by_side(own[:collectors], state.holding, near_agents[:collectors], near_treasures[:collectors])
@@ -227,30 +227,6 @@ class Treasure:
         holds = jnp.where(held.any(-1), 1 + held.argmax(-1), 0)
         shades = jnp.concatenate([holds, jnp.zeros(self.banks, holds.dtype), kind])
         return world.scene(state.position, jnp.where(state.there[:, None], state.treasures, jnp.nan), shades=shades)
-
-
-def _ranks(x: Float[Array, "A X"]) -> Int[Array, "A X"]:
-    """How many entries of its row come before each: the smaller ones, and of equal ones the earlier."""
-    width = x.shape[1]
-    rank = [jnp.zeros(x.shape[0], jnp.int32)] * width
-    for later in range(width):
-        for earlier in range(later):
-            before = (x[:, earlier] <= x[:, later]).astype(jnp.int32)
-            rank[earlier], rank[later] = rank[earlier] + (1 - before), rank[later] + before
-    return jnp.stack(rank, 1)
-
-
-def _nearest(
-    away: Float[Array, "A X"], gaps: Float[Array, "A X 2"], about: Float[Array, "X F"], count: int
-) -> Float[Array, "A k G"]:
-    """(gap, about) of the `count` entities nearest to each agent, nearest first.
-
-    Products with the one-hot vectors of their ranks: sorting and gathering rows as short as these takes twice as long.
-    """
-    rank = _ranks(away).T  # [X A]
-    slot = (rank[..., None] == np.arange(count)[None, None]).astype(jnp.float32)[..., None]  # [X A k 1]
-    place = physics.total(slot * gaps.swapaxes(0, 1)[:, :, None])
-    return jnp.concatenate([place, physics.total(slot * about[:, None, None])], -1)
 
 
 PRESETS = {"treasure": Treasure()}

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from headstart.envs.base import Scene
 from headstart.envs.particle import physics
@@ -44,10 +44,28 @@ def gaps(here: Float[Array, "A 2"], there: Float[Array, "B 2"]) -> Float[Array, 
     return there[None] - here[:, None]
 
 
-def nearest(gaps: Float[Array, "A X 2"], count: int) -> Float[Array, "A k 2"]:
-    """The `count` shortest of each agent's X vectors, shortest first."""
-    order = jnp.argsort(physics.squared(gaps), -1)[:, :count]
-    return jnp.take_along_axis(gaps, order[..., None], 1)
+def ranks(x: Float[Array, "A X"]) -> Int[Array, "A X"]:
+    """How many entries of its row come before each: the smaller ones, and of equal ones the earlier."""
+    width = x.shape[1]
+    rank = [jnp.zeros(x.shape[0], jnp.int32)] * width
+    for later in range(width):
+        for earlier in range(later):
+            before = (x[:, earlier] <= x[:, later]).astype(jnp.int32)
+            rank[earlier], rank[later] = rank[earlier] + (1 - before), rank[later] + before
+    return jnp.stack(rank, 1)
+
+
+def nearest(
+    away: Float[Array, "A X"], gaps: Float[Array, "A X 2"], about: Float[Array, "X F"] | None, count: int
+) -> Float[Array, "A k G"]:
+    """(gap, about) of the `count` entities nearest to each agent, nearest first; `away` ranks them.
+
+    Products with the one-hot vectors of their ranks: sorting and gathering rows as short as these takes twice as long.
+    """
+    rank = ranks(away).T  # [X A]
+    slot = (rank[..., None] == np.arange(count)[None, None]).astype(jnp.float32)[..., None]  # [X A k 1]
+    place = physics.total(slot * gaps.swapaxes(0, 1)[:, :, None])
+    return place if about is None else jnp.concatenate([place, physics.total(slot * about[:, None, None])], -1)
 
 
 def touching(
