@@ -1,6 +1,7 @@
 # Every target sets up what it needs: a virtual environment in .venv with the locked versions.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test check bench lock clean
 
@@ -8,13 +9,13 @@ demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
