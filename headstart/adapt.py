@@ -46,6 +46,21 @@ def adapt(
     return jnp.concatenate(blocks, -1)
 
 
+def understood(role: str, from_fields: tuple[Field, ...], to_fields: tuple[Field, ...]) -> list[str]:
+    """What `adapt` does to each field, in words; HeadstartError where the two tasks have no field in common."""
+    have, told = {field.name: field for field in from_fields}, []
+    if not have.keys() & {field.name for field in to_fields}:
+        here, there = (", ".join(field.name for field in fields) for fields in (from_fields, to_fields))
+        raise HeadstartError(f"role '{role}' would see nothing: it observes {here} here and {there} there, no field in common")
+    for want in to_fields:
+        count = have[want.name].count if want.name in have else 0
+        few = f"filled up with zeros to {want.count}" if count else f"all zeros ({want.width} numbers)"
+        if count != want.count:
+            told.append(f"{want.name} {f'the nearest {want.count} of {count}' if count > want.count else few}")
+    wanted = {field.name for field in to_fields}
+    return told + [f"{field.name} left out" for field in from_fields if field.name not in wanted]
+
+
 def _keep(entities: Array, ranked_by: Array, count: int, select: Select) -> Array:
     if select == "first":
         return entities[..., :count, :]
@@ -85,7 +100,12 @@ def paired_rows(carry: Any, trained: TeamSpec, spec: TeamSpec, roles: tuple[str,
 def through(
     policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
 ) -> Callable:
-    """`policy(params, carry, obs)` of a team trained on one spec, for agents that observe another, field by field."""
+    """`policy(params, carry, obs)` of a team trained on one spec, for agents that observe another, field by field.
+
+    Raises HeadstartError where a role has no field in common.
+    """
+    for role in roles:
+        understood(role, spec.roles[role].obs, trained.roles[role].obs)
 
     def seen(params, carry, obs):
         adapted = {role: adapt(obs[role], spec.roles[role].obs, trained.roles[role].obs, select) for role in roles}
@@ -128,6 +148,8 @@ def _by_field(mine: Array, given: Array, role: RoleSpec, donor_role: RoleSpec) -
     """First-layer weights [.. O H] with the rows of fields both tasks have; None where the arrays are nothing of the kind."""
     is_input = mine.ndim == given.ndim and mine.ndim >= 2 and mine.shape[-2] == role.obs_size
     if not is_input or given.shape[-2] != donor_role.obs_size or mine.shape[-1] != given.shape[-1]:
+        return None
+    if not {field.name for field in role.obs} & {field.name for field in donor_role.obs}:
         return None
     columns = jnp.swapaxes(given, -1, -2)  # each hidden unit's weights read like one observation
     return jnp.swapaxes(adapt(columns, donor_role.obs, role.obs, "first"), -1, -2)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart import run
+from headstart import registry, run
 from headstart.config import Config
 from headstart.console import progress as bar
 from headstart.envs.base import Env
@@ -14,11 +14,11 @@ from headstart.policy import TeamPolicy
 
 
 def train(
-    env: Env,
-    learner: LearnerConfig,
+    env: Env | str,
+    learner: LearnerConfig | str,
     out: str | Path,
     *,
-    guidance: Sequence[GuidanceConfig] = (),
+    guidance: GuidanceConfig | Sequence[GuidanceConfig] = (),
     steps: int = 500_000,
     seeds: int = 1,
     first_seed: int = 0,
@@ -29,13 +29,17 @@ def train(
 ) -> TeamPolicy:
     """Train a team of every seed in `env` and leave a run directory at `out`; returns the trained teams.
 
+    env, learner: parts, or their names in `headstart list` ("navigation", "maddpg") with the settings these stand for.
     steps: env-steps of each seed, rounded up to whole updates. seeds: independent teams, trained side by side and
     numbered from `first_seed`. evaluations: how often to evaluate, each on `episodes` fresh greedy episodes.
     until: stop early, at the first evaluation whose mean return over seeds has reached this.
 
     Raises HeadstartError for settings that do not fit and where `out` already holds something.
     """
-    config = Config(env, learner, tuple(guidance), steps, seeds, first_seed, evaluations, episodes, until)
+    made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
+    made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
+    guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
+    config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until)
     if not progress:
         return run.train(config, out)
     with bar() as watch:

@@ -40,6 +40,8 @@ def main(args: list[str] | None = None) -> None:
     except HeadstartError as error:
         fail(" ".join(str(error).split()))
         sys.exit(_exit_code(error))
+    except BrokenPipeError:  # whoever read along has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the free space")
         sys.exit(2)
@@ -136,7 +138,7 @@ def reproduce(args: list[str]) -> None:
             "scale",
             Literal[SCALES],
             "laptop",
-            "smoke: under a minute; laptop: ten on two cores; paper: as published.",
+            "smoke: a minute or two, to see that it runs; laptop: five to twenty on two cores; paper: as published.",
         ),
         ("arms", str, "", "Only these arms, separated by commas."),
         ("seeds", int, 0, "Seeds; 0 for as many as the scale says."),
@@ -182,7 +184,8 @@ def resume(args: list[str]) -> None:
 
 def evaluate(args: list[str]) -> None:
     """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt]."""
-    from headstart import registry
+    from headstart import files, registry
+    from headstart.adapt import understood
     from headstart.policy import load
     from headstart.run import score
 
@@ -193,8 +196,10 @@ def evaluate(args: list[str]) -> None:
     if team and not given["--env"]:
         env = team.env
     if env is None:
-        why = "does not say where its team was trained, or names a module of its own"
-        raise HeadstartError(f"{directory} {why}: pass --env ENV, or --use MODULE")
+        trained_in = files.read_json(directory / "policy.json").get("env")
+        if trained_in:
+            registry.decode("env", trained_in)  # says which module is missing
+        raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
     fields = [
         ("episodes", int, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: agents paired, observations by field."),
@@ -204,7 +209,14 @@ def evaluate(args: list[str]) -> None:
     assert team is not None  # --help has ended the command
     if options.episodes < 1:
         raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
-    team = team.adapt(options.env.spec) if options.adapt else team
+    if options.adapt:
+        there = options.env.spec
+        for role in there.roles:
+            known("role of this team", role, team.spec.roles)
+            told = understood(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
+            agents = f"{there.roles[role].agents} agents by {team.spec.roles[role].agents} policies"
+            print(f"adapted {role}: {', '.join([agents, *told])}")
+        team = team.adapt(there)
     returns = score(team, options.env, options.episodes)
     for seed, value in zip(team.seeds, returns, strict=True):
         print(f"seed {seed}: return {value:.2f}")
@@ -272,10 +284,14 @@ def report(args: list[str]) -> None:
 
 
 def _finish(out: Path) -> None:
+    from headstart.envs.base import Drawable
     from headstart.papers import base
+    from headstart.policy import load
+    from headstart.registry import used
 
     _told(base.report_runs([out], out), out)
-    print(f"replay: headstart render {out}")
+    if isinstance(load(out).env, Drawable):
+        print(f"replay: headstart render {out}" + "".join(f" --use {module}" for module in sorted(used)))
 
 
 def _told(made: dict[str, Any], out: Path) -> None:

@@ -42,6 +42,9 @@ class Config:
     def __post_init__(self):
         for name in ("steps", "seeds", "evaluations", "episodes"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name, has, example in (("env", "step", "Spread()"), ("learner", "make", "DDPG()")):
+            part = getattr(self, name)
+            require(hasattr(type(part), has), name, repr(part), f"a part, e.g. headstart.{example}, or its name")
         chosen(self.env, "env")
         chosen(self.learner, "learner")
         for guide in self.guidance:

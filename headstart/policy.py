@@ -13,8 +13,9 @@ from jaxtyping import PyTree
 
 from headstart import files, registry, storage
 from headstart.actions import greedy, legal
-from headstart.adapt import Select, adapt, repaired, resized, reteam, same_actions, through
+from headstart.adapt import Select, adapt, repaired, resized, reteam, same_actions, through, understood
 from headstart.checks import HeadstartError, known
+from headstart.envs.base import Env
 from headstart.envs.host.spaces import native
 from headstart.learners.base import Learner, LearnerConfig
 from headstart.spec import TeamSpec, decode_spec, encode_spec
@@ -79,6 +80,8 @@ class TeamPolicy:
         Actions are the environment's own, as PettingZoo wants them: an int, an array of ints for several heads, an array
         of floats within the bounds for continuous actions. Raises HeadstartError for names and shapes that do not fit.
         """
+        if not isinstance(obs, Mapping):
+            raise HeadstartError(f"obs must be a dict of observations by agents' names, not a {type(obs).__name__}")
         names = self.spec.names
         everybody = [name for members in names.values() for name in members]
         for name in [*obs, *(available or ())]:
@@ -114,12 +117,13 @@ class TeamPolicy:
     def _policy(self) -> Any:
         return jax.jit(self.learner.policy)
 
-    def adapt(self, spec: TeamSpec, select: Select = "nearest") -> "TeamPolicy":
-        """The team fitted to another spec: agents paired cyclically, observations adapted field by field.
+    def adapt(self, to: TeamSpec | Env, select: Select = "nearest") -> "TeamPolicy":
+        """The team fitted to another spec, or an environment's: agents paired cyclically, observations field by field.
 
-        Roles of `spec` that the team does not have are left out. Networks that do not act (critics) are left behind.
+        Roles that the team does not have are left out. Networks that do not act (critics) are left behind.
         Raises HeadstartError where no role is shared, or where fields or actions cannot be understood.
         """
+        spec = to if isinstance(to, TeamSpec) else to.spec
         roles = tuple(role for role in spec.roles if role in self.spec.roles)
         if not roles:
             theirs, ours = ", ".join(spec.roles), ", ".join(self.spec.roles)
@@ -145,19 +149,27 @@ class TeamPolicy:
         only = jax.vmap(lambda team: reteam(team, np.array([index])))
         params = {net: {role: only(roles[role])} for net, roles in team.params.items()}
         trained = alone(team.trained) if team.trained else None
-        return dataclasses.replace(team, spec=alone(team.spec), trained=trained, params=params)
+        return dataclasses.replace(team, spec=alone(team.spec), trained=trained, params=params, env=None)
 
     def _fitted(self, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> "TeamPolicy":
         trained = resized(self.trained or self.spec, spec, roles)
         for role in roles:  # asked now, so that what cannot be adapted is refused now
             mine, theirs = spec.roles[role], trained.roles[role]
+            understood(role, mine.obs, theirs.obs)
             jax.eval_shape(lambda x, a=mine, b=theirs: adapt(x, a.obs, b.obs, select), jnp.zeros((1, mine.obs_size)))
         params = jax.vmap(lambda params: repaired(params, self.learner.acting, self.spec, spec, roles))(self.params)
-        return dataclasses.replace(self, spec=spec, params=params, trained=trained, select=select)
+        env = self.env if spec == self.spec else None  # it has other agents than the team now
+        return dataclasses.replace(self, spec=spec, params=params, trained=trained, select=select, env=env)
 
     def save(self, directory: str | Path) -> None:
-        """Write policy.safetensors and policy.json."""
-        directory = Path(directory)
+        """Write policy.safetensors and policy.json. Raises HeadstartError where a run or a team is already."""
+        for name in ("policy.json", "run.json", "experiment.json"):
+            if Path(directory, name).exists():
+                raise HeadstartError(f"{directory} already holds a team, a run or an experiment: choose another directory")
+        self.write(Path(directory))
+
+    def write(self, directory: Path) -> None:
+        """As `save`, into a directory that is known to be one's own."""
         storage.save_tree(directory / "policy.safetensors", self.params)
         about = {
             "format": files.FORMAT,
@@ -201,6 +213,8 @@ def load(directory: str | Path) -> TeamPolicy:
         raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a finished run")
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {directory}")
+    if (directory / "experiment.json").exists():
+        raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
     about = files.read_json(directory / "policy.json")
     try:
         spec, seeds = decode_spec(about["spec"]), tuple(int(seed) for seed in about["seeds"])

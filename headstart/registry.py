@@ -16,7 +16,8 @@ from headstart.envs.host.named import named
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
 _joined: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-_used: set[str] = set()
+used: set[str] = set()
+"""Modules that the user has named."""
 
 
 class Untrusted(HeadstartError):
@@ -43,7 +44,7 @@ def use(module: str | ModuleType) -> None:
     found = getattr(where, "PRESETS", {})
     if not isinstance(found, dict):
         raise HeadstartError(f"PRESETS of {where.__name__} must be a dict, e.g. PRESETS = {{'mine': Mine()}}")
-    _used.add(where.__name__)
+    used.add(where.__name__)
     for name, part in found.items():
         taken = [kind for kind in KINDS if name in presets(kind) and type(presets(kind)[name]) is not type(part)]
         if taken:
@@ -72,7 +73,10 @@ def preset(kind: str, name: str) -> Any:
     name, _, id = name.partition(":")
     if id and name not in presets(kind) and not any(c in name for c in " /"):
         raise HeadstartError(f"unknown {kind} '{name}:{id}': if it is of your own module, pass --use {name} (headstart.use)")
-    known(kind, name, presets(kind))
+    try:
+        known(kind, name, presets(kind))
+    except HeadstartError as error:
+        raise HeadstartError(f"{error}; one of your own module needs --use MODULE (headstart.use)") from None
     part = presets(kind)[name]
     if not id:
         return part
@@ -131,6 +135,6 @@ def decode(kind: str, saved: Any) -> Any:
     except (TypeError, KeyError, AttributeError) as error:
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None
     module = getattr(part, "module", "")
-    if kind == "env" and module and module not in _used:
+    if kind == "env" and module and module not in used:
         raise Untrusted(f"a file names an environment of the module {module}: pass --use {module} (headstart.use) to trust it")
     return part

@@ -27,7 +27,7 @@ def train(config: Config, out: str | Path, watch: Watch | None = None) -> TeamPo
     directory.create(session.about)
     for i, guide in enumerate(session.config.guidance):
         if isinstance(guide.teacher, TeamPolicy):
-            guide.teacher.save(directory.path / f"teacher-{i}")
+            guide.teacher.write(directory.path / f"teacher-{i}")
     return session.go(watch)
 
 

@@ -83,7 +83,7 @@ class Session:
         steps = self.about["env_steps"] + sum(teacher["env_steps"] for teacher in self.about["teachers"])
         seeds = tuple(self.seeds.tolist())
         team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps)
-        team.save(self.directory.path)
+        team.write(self.directory.path)
         timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
         self.directory.write_about(self.about | {"finished": True, "timing": timing})
         self.directory.drop_checkpoints()

@@ -1,12 +1,14 @@
 """The command line as a person meets it: every command on a tiny task, and every mistake in one line with exit code 2."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from headstart import cli
+from headstart import api, cli
+from headstart.checks import HeadstartError
 
 TINY = ["--steps", "400", "--evaluations", "2", "--episodes", "4", "--learner.warmup", "100", "--learner.batch", "16"]
 
@@ -167,6 +169,30 @@ def test_a_teacher_with_other_actions_is_refused(trained, capsys, tmp_path):
 
 def test_a_team_of_another_size_is_not_evaluated_wrongly(trained, capsys):
     assert "trained for 3 × agent" in refused(capsys, "evaluate", str(trained), "--env.agents", "5")
+    told = refused(capsys, "evaluate", str(trained), "--env", "tag", "--adapt")
+    assert "unknown role of this team 'adversary': there are: agent" in told
+
+
+def test_adapting_is_told(trained, capsys):
+    cli.main(["evaluate", str(trained), "--env.agents", "5", "--adapt", "--episodes", "2"])
+    out = capsys.readouterr().out
+    assert "adapted agent: 5 agents by 3 policies, landmarks the nearest 3 of 5, agents the nearest 2 of 4, messages the nearest 2" in out
+
+
+def test_names_stand_for_parts_in_python_too(tmp_path):
+    with pytest.raises(HeadstartError, match="did you mean spread"):
+        api.train("spred", "maddpg", tmp_path / "a")
+    with pytest.raises(HeadstartError, match="warm-up"):
+        api.train("navigation", "maddpg", tmp_path / "a", steps=100)
+    assert not (tmp_path / "a").exists()
+
+
+def test_whoever_stops_reading_is_not_told_of_it():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "headstart.cli", "list"], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(

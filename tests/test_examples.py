@@ -25,7 +25,7 @@ def here(monkeypatch):
     """As from the checkout, with nothing joined before or after."""
     monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.setattr(registry, "_joined", {kind: {} for kind in registry.KINDS})
-    monkeypatch.setattr(registry, "_used", set())
+    monkeypatch.setattr(registry, "used", set())
     registry.presets.cache_clear()
     yield
     registry.presets.cache_clear()
@@ -62,12 +62,12 @@ def test_without_use_a_strangers_run_imports_nothing(here, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["evaluate", str(tmp_path / "a")])
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert end.value.code == 2 and "--env" in told
+    assert end.value.code == 2 and "unknown env 'rendezvous'" in told and "--use MODULE" in told
 
 
 @pytest.mark.parametrize(
     ("module", "says"),
-    [("examples.nothing", "no 'nothing'"), ("odd", "PRESETS of odd must be a dict"), ("nowhere", "not installed")],
+    [("examples.nothing", "no 'nothing'"), ("odd", "PRESETS of odd must be a dict"), ("nowhere", "nor installed")],
 )
 def test_what_cannot_join_is_refused(here, tmp_path, monkeypatch, module, says):
     (tmp_path / "odd.py").write_text("PRESETS = []")
@@ -103,10 +103,10 @@ def test_a_run_that_names_a_module_imports_it_only_if_told(here, tmp_path, monke
     assert sprung.exists() and files.read_json(tmp_path / "a/run.json")["finished"]
     sprung.unlink()
     del sys.modules["trap"]
-    registry._used.clear()
+    registry.used.clear()
     with pytest.raises(SystemExit, match="2"):
         cli.main(["evaluate", str(tmp_path / "a")])
-    assert "or --use MODULE" in told() and not sprung.exists() and "trap" not in sys.modules
+    assert "pass --use trap" in told() and not sprung.exists() and "trap" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ REFUSED = {
         {},
         "mpe2 has no 'simple_spread_v2'; did you mean simple_spread_v3",
     ),
-    "no such package": ("pettingzoo:nowhere.at_all", {}, "package nowhere, which is not installed: pip install nowhere"),
+    "no such package": ("pettingzoo:nowhere.at_all", {}, "module nowhere, which is neither in this directory nor installed"),
     "thing nearly there": (f"{TOY}:Mach", {}, "toy_envs has no 'Mach': did you mean Match?"),
     "no name": ("pettingzoo:.relative", {}, "is not the name of an environment: package.module or package.module:thing"),
     "running script": ("pettingzoo:__main__:Mine", {}, "is in the running script: put the environment into a file of its own"),
@@ -174,7 +174,7 @@ REFUSED = {
     "negative workers": (f"{TOY}:Match", {"workers": -1}, "env.workers must be at least 0, not -1"),
     "Gymnasium id": ("gymnasium:CartPoel-v1", {}, "gymnasium:CartPoel-v1: "),
     "Gymnasium version": ("gymnasium:CartPole-v9", {}, "gymnasium:CartPole-v9: "),
-    "Gymnasium module": ("gymnasium:nowhere:Thing-v0", {}, "package nowhere, which is not installed"),
+    "Gymnasium module": ("gymnasium:nowhere:Thing-v0", {}, "module nowhere, which is neither in this directory nor installed"),
     "Gymnasium options": ("gymnasium:CartPole-v1", {"options": '{"a": 1}'}, "CartPole-v1 could not be made with options"),
     "no id": ("spread:3", {}, "env 'spread' has no id: write spread, without :3"),
     "id of nothing": ("mine:thing", {}, "unknown env 'mine:thing': if it is of your own module, pass --use mine"),
@@ -275,7 +275,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(package, env, e
 
 
 def test_an_id_and_settings_say_which_environment(monkeypatch):
-    monkeypatch.setattr(registry, "_used", {"toy_envs"})
+    monkeypatch.setattr(registry, "used", {"toy_envs"})
     assert registry.preset("env", "pettingzoo:toy_envs:Sized") == PettingZoo("toy_envs:Sized")
     assert registry.preset("env", "gymnasium:Pendulum-v1") == Gymnasium("Pendulum-v1")
     assert PettingZoo("toy_envs:Sized", {"size": 9}).spec.horizon == 9

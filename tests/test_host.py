@@ -460,7 +460,7 @@ def test_the_same_run_again_is_the_same_bitwise_however_often_it_is_evaluated(tr
 @pytest.mark.slow
 def test_a_run_goes_on_after_sigterm(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)
-    monkeypatch.setattr(registry, "_used", {"toy_envs"})
+    monkeypatch.setattr(registry, "used", {"toy_envs"})
 
     def stop(progress):
         if progress.env_steps >= 1000:

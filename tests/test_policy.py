@@ -11,9 +11,10 @@ from probes import Mixed
 
 from headstart import registry
 from headstart.actions import greedy
-from headstart.adapt import adapt
+from headstart.adapt import adapt, understood
 from headstart.checks import HeadstartError
 from headstart.envs.particle.spread import Spread
+from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.policy import TeamPolicy, load
@@ -238,3 +239,51 @@ def test_a_truncated_policy_file_is_refused(tmp_path):
         (tmp_path / "policy.safetensors").write_bytes(whole[:size])
         with pytest.raises(HeadstartError, match="damaged or truncated"):
             load(tmp_path)
+
+
+def test_a_team_that_would_see_nothing_is_refused():
+    """Another library's environment has one field without a name of ours: filled with zeros, agents would be blind."""
+    named, nameless = Spread(3).spec, Spread(4).spec
+    blind = nameless._replace(roles={"agent": nameless.roles["agent"]._replace(obs=(Field("obs", 1, 24),))})
+    with pytest.raises(HeadstartError, match="'agent' would see nothing"):
+        fresh(named).adapt(blind)
+    with pytest.raises(HeadstartError, match="'agent' would see nothing"):
+        Distill(fresh(named)).make(blind, DDPG().make(blind))
+
+
+def test_what_adapting_does_is_told_in_words():
+    have = (Field("goal", 1, 2), Field("near", 4, 2), Field("far", 1, 2))
+    want = (Field("near", 3, 2), Field("far", 2, 2), Field("wind", 1, 3))
+    told = understood("agent", have, want)
+    assert told == [
+        "near the nearest 3 of 4", "far filled up with zeros to 2", "wind all zeros (3 numbers)", "goal left out",
+    ]  # fmt: skip
+    assert understood("agent", have, have) == []
+
+
+def test_a_fitted_team_does_not_say_it_was_trained_where_it_would_not_fit(tmp_path):
+    team = fresh(Spread(3).spec, env=Spread(3))
+    team.adapt(Spread(5)).save(tmp_path / "five")
+    assert load(tmp_path / "five").env is None
+    assert team.role("agent").env == Spread(3) and team.agent("agent_1").env is None
+
+
+@pytest.mark.parametrize("name", ["policy.json", "run.json", "experiment.json"])
+def test_saving_overwrites_nothing(name, tmp_path):
+    team = fresh(Spread(3).spec)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(HeadstartError, match="choose another directory"):
+        team.save(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+def test_files_may_be_read_by_whoever_may_read_the_directory(tmp_path):
+    (tmp_path / "plain").touch()
+    fresh(Spread(3).spec).save(tmp_path / "team")
+    assert len({path.stat().st_mode for path in [tmp_path / "plain", *(tmp_path / "team").iterdir()]}) == 1
+
+
+def test_an_experiment_says_where_its_teams_are(tmp_path):
+    (tmp_path / "experiment.json").write_text("{}")
+    with pytest.raises(HeadstartError, match="stages"):
+        load(tmp_path)

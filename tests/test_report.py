@@ -175,7 +175,7 @@ def two_arms(student=None, seeds=4):
     }
 
 
-EXPERIMENT = {"experiment": "toy", "scale": "smoke", "metric": "episode_return"}
+EXPERIMENT = {"experiment": "toy", "scale": "laptop", "metric": "episode_return"}
 
 
 def test_report_numbers_by_hand():
@@ -196,6 +196,22 @@ def test_report_numbers_by_hand():
     assert taught["reached"] == 1
     assert "versus" not in plain_arm
     assert plain_arm["curve"]["env_steps"] == list(range(0, 210, 10))
+
+
+def test_recovered_is_the_share_of_what_the_baseline_learned():
+    """From 20 to 100 and to 84: 64 of 80. Of a baseline that got worse nothing can be recovered, however the arm did."""
+    learned, most = (np.tile(np.linspace(20, end, 21).clip(None, end)[None], (4, 1)) for end in (100.0, 84.0))
+    learned[:, -2:], most[:, -2:] = 100, 84
+    arms = two_arms(most)
+    arms["plain"]["curve"] = curve(*learned)
+    claim = Claim("c", "s", "taught", "recovered", "above nine tenths")
+    report = build_report(EXPERIMENT, arms, [claim])
+    assert report["arms"]["taught"]["recovered"] == {"iqm": 0.8, "low": 0.8, "high": 0.8}
+    assert report["claims"][0]["verdict"] == "not reproduced"
+    arms["plain"]["curve"], arms["taught"]["curve"] = curve(*-learned), curve(*-2 * learned)
+    report = build_report(EXPERIMENT, arms, [claim])
+    assert report["arms"]["taught"]["recovered"]["iqm"] is None
+    assert report["claims"][0]["verdict"] == "undecided" and "plain did not improve" in report["claims"][0]["evidence"]
 
 
 def test_report_keys_and_json_round_trip():
@@ -322,6 +338,8 @@ def test_headline_speaks_from_the_intervals():
     assert said.startswith("1 of 1 claim reproduced: taught starts ")
     assert " above plain, reaches the threshold in " in said
     assert "with the teacher's steps charged" in said
+    smoke = headline(build_report(EXPERIMENT | {"scale": "smoke"}, two_arms()))
+    assert smoke.startswith("A smoke run shows that everything works: its numbers and verdicts mean nothing. taught starts")
 
 
 def test_printed_table_holds_every_row():

@@ -63,6 +63,8 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
     if bound is not None:
         shown = f"no seed reached the threshold: {claim.quantity} at least {text(bound)}"
         return _verdict(claim.expect, bound, None, shown)
+    if claim.quantity == "recovered" and found is not None:
+        return "undecided", f"recovered is undefined: {arm.get('versus')} did not improve, so there is nothing to recover"
     return "undecided", f"{claim.quantity} is not known" if found is None else f"{claim.quantity} has no interval"
 
 

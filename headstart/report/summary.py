@@ -13,13 +13,20 @@ def leading_arm(report: dict[str, Any]) -> str | None:
     return chosen if chosen in report["arms"] else taught[0] if taught else None
 
 
+def caution(report: dict[str, Any]) -> str:
+    """What to know before any number of a smoke run is believed; "" for others."""
+    return (
+        "A smoke run shows that everything works: its numbers and verdicts mean nothing." if report["scale"] == "smoke" else ""
+    )
+
+
 def headline(report: dict[str, Any]) -> str:
     """The report in one sentence: how many claims held, and how the leading arm did beside its baseline."""
     name = leading_arm(report)
     arm = report["arms"][name] if name else {}
     sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)
     counted = _counts(report["claims"])
-    return f"{counted}: {sentence}" if counted else sentence
+    return " ".join(filter(None, [caution(report), f"{counted}: {sentence}" if counted else sentence]))
 
 
 def _counts(claims: list[dict[str, Any]]) -> str:

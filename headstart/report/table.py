@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.plain import interval_text, text
+from headstart.report.summary import caution
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,6 +83,8 @@ def print_report(report: dict[str, Any], console: "Console | None" = None) -> No
 
     console = console or Console()
     console.print(transfer_table(report))
+    if caution(report):
+        console.print(caution(report), style="yellow")
     if not report["claims"]:
         return
     claims = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

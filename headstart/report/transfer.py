@@ -132,7 +132,7 @@ def compare(
     null where either never reached the threshold; its interval stands beside it under the same name with `_interval`.
     `fluctuation_ratio` is below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) /
     (final(baseline) - start)``, with start the baseline's interquartile mean before training: the share of what the
-    baseline learned that the arm has in the end.
+    baseline learned that the arm has in the end; null where the baseline learned nothing.
     """
     gain = {
         "jump_start": as_json(versus(initial(curve), initial(baseline))),
@@ -140,8 +140,9 @@ def compare(
     }
     wobble = as_json(ratio(fluctuation(curve), fluctuation(baseline), statistic=np.mean))
     start = float(iqm(baseline.returns[:, 0]))
-    learned = as_json(ratio(final(curve) - start, final(baseline) - start))
     unknown = {"iqm": None, "low": None, "high": None}
+    improved = float(iqm(final(baseline))) > start
+    learned = as_json(ratio(final(curve) - start, final(baseline) - start)) if improved else unknown
     own, charged = unknown, unknown
     if threshold is not None:
         a, b = steps_to_threshold(curve, threshold), steps_to_threshold(baseline, threshold)

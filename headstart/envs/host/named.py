@@ -39,9 +39,10 @@ def _why(path: str, module: str, error: ImportError) -> str:
     missing, top = error.name or "", module.split(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
         return f"{path} needs something that is not installed ({error}): see what its package says to install"
+    if missing == top and top in EXTRAS:
+        return f"'{path}' needs the package {top}, which is not installed: pip install 'headstart[{EXTRAS[top]}]'"
     if missing == top:
-        package = f"'headstart[{EXTRAS[top]}]'" if top in EXTRAS else top
-        return f"'{path}' needs the package {top}, which is not installed: pip install {package}"
+        return f"'{path}' needs the module {top}, which is neither in this directory nor installed: check its name"
     parent = importlib.import_module(missing.rpartition(".")[0])
     names = [info.name for info in pkgutil.iter_modules(getattr(parent, "__path__", []))]
     near = get_close_matches(missing.rpartition(".")[2], names, 2, 0.5)
