@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from headstart.learners.qlearning import QLearning as QLearning
     from headstart.policy import TeamPolicy as TeamPolicy
     from headstart.policy import load as load
+    from headstart.registry import preset as preset
     from headstart.registry import use as use
     from headstart.run import score as score
     from headstart.trainer import make_trainer as make_trainer
@@ -86,6 +87,7 @@ _HOMES = {
     "load": "policy",
     "resume": "api",
     "score": "run",
+    "preset": "registry",
     "use": "registry",
     "train": "api",
     "make_trainer": "trainer",

@@ -1,7 +1,7 @@
 """One run's directory: run.json, metrics.csv, checkpoints and the trained policy.
 
 run.json      what is needed to repeat and to resume the run; `finished` and `timing` once it is over
-metrics.csv   a row a chunk and seed
+metrics.csv   a row for each evaluation and seed
 checkpoints/  the last two complete training states; gone when the run has finished
 policy.*      the trained team
 """
