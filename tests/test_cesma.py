@@ -54,9 +54,9 @@ def test_parameters_are_counted_by_hand():
 def test_a_small_one_judges_its_claim(tmp_path, monkeypatch):
     monkeypatch.setitem(cesma.PLANS, "smoke", cesma.Plan(800, 800, 800, 2))
     make = cesma.EXPERIMENTS["one-at-a-time"]
-    report = reproduce("cesma/one-at-a-time", make, "smoke", tmp_path / "out", arms=("cesma-3",))
+    report = reproduce("cesma/one-at-a-time", make, "smoke", tmp_path / "out", arms=("cesma-3-weight-5",))
     saved = json.loads((tmp_path / "out/report.json").read_text())
-    assert list(saved["arms"]) == ["expert-3", "cesma-3"] == list(report["arms"])
+    assert list(saved["arms"]) == ["expert-3", "cesma-3-weight-5"] == list(report["arms"])
     assert [c["claim"] for c in saved["claims"]] == [c.claim for c in make("smoke").claims if c.arm in report["arms"]]
     assert {c["verdict"] for c in saved["claims"]} <= {"reproduced", "not reproduced", "undecided"}
     assert all("not known" not in claim["evidence"] for claim in saved["claims"])
