@@ -31,6 +31,8 @@ def made_small(words: list[str]) -> list[str]:
     words = [small.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     if words[0] == "evaluate":
         return [*words, "--episodes", "4"]
+    if words[0] == "reproduce":  # the arm with the paper's name, and those it is compared with
+        return [*words, "--arms", words[1].partition("/")[0]]
     if words[0] != "train" or "--help" in words:
         return words
     if "imitator" in words:
@@ -65,6 +67,7 @@ def test_python_examples(page, tmp_path, monkeypatch):
 
     def train(env, learner, out, **settings):
         small = {"steps": 400, "evaluations": 2, "episodes": 4, "progress": False}
+        learner = headstart.preset("learner", learner) if isinstance(learner, str) else learner
         quick = {"warmup": 100, "batch": 16} if hasattr(learner, "warmup") else {}
         return api.train(env, type(learner)(**quick), out, **(settings | small))
 
