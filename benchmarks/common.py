@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from headstart import programs
-from headstart.envs.base import Env
-from headstart.guidance.base import GuidanceConfig, chain
-from headstart.learners.base import LearnerConfig
-from headstart.trainer import Trainer, make_trainer
+from headstart.core.env import Env
+from headstart.core.guidance import GuidanceConfig, chain
+from headstart.core.learner import LearnerConfig
+from headstart.core.trainer import Trainer, make_trainer
+from headstart.training import programs
 
 
 @dataclasses.dataclass(frozen=True)

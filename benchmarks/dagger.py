@@ -18,7 +18,7 @@ from headstart.guidance.dagger import Dagger
 from headstart.learners.ddpg import DDPG
 from headstart.learners.imitator import Imitator
 from headstart.papers.cesma import navigation
-from headstart.policy import TeamPolicy
+from headstart.teams.policy import TeamPolicy
 
 
 def main(options: Options) -> None:

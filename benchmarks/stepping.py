@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from benchmarks.common import Options, Program, alternate, row, spread_of
 from headstart import registry
-from headstart.envs.base import Env, vectorise
+from headstart.core.env import Env, vectorise
 from headstart.envs.particle.spread import Spread
 from headstart.envs.particle.tag import Tag
 from headstart.envs.particle.treasure import Treasure

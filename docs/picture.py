@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.patches import Circle
 
-from headstart.papers.base import replay_of
+from headstart.experiments.report import replay_of
 
 COLORS = {"maddpg": "#7a8590", "maddpg+init": "#2f6fc7", "knowru": "#d9512c", "knowru-constant": "#b8860b"}
 TEAMS = {"maddpg": "alone", "knowru-constant": "taught"}

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle import physics, world
-from headstart.types import Discrete, Field, RoleSpec, TeamSpec
 
 
 class State(NamedTuple):

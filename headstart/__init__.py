@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 from headstart._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from headstart.adapt import adapt as adapt
-    from headstart.api import resume as resume
-    from headstart.api import train as train
-    from headstart.checks import HeadstartError as HeadstartError
-    from headstart.envs.base import Env as Env
-    from headstart.envs.base import vectorise as vectorise
+    from headstart.core.checks import HeadstartError as HeadstartError
+    from headstart.core.env import Env as Env
+    from headstart.core.env import vectorise as vectorise
+    from headstart.core.guidance import Guidance as Guidance
+    from headstart.core.guidance import chain as chain
+    from headstart.core.learner import Learner as Learner
+    from headstart.core.trainer import make_trainer as make_trainer
+    from headstart.core.types import Continuous as Continuous
+    from headstart.core.types import Discrete as Discrete
+    from headstart.core.types import Field as Field
+    from headstart.core.types import RoleSpec as RoleSpec
+    from headstart.core.types import Route as Route
+    from headstart.core.types import TeamSpec as TeamSpec
+    from headstart.core.types import TimeStep as TimeStep
     from headstart.envs.centralized import centralized as centralized
     from headstart.envs.gymnasium import Gymnasium as Gymnasium
     from headstart.envs.jaxmarl import JaxMARL as JaxMARL
@@ -30,73 +38,65 @@ if TYPE_CHECKING:
     from headstart.envs.particle.treasure import Treasure as Treasure
     from headstart.envs.pettingzoo import PettingZoo as PettingZoo
     from headstart.envs.pettingzoo import to_pettingzoo as to_pettingzoo
-    from headstart.guidance.base import Guidance as Guidance
-    from headstart.guidance.base import chain as chain
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
-    from headstart.guidance.teachers import Scripted as Scripted
     from headstart.guidance.warm_start import WarmStart as WarmStart
-    from headstart.learners.base import Learner as Learner
     from headstart.learners.ddpg import DDPG as DDPG
     from headstart.learners.imitator import Imitator as Imitator
     from headstart.learners.ppo import PPO as PPO
     from headstart.learners.qlearning import QLearning as QLearning
-    from headstart.policy import TeamPolicy as TeamPolicy
-    from headstart.policy import load as load
     from headstart.registry import preset as preset
     from headstart.registry import use as use
-    from headstart.run import score as score
-    from headstart.trainer import make_trainer as make_trainer
-    from headstart.types import Continuous as Continuous
-    from headstart.types import Discrete as Discrete
-    from headstart.types import Field as Field
-    from headstart.types import RoleSpec as RoleSpec
-    from headstart.types import Route as Route
-    from headstart.types import TeamSpec as TeamSpec
-    from headstart.types import TimeStep as TimeStep
+    from headstart.teams.policy import TeamPolicy as TeamPolicy
+    from headstart.teams.policy import load as load
+    from headstart.teams.scripted import Scripted as Scripted
+    from headstart.training.api import resume as resume
+    from headstart.training.api import train as train
+    from headstart.training.run import score as score
+    from headstart.views.adapt import adapt as adapt
 
 _HOMES = {
-    "adapt": "adapt",
-    "HeadstartError": "checks",
-    "Env": "envs.base",
-    "vectorise": "envs.base",
+    "adapt": "views.adapt",
+    "HeadstartError": "core.checks",
+    "Env": "core.env",
+    "vectorise": "core.env",
     "Spread": "envs.particle.spread",
     "PettingZoo": "envs.pettingzoo",
     "to_pettingzoo": "envs.pettingzoo",
     "Gymnasium": "envs.gymnasium",
     "JaxMARL": "envs.jaxmarl",
-    "Scripted": "guidance.teachers",
+    "Scripted": "teams.scripted",
     "Tag": "envs.particle.tag",
     "Adversary": "envs.particle.adversary",
     "SpeakerListener": "envs.particle.speaker_listener",
     "Reference": "envs.particle.reference",
     "Treasure": "envs.particle.treasure",
-    "Route": "types",
-    "Guidance": "guidance.base",
-    "chain": "guidance.base",
+    "Route": "core.types",
+    "Guidance": "core.guidance",
+    "chain": "core.guidance",
     "Distill": "guidance.distill",
     "WarmStart": "guidance.warm_start",
-    "Learner": "learners.base",
+    "Learner": "core.learner",
     "DDPG": "learners.ddpg",
     "Imitator": "learners.imitator",
     "PPO": "learners.ppo",
     "QLearning": "learners.qlearning",
     "Dagger": "guidance.dagger",
     "centralized": "envs.centralized",
-    "TeamPolicy": "policy",
-    "load": "policy",
-    "resume": "api",
-    "score": "run",
+    "TeamPolicy": "teams.policy",
+    "load": "teams.policy",
+    "resume": "training.api",
+    "score": "training.run",
     "preset": "registry",
     "use": "registry",
-    "train": "api",
-    "make_trainer": "trainer",
-    "Continuous": "types",
-    "Discrete": "types",
-    "Field": "types",
-    "RoleSpec": "types",
-    "TeamSpec": "types",
-    "TimeStep": "types",
+    "train": "training.api",
+    "make_trainer": "core.trainer",
+    "Continuous": "core.types",
+    "Discrete": "core.types",
+    "Field": "core.types",
+    "RoleSpec": "core.types",
+    "TeamSpec": "core.types",
+    "TimeStep": "core.types",
 }
 
 

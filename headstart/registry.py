@@ -7,12 +7,13 @@ ever imported because a run directory or a policy file names it.
 import dataclasses
 import importlib
 import pkgutil
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any
 
-from headstart.checks import HeadstartError, known
-from headstart.envs.host.named import named
+from headstart.core.checks import HeadstartError, known
+from headstart.core.named import named
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
 _joined: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -32,6 +33,16 @@ def presets(kind: str) -> dict[str, Any]:
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         found |= getattr(importlib.import_module(info.name), "PRESETS", {})
     return found | _joined[kind]
+
+
+@cache
+def experiments() -> dict[str, Callable[[Any], Any]]:
+    """{"paper/experiment": scale -> Experiment} of every file in `papers`."""
+    package, found = importlib.import_module("headstart.papers"), {}
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        found |= {f"{info.name}/{name}": make for name, make in getattr(module, "EXPERIMENTS", {}).items()}
+    return found
 
 
 def use(module: str | ModuleType) -> None:

@@ -14,7 +14,7 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from headstart.types import Discrete
+from headstart.core.types import Discrete
 
 TOLERANCE = 1e-5
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from headstart import registry
-from headstart.checks import HeadstartError
-from headstart.guidance.base import chain
+from headstart.core.checks import HeadstartError
+from headstart.core.guidance import chain
+from headstart.core.trainer import evaluate, make_trainer
+from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.learners.imitator import Imitator
-from headstart.trainer import evaluate, make_trainer
-from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
 # ------------------------------------------------------------------ environments
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from probes import Mixed
 
-from headstart import cli, registry
-from headstart.central import TEAM, view, view_of
-from headstart.checks import HeadstartError
+from headstart import registry
+from headstart.cli import main as cli
+from headstart.core.checks import HeadstartError
+from headstart.core.types import Continuous, Discrete, Field, RoleSpec, Route, TeamSpec
 from headstart.envs.centralized import Centralized, centralized
 from headstart.envs.particle.reference import Reference
 from headstart.envs.particle.speaker_listener import SpeakerListener
 from headstart.envs.particle.spread import Spread
-from headstart.messages import hear, listeners, words
-from headstart.types import Continuous, Discrete, Field, RoleSpec, Route, TeamSpec
+from headstart.views.central import TEAM, view, view_of
+from headstart.views.messages import hear, listeners, words
 
 TALKERS = TeamSpec(
     {

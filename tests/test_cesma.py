@@ -6,13 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from headstart import api
 from headstart.envs.particle.spread import Spread
+from headstart.experiments.run import reproduce
 from headstart.learners.ddpg import DDPG
 from headstart.papers import cesma
-from headstart.papers.base import reproduce
-from headstart.policy import load
 from headstart.report.build import read_column
+from headstart.teams.policy import load
+from headstart.training import api
 
 PAPERS = ["navigation-3", "navigation-3-nonhomogeneous", "speaker-listener", "communication-2", "communication-3"]
 

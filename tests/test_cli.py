@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from headstart import api, cli
-from headstart.checks import HeadstartError
+from headstart.cli import main as cli
+from headstart.core.checks import HeadstartError
+from headstart.training import api
 
 TINY = ["--steps", "400", "--evaluations", "2", "--episodes", "4", "--learner.warmup", "100", "--learner.batch", "16"]
 
@@ -34,7 +35,7 @@ def refused(capsys, *args: str) -> str:
 
 def test_help_imports_nothing_heavy():
     heavy = "[m for m in ('jax', 'equinox', 'plotly') if m in sys.modules]"
-    code = f"import sys, headstart.cli as c; c.main(['--help']); print({heavy})"
+    code = f"import sys, headstart.cli.main as c; c.main(['--help']); print({heavy})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("[]")
     for command in cli.COMMANDS:
@@ -152,7 +153,8 @@ def test_a_teacher_with_other_actions_is_refused(trained, capsys, tmp_path):
     about = json.loads((trained / "policy.json").read_text())
     changed = tmp_path / "changed"
     changed.mkdir()
-    from headstart import policy, types
+    from headstart.core import types
+    from headstart.teams import policy
 
     team = policy.load(trained)
     role = team.spec.roles["agent"]._replace(actions=types.Discrete((4,)))

@@ -13,14 +13,14 @@ import pytest
 from probes import Lengths, learners, loop, mixed, same, small
 
 from headstart import registry
-from headstart.actions import legal, sample
-from headstart.checks import HeadstartError, chosen
-from headstart.config import Config
+from headstart.core.actions import legal, sample
+from headstart.core.checks import HeadstartError, chosen
+from headstart.core.types import Continuous
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.learners.qlearning import QLearning
-from headstart.policy import TeamPolicy, decode_spec, encode_spec
-from headstart.types import Continuous
+from headstart.teams.policy import TeamPolicy, decode_spec, encode_spec
+from headstart.training.config import Config
 
 ENVS = registry.presets("env")
 LEARNERS = learners()

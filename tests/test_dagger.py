@@ -12,21 +12,21 @@ import pytest
 from probes import Masked, Mixed, loop, played, same, shown, small
 from test_runs import identical, rows, stopper
 
-from headstart import run, session
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
+from headstart.core.guidance import Guidance
+from headstart.core.types import Continuous, Discrete, Field, RoleSpec, Route, TeamSpec, Transition
 from headstart.envs.centralized import centralized
 from headstart.envs.particle.reference import Reference
 from headstart.envs.particle.speaker_listener import SpeakerListener
 from headstart.envs.particle.spread import Spread
-from headstart.guidance.base import Guidance
 from headstart.guidance.dagger import Dagger
-from headstart.guidance.teachers import Scripted
 from headstart.learners.ddpg import DDPG
 from headstart.learners.imitator import Imitator
 from headstart.learners.ppo import PPO
 from headstart.learners.qlearning import QLearning
-from headstart.policy import TeamPolicy
-from headstart.types import Continuous, Discrete, Field, RoleSpec, Route, TeamSpec, Transition
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.scripted import Scripted
+from headstart.training import run, session
 
 TINY = {"hidden": (8,), "num_envs": 4, "train_every": 4, "batch": 8, "warmup": 8, "capacity": 64}
 STUDENT = small(Imitator(), **TINY, gradient_steps=2)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from headstart import api, cli
+from headstart.cli import main as cli
 from headstart.papers import cesma, knowru
+from headstart.training import api
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

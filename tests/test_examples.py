@@ -11,10 +11,13 @@ import pytest
 from probes import loop
 from test_runs import stopper
 
-from headstart import cli, files, registry, run, session
-from headstart.checks import HeadstartError
+from headstart import registry
+from headstart.cli import main as cli
+from headstart.core.checks import HeadstartError
 from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
 from headstart.learners.ppo import PPO
+from headstart.storage import files
+from headstart.training import run, session
 
 ROOT = Path(__file__).parent.parent
 FILES = ["rendezvous", "lights", "controller"]

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from headstart import registry
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
+from headstart.core.env import vectorise
+from headstart.core.types import Continuous, Discrete
 from headstart.envs import jaxmarl
-from headstart.envs.base import vectorise
 from headstart.envs.gymnasium import Gymnasium
 from headstart.envs.jaxmarl import JaxMARL
 from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
-from headstart.types import Continuous, Discrete
 
 # ------------------------------------------------------------------ JaxMARL
 
@@ -187,7 +187,7 @@ JAXMARL = {
 }
 SCRIPT = """
 import contextlib, io, json, os, sys
-from headstart import cli
+from headstart.cli import main as cli
 
 told = {}
 for case, args in json.load(sys.stdin).items():

@@ -11,18 +11,19 @@ import scipy.special
 import scipy.stats
 from probes import SMALL, Choice, Mixed, loop, same, small
 
-from headstart.adapt import adapt, pairing, reteam, transplant
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
+from headstart.core.guidance import Guidance, chain
+from headstart.core.modules import mlp
+from headstart.core.networks import team
+from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.spread import Spread
-from headstart.guidance.base import Guidance, chain
 from headstart.guidance.distill import Distill
-from headstart.guidance.teachers import pupil
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
-from headstart.networks import mlp, team
-from headstart.policy import TeamPolicy
-from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.teams.fit import pupil
+from headstart.teams.policy import TeamPolicy
+from headstart.views.adapt import adapt, pairing, reteam, transplant
 
 FOUR = {"num_envs": 4, "train_every": 4, "rollout": 5, "batch": 16, "warmup": 8, "capacity": 64, "hidden": (8,)}
 DDPG4, PPO4 = small(DDPG(), **FOUR), small(PPO(), **FOUR)
@@ -93,7 +94,7 @@ def test_chain_of_nothing_is_nothing_and_of_one_is_that_one():
 
 @pytest.mark.slow
 def test_a_trainer_of_the_empty_chain_equals_one_without_guidance_bitwise():
-    from headstart.trainer import make_trainer
+    from headstart.core.trainer import make_trainer
 
     learner = PPO4.make(STUDENT.spec)
     outs = []
@@ -155,7 +156,7 @@ def test_the_constant_schedule():
 
 
 def batch_of(extras, alive, obs):
-    from headstart.types import Transition
+    from headstart.core.types import Transition
 
     zero = jnp.zeros(alive.shape[0])
     none = {"agent": jnp.zeros(alive.shape)}
@@ -218,7 +219,7 @@ def test_two_teachers_both_teach():
     learner = DDPG4.make(STUDENT.spec)
     params, obs = learner.init(jr.key(3)), jr.normal(jr.key(8), (2, 4, 3, 18))
     zeros = jnp.zeros((2, 4))
-    from headstart.types import Transition
+    from headstart.core.types import Transition
 
     rollout = Transition(
         {"agent": obs}, {"agent": obs[..., :5]}, {"agent": obs[..., 0]}, zeros > 0, zeros > 0, {"agent": obs},
@@ -329,7 +330,7 @@ def collected(name, config, guide, seed):
     g = guidance.init(jr.key(0), jnp.asarray(seed))
     obs = jr.normal(jr.key(8), (2, 4, 3, 18))
     zeros = jnp.zeros((2, 4))
-    from headstart.types import Transition
+    from headstart.core.types import Transition
 
     rollout = Transition(
         {"agent": obs}, {"agent": obs[..., :5]}, {"agent": obs[..., 0]}, zeros > 0, zeros > 0, {"agent": obs},

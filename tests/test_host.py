@@ -24,16 +24,17 @@ from gymnasium import spaces as gym_spaces
 from mpe2 import simple_tag_v3
 from probes import small
 
-from headstart import programs, registry, run, session
-from headstart.checks import HeadstartError
-from headstart.envs.base import vectorise
+from headstart import registry
+from headstart.core.checks import HeadstartError
+from headstart.core.env import vectorise
+from headstart.core.trainer import transition
+from headstart.core.types import Continuous
 from headstart.envs.gymnasium import Gymnasium
 from headstart.envs.host import pool, spaces
 from headstart.envs.pettingzoo import PettingZoo
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
-from headstart.trainer import transition
-from headstart.types import Continuous
+from headstart.training import programs, run, session
 
 S, E, T = 2, 3, 24
 MATCH = PettingZoo("toy_envs:Match")
@@ -607,7 +608,7 @@ def test_the_command_line_ends_and_leaves_no_worker_behind(name, code, tmp_path)
 
 ORPHANS = """
 import sys, time, jax
-from headstart.envs.base import vectorise
+from headstart.core.env import vectorise
 from headstart.envs.pettingzoo import PettingZoo
 vectorise(PettingZoo("toy_envs:Match", workers=2), 4).reset(jax.random.key(0))
 print("ready", flush=True)

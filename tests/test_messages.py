@@ -12,13 +12,13 @@ import pytest
 from parity import Twins, close, places, put
 
 from headstart import registry
-from headstart.adapt import adapt
-from headstart.checks import HeadstartError
-from headstart.envs.base import vectorise
+from headstart.core.checks import HeadstartError
+from headstart.core.env import vectorise
+from headstart.core.types import Discrete
 from headstart.envs.particle import world
 from headstart.envs.particle.reference import Reference, ReferenceState
 from headstart.envs.particle.speaker_listener import SpeakerListener, SpeakerListenerState
-from headstart.types import Discrete
+from headstart.views.adapt import adapt
 
 ENVS = registry.presets("env")
 # Adapters of other packages, which have an `id`, know of no routes, and to make their spec takes the package.

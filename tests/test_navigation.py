@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from parity import Twins, places, put
 
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
+from headstart.core.types import Continuous
 from headstart.envs.particle.spread import Spread, SpreadState
-from headstart.types import Continuous
 
 RADII, ACCELERATIONS = (0.1, 0.15, 0.2), (7.0, 5.0, 3.5)
 NAVIGATION = {"semantics": "openai", "observe": "cesma"}

@@ -12,10 +12,12 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from headstart import actions, ops
-from headstart.memory import latest, uniform
-from headstart.networks import Team, clip_per_variable, gru, mlp, per_team, team
-from headstart.types import Discrete
+from headstart.core import actions, ops
+from headstart.core.memory import latest, uniform
+from headstart.core.modules import gru, mlp
+from headstart.core.networks import Team, team
+from headstart.core.optimisers import clip_per_variable, per_team
+from headstart.core.types import Discrete
 
 RNG = np.random.default_rng(0)
 HEADS = Discrete((2, 3))

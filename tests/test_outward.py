@@ -14,16 +14,16 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 from probes import Masked, Mixed, shown
 
 from headstart import registry
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
+from headstart.core.trainer import evaluate
+from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.adversary import Adversary
 from headstart.envs.particle.spread import Spread, SpreadState
 from headstart.envs.particle.tag import Tag
 from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
 from headstart.learners.ddpg import DDPG
-from headstart.policy import TeamPolicy
-from headstart.run import score
-from headstart.trainer import evaluate
-from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.teams.policy import TeamPolicy
+from headstart.training.run import score
 
 OURS = {name: env for name, env in registry.presets("env").items() if not hasattr(env, "id")}
 

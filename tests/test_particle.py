@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
 from headstart.envs.particle import physics
 from headstart.envs.particle.spread import Spread, SpreadState
 

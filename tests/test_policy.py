@@ -10,16 +10,16 @@ import pytest
 from probes import Mixed
 
 from headstart import registry
-from headstart.actions import greedy
-from headstart.adapt import adapt, understood
-from headstart.checks import HeadstartError
+from headstart.core.actions import greedy
+from headstart.core.checks import HeadstartError
+from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
-from headstart.policy import TeamPolicy, load
-from headstart.run import score
-from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.teams.policy import TeamPolicy, load
+from headstart.training.run import score
+from headstart.views.adapt import adapt, understood
 
 SEEDS = (4, 7)
 

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from probes import Choice, Mixed, Values, loop, one_role, played, same, shown, small
 
-from headstart import registry, run, session
-from headstart.checks import HeadstartError
+from headstart import registry
+from headstart.core.checks import HeadstartError
+from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, Transition
 from headstart.envs.particle.spread import Spread
 from headstart.learners.qlearning import QLearning
-from headstart.policy import load
-from headstart.types import Discrete, Field, RoleSpec, TeamSpec, Transition
+from headstart.teams.policy import load
+from headstart.training import run, session
 
 SEEDS = (0, 1)
 ROLES = {

@@ -13,12 +13,14 @@ import pytest
 from PIL import Image
 
 from headstart import registry
-from headstart.checks import HeadstartError
-from headstart.envs.base import Scene
+from headstart.core.checks import HeadstartError
+from headstart.core.env import Scene
+from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle import world
-from headstart.policy import TeamPolicy
-from headstart.replay import animate, letters, record
-from headstart.types import Discrete, Field, RoleSpec, TeamSpec
+from headstart.replay.draw import letters
+from headstart.replay.record import record
+from headstart.replay.write import animate
+from headstart.teams.policy import TeamPolicy
 
 RED, BLUE, GREEN, ORANGE, SKY = "#ff0000", "#0000ff", "#00aa00", "#ffaa00", "#00aaff"
 PLACES = {"speaker": (-0.5, 0.5), "collector": (0.5, 0.4), "landmark": (-0.4, -0.5), "treasure": (0.4, -0.3)}
@@ -323,5 +325,6 @@ def test_words_are_lettered_like_columns_of_a_sheet():
 
 
 def test_importing_it_loads_nothing_that_draws():
-    code = "import sys, headstart.replay; print([m for m in ('matplotlib', 'PIL', 'imageio_ffmpeg') if m in sys.modules])"
+    late = "('matplotlib', 'PIL', 'imageio_ffmpeg')"
+    code = f"import sys, headstart.replay.record, headstart.replay.write; print([m for m in {late} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -539,4 +539,4 @@ def test_report_imports_no_jax():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {n.split(".")[0] for n in names} & {"jax", "jaxlib", "equinox", "optax"}, path.name
             ours = [n for n in names if n.startswith("headstart")]
-            assert all(n.startswith(("headstart.report", "headstart.checks")) for n in ours), path.name
+            assert all(n.startswith(("headstart.report", "headstart.core.checks")) for n in ours), path.name

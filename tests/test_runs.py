@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 from probes import Choice, shown, small
 
-from headstart import run, session
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
-from headstart.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy, load
+from headstart.training import run, session
 
 ENV = Spread(2, horizon=5)
 SMALL = {"num_envs": 4, "train_every": 4, "batch": 16, "warmup": 40, "capacity": 400, "hidden": (8,)}
@@ -173,7 +173,7 @@ CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
 import test_runs
-from headstart import run, session
+from headstart.training import run, session
 session.CHECKPOINT_SECONDS, session.PIECE_SECONDS = 0.0, 1e-3
 slow = lambda progress: test_runs.time.sleep(0.02)
 out = sys.argv[1]

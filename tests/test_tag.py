@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_particle import loop_of_pairs
 
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
 from headstart.envs.particle.adversary import Adversary, AdversaryState
 from headstart.envs.particle.tag import Tag, TagState
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.treasure_python import TreasurePython
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
 from headstart.envs.particle import physics
 from headstart.envs.particle.treasure import Treasure, TreasureState
 from headstart.envs.particle.world import nearest, ranks

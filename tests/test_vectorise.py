@@ -8,8 +8,8 @@ import jax.random as jr
 import numpy as np
 from probes import Lengths, loop, small
 
-from headstart.envs.base import vectorise
-from headstart.guidance.base import Guidance
+from headstart.core.env import vectorise
+from headstart.core.guidance import Guidance
 from headstart.learners.ppo import PPO
 
 E, T = 6, 40
@@ -110,7 +110,7 @@ def test_returns_are_counted_as_a_replay_counts_them():
 
 
 def test_evaluation_counts_the_first_episode_only():
-    from headstart.trainer import evaluate
+    from headstart.core.trainer import evaluate
 
     config = small(PPO(), hidden=(8,))
     learner = config.make(Lengths().spec)

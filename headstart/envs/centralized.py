@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from headstart.central import TEAM, Actions, View, view
-from headstart.envs.base import Env, EnvState
+from headstart.core.env import Env, EnvState
+from headstart.core.types import TeamSpec, TimeStep
 from headstart.envs.particle.spread import Spread
-from headstart.types import TeamSpec, TimeStep
+from headstart.views.central import TEAM, Actions, View, view
 
 Inner = TypeVar("Inner")
 

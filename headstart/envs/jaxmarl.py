@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from headstart.checks import HeadstartError, known, require
-from headstart.envs.host.named import called, named, options_text
+from headstart.core.checks import HeadstartError, known, require
+from headstart.core.named import called, named, options_text
+from headstart.core.types import ActionSpace, Continuous, Field, TeamSpec, TimeStep
 from headstart.envs.host.spaces import LARGEST, acted, roles_of
-from headstart.types import ActionSpace, Continuous, Field, TeamSpec, TimeStep
 
 
 class JaxMARLState(NamedTuple):

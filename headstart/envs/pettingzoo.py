@@ -6,9 +6,9 @@ headstart train pettingzoo:mpe2.simple_spread_v3 --env.options '{"N": 4}' --lear
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from headstart.envs.base import Env
+from headstart.core.env import Env
+from headstart.core.named import named
 from headstart.envs.host.env import HostEnv
-from headstart.envs.host.named import named
 from headstart.envs.host.openers import full_name
 
 

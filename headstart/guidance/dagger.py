@@ -17,16 +17,16 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from headstart import actions
-from headstart.central import view_of
-from headstart.checks import HeadstartError, require
+from headstart.core import actions
+from headstart.core.checks import HeadstartError, require
+from headstart.core.guidance import Guidance, TeacherLike
+from headstart.core.learner import Learner
+from headstart.core.ops import chosen_where, linear_schedule, masked_mean
+from headstart.core.types import Continuous, TeamSpec
 from headstart.envs.centralized import Centralized
-from headstart.guidance.base import Guidance, TeacherLike
-from headstart.guidance.teachers import label_name, loaded
-from headstart.learners.base import Learner
-from headstart.messages import hear, listeners, words
-from headstart.ops import chosen_where, linear_schedule, masked_mean
-from headstart.types import Continuous, TeamSpec
+from headstart.teams.fit import label_name, loaded
+from headstart.views.central import view_of
+from headstart.views.messages import hear, listeners, words
 
 
 @dataclass(frozen=True)

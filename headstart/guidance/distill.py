@@ -18,14 +18,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from headstart import actions
-from headstart.adapt import Select
-from headstart.checks import HeadstartError, require
-from headstart.guidance.base import Guidance, TeacherLike
-from headstart.guidance.teachers import Pupil, pupil
-from headstart.learners.base import Learner
-from headstart.ops import linear_schedule, masked_mean
-from headstart.types import Continuous, TeamSpec
+from headstart.core import actions
+from headstart.core.checks import HeadstartError, require
+from headstart.core.guidance import Guidance, TeacherLike
+from headstart.core.learner import Learner
+from headstart.core.ops import linear_schedule, masked_mean
+from headstart.core.types import Continuous, TeamSpec
+from headstart.teams.fit import Pupil, pupil
+from headstart.views.adapt import Select
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 
-from headstart.adapt import transplant
-from headstart.checks import HeadstartError, known
-from headstart.guidance.base import Guidance, TeacherLike
-from headstart.guidance.teachers import shared_roles
-from headstart.learners.base import Learner
-from headstart.types import TeamSpec
+from headstart.core.checks import HeadstartError, known
+from headstart.core.guidance import Guidance, TeacherLike
+from headstart.core.learner import Learner
+from headstart.core.types import TeamSpec
+from headstart.teams.fit import shared_roles
+from headstart.views.adapt import transplant
 
 Table = list[tuple[str, str, str]]
 """[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]"""

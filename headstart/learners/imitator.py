@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from headstart.actions import greedy, legal
-from headstart.checks import require
-from headstart.learners.base import Learner, actors, check_replay, replaying
-from headstart.networks import Activation, mlp, per_team, team
-from headstart.types import TeamSpec
+from headstart.core.actions import greedy, legal
+from headstart.core.checks import require
+from headstart.core.learner import Learner, actors, check_replay, replaying
+from headstart.core.modules import Activation, mlp
+from headstart.core.networks import team
+from headstart.core.optimisers import per_team
+from headstart.core.types import TeamSpec
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,15 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from headstart import actions
-from headstart.checks import require
-from headstart.learners.base import Learner, flatten
-from headstart.memory import latest
-from headstart.networks import GRU, MLP, Activation, Linear, gru, linear, mlp, per_team, team
-from headstart.ops import gae, masked_mean, unroll
-from headstart.types import Continuous, TeamSpec, Transition
+from headstart.core import actions
+from headstart.core.checks import require
+from headstart.core.learner import Learner, flatten
+from headstart.core.memory import latest
+from headstart.core.modules import GRU, MLP, Activation, Linear, gru, linear, mlp
+from headstart.core.networks import team
+from headstart.core.ops import gae, masked_mean, unroll
+from headstart.core.optimisers import per_team
+from headstart.core.types import Continuous, TeamSpec, Transition
 
 
 class Core(eqx.Module):

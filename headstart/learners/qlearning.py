@@ -15,12 +15,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from headstart import actions
-from headstart.checks import HeadstartError, require
-from headstart.learners.base import Learner, check_replay, replaying
-from headstart.networks import Activation, mlp, per_team, team
-from headstart.ops import linear_schedule, masked_mean, polyak, td_target
-from headstart.types import Continuous, TeamSpec, Transition
+from headstart.core import actions
+from headstart.core.checks import HeadstartError, require
+from headstart.core.learner import Learner, check_replay, replaying
+from headstart.core.modules import Activation, mlp
+from headstart.core.networks import team
+from headstart.core.ops import linear_schedule, masked_mean, polyak, td_target
+from headstart.core.optimisers import per_team
+from headstart.core.types import Continuous, TeamSpec, Transition
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,20 @@ import jax
 import numpy as np
 import scipy.stats
 
-from headstart.central import Actions
-from headstart.envs.base import Env
+from headstart.core.env import Env
+from headstart.core.learner import LearnerConfig
 from headstart.envs.centralized import centralized
 from headstart.envs.particle.reference import Reference
 from headstart.envs.particle.speaker_listener import SpeakerListener
 from headstart.envs.particle.spread import Spread
+from headstart.experiments.base import Arm, Experiment, Scale, Stage
 from headstart.guidance.dagger import Dagger
-from headstart.learners.base import LearnerConfig
 from headstart.learners.ddpg import DDPG
 from headstart.learners.imitator import Imitator
 from headstart.learners.qlearning import QLearning
-from headstart.papers.base import Arm, Experiment, Scale, Stage
 from headstart.report.build import read_column
 from headstart.report.claims import Claim
+from headstart.views.central import Actions
 
 SOURCE = "Lin et al. 2019, CESMA"
 GAMMA = 0.9

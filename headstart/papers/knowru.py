@@ -7,10 +7,10 @@ Tasks I → II and I → III of §4.2 on MADDPG. Settings not in the paper are t
 import dataclasses
 
 from headstart.envs.particle.spread import Spread
+from headstart.experiments.base import Arm, Experiment, Scale, Stage
 from headstart.guidance.distill import Distill
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
-from headstart.papers.base import Arm, Experiment, Scale, Stage
 from headstart.report.claims import Claim
 
 EPISODE = 25

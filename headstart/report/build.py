@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
 from headstart.report import transfer
 from headstart.report.claims import Claim, judge
 from headstart.report.plain import number, plain

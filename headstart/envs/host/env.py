@@ -20,14 +20,14 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import io_callback
 from jaxtyping import Array
 
-from headstart.checks import HeadstartError, require
-from headstart.envs.base import VectorEnv
+from headstart.core.checks import HeadstartError, require
+from headstart.core.env import VectorEnv
+from headstart.core.named import options_text
+from headstart.core.spec import TeamSpec
+from headstart.core.types import TimeStep
 from headstart.envs.host import layout
-from headstart.envs.host.named import options_text
 from headstart.envs.host.pool import Pool
 from headstart.envs.host.worker import open_team
-from headstart.spec import TeamSpec
-from headstart.types import TimeStep
 
 _tokens = itertools.count(1)
 

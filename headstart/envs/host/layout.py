@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headstart.spec import TeamSpec
+from headstart.core.spec import TeamSpec
 
 
 class Shown(NamedTuple):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from headstart.checks import HeadstartError
-from headstart.envs.host.named import called, named
+from headstart.core.checks import HeadstartError
+from headstart.core.named import called, named
 from headstart.envs.host.team import HostTeam
 
 AGENT = "agent_0"

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from headstart.checks import HeadstartError
-from headstart.envs.base import Env
-from headstart.spec import ActionSpace, Continuous
+from headstart.core.checks import HeadstartError
+from headstart.core.env import Env
+from headstart.core.spec import ActionSpace, Continuous
 
 
 def outward(env: Env) -> Any:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
+from headstart.core.spec import TeamSpec
 from headstart.envs.host import layout
 from headstart.envs.host.worker import FAILED, HEAD, RESET, STEP
-from headstart.spec import TeamSpec
 
 
 class Pool:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks import HeadstartError
-from headstart.spec import ActionSpace, Continuous, Discrete, Field, RoleSpec
+from headstart.core.checks import HeadstartError
+from headstart.core.spec import ActionSpace, Continuous, Discrete, Field, RoleSpec
 
 LARGEST = 10_000
 """Numbers of an observation; more are pixels, which the networks here do not read."""

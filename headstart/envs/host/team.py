@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks import HeadstartError
+from headstart.core.checks import HeadstartError
+from headstart.core.spec import TeamSpec
 from headstart.envs.host import spaces
 from headstart.envs.host.layout import Shown
-from headstart.spec import TeamSpec
 
 
 class HostTeam:

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from headstart.checks import require
-from headstart.envs.base import Scene
+from headstart.core.checks import require
+from headstart.core.env import Scene
+from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
-from headstart.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
 AGENT_RADIUS = 0.15
 LANDMARK_RADIUS = 0.08

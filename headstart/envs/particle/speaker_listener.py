@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from headstart.checks import require
-from headstart.envs.base import Scene
+from headstart.core.checks import require
+from headstart.core.env import Scene
+from headstart.core.types import Discrete, Field, RoleSpec, Route, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
-from headstart.types import Discrete, Field, RoleSpec, Route, TeamSpec, TimeStep
 
 AGENT_RADIUS = 0.075
 LANDMARK_RADIUS = 0.04

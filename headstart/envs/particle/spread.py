@@ -11,10 +11,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.checks import require
-from headstart.envs.base import Scene
+from headstart.core.checks import require
+from headstart.core.env import Scene
+from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
-from headstart.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
 AGENT_RADIUS = 0.15
 LANDMARK_RADIUS = 0.05

@@ -12,10 +12,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.checks import require
-from headstart.envs.base import Scene
+from headstart.core.checks import require
+from headstart.core.env import Scene
+from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
-from headstart.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
 ADVERSARY_RADIUS, PREY_RADIUS, OBSTACLE_RADIUS = 0.075, 0.05, 0.2
 ADVERSARY_ACCELERATION, PREY_ACCELERATION = 3.0, 4.0

@@ -14,10 +14,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from headstart.checks import require
-from headstart.envs.base import Scene
+from headstart.core.checks import require
+from headstart.core.env import Scene
+from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
-from headstart.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 
 COLLECTOR_RADIUS, BANK_RADIUS, TREASURE_RADIUS = 0.05, 0.075, 0.025
 COLLECTOR_MASS, BANK_MASS = 1.0, 2.25

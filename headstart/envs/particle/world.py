@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from headstart.envs.base import Scene
+from headstart.core.env import Scene
+from headstart.core.types import TimeStep
 from headstart.envs.particle import physics
-from headstart.types import TimeStep
 
 BLUE, RED, YELLOW, GREEN, PURPLE, GREY = "#4477aa", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#777777"
 PALETTE = (RED, GREEN, BLUE, YELLOW, PURPLE, "#66ccee", GREY, "#997700")

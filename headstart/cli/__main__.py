@@ -1,0 +1,5 @@
+"""python -m headstart.cli"""
+
+from headstart.cli.main import main
+
+main()

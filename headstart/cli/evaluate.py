@@ -1,0 +1,80 @@
+"""headstart evaluate, headstart render."""
+
+from pathlib import Path
+
+from headstart.cli.flags import directory_of, options_of, read_flags, take
+from headstart.core.checks import HeadstartError, known
+from headstart.training.progress import spread
+
+
+def evaluate(args: list[str]) -> None:
+    """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt]."""
+    from headstart import registry
+    from headstart.storage import files
+    from headstart.teams.policy import load
+    from headstart.training.run import score
+    from headstart.views.adapt import understood
+
+    given, rest = take(args, ("--env",))
+    directory, rest = directory_of(rest, "evaluate", evaluate.__doc__ or "", more=True)
+    team = load(directory) if "--help" not in rest else None
+    env = registry.preset("env", given["--env"][-1] if given["--env"] else "spread")
+    if team and not given["--env"]:
+        env = team.env
+    if env is None:
+        trained_in = files.read_json(directory / "policy.json").get("env")
+        if trained_in:
+            registry.decode("env", trained_in)  # says which module is missing
+        raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
+    fields = [
+        ("episodes", int, 1000, "Episodes of each seed."),
+        ("adapt", bool, False, "Fit the team to an environment of another size: agents paired, observations by field."),
+        ("env", None, env, ""),
+    ]
+    options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "")
+    assert team is not None  # --help has ended the command
+    if options.episodes < 1:
+        raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
+    if options.adapt:
+        there = options.env.spec
+        for role in there.roles:
+            known("role of this team", role, team.spec.roles)
+            told = understood(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
+            agents = f"{there.roles[role].agents} agents by {team.spec.roles[role].agents} policies"
+            print(f"adapted {role}: {', '.join([agents, *told])}")
+        team = team.adapt(there)
+    returns = score(team, options.env, options.episodes)
+    for seed, value in zip(team.seeds, returns, strict=True):
+        print(f"seed {seed}: return {value:.2f}")
+    print(f"return {spread(returns)} over {len(returns)} seeds, {options.episodes} greedy episodes each")
+
+
+def render(args: list[str]) -> None:
+    """Draw an episode of a trained team as a GIF or a video: headstart render DIR [--out FILE.gif|FILE.mp4]."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headstart.replay.record import record
+    from headstart.replay.write import animate, encoder
+    from headstart.teams.policy import load
+
+    directory, rest = directory_of(args, "render", render.__doc__ or "", more=True)
+    fields = [
+        ("out", Path, directory / "replay.gif", "File to write: .gif, or .mp4 where there is an ffmpeg."),
+        ("seed", int, 0, "Which of the team's seeds, from 0."),
+        ("episode", int, 0, "Which start; the same number starts alike for every team."),
+    ]
+    options = read_flags(options_of(fields), rest, "headstart render DIR", render.__doc__ or "")
+    encoder(options.out)  # refuses what cannot be written before the episode is played
+    team = load(directory)
+    if not 0 <= options.episode < 2**31:
+        raise HeadstartError(f"episode must be a number from 0 on, not {options.episode}")
+    if not 0 <= options.seed < len(team.seeds):
+        raise HeadstartError(f"seed must be between 0 and {len(team.seeds) - 1}, not {options.seed}")
+    if team.env is None:
+        raise HeadstartError(f"{directory} does not say where its team was trained, so there is nothing to draw")
+    replay = record(team, team.env, options.seed, options.episode, directory.resolve().name)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        animate(replay, options.out, watch=lambda frames: bar.track(frames, description="drawing"))
+    print(f"wrote {options.out}")

@@ -1,0 +1,85 @@
+"""headstart reproduce, headstart demo, headstart report."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from headstart.cli.flags import existing, options_of, read_flags, take
+from headstart.cli.output import show_report
+from headstart.core.checks import HeadstartError, known
+from headstart.training.progress import progress
+
+
+def reproduce(args: list[str]) -> None:
+    """Run a paper's experiment and judge its claims: headstart reproduce PAPER/EXPERIMENT --scale laptop --out DIR."""
+    from headstart import registry
+    from headstart.experiments.base import SCALES
+
+    names = sorted(registry.experiments())
+    if (not args or args[0].startswith("-")) and not {"-h", "--help"} & set(args):
+        raise HeadstartError(f"say which experiment: headstart reproduce NAME; there are: {', '.join(names)}")
+    name = args[0] if args and not args[0].startswith("-") else names[0]
+    known("experiment", name, names)
+    fields: list[Any] = [
+        (
+            "scale",
+            Literal[SCALES],
+            "laptop",
+            "smoke: a minute or two, to see that it runs; laptop: five to twenty on two cores; paper: as published.",
+        ),
+        ("arms", str, "", "Only these arms, separated by commas."),
+        ("seeds", int, 0, "Seeds; 0 for as many as the scale says."),
+        ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
+    ]
+    rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]
+    options = read_flags(options_of(fields), rest, f"headstart reproduce {name}", reproduce.__doc__ or "")
+    if options.seeds < 0:
+        raise HeadstartError(f"seeds must be at least 1, not {options.seeds}")
+    _reproduce(name, options.scale, options.out, tuple(filter(None, options.arms.split(","))), options.seeds or None)
+
+
+def demo(args: list[str]) -> None:
+    """The main job in three minutes: four agents teach six on cooperative navigation, with a report."""
+    fields: list[Any] = [("out", Path, Path("runs/demo"), "Directory for stages and report; must be new or empty.")]
+    options = read_flags(options_of(fields), args, "headstart demo", demo.__doc__ or "")
+    _reproduce("knowru/spread-6", "demo", options.out, (), None)
+
+
+def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: int | None) -> None:
+    from headstart import registry
+    from headstart.experiments import run
+
+    with progress() as watch:
+        report = run.reproduce(name, registry.experiments()[name], scale, out, arms, seeds, watch)
+    show_report(report, out)
+
+
+def report(args: list[str]) -> None:
+    """Make a report again: headstart report DIR [DIR ...] [--out DIR] (an experiment, or runs to compare)."""
+    from headstart.experiments.report import report_runs
+    from headstart.experiments.run import report_again
+
+    given, rest = take(args, ("--out",))
+    if {"-h", "--help"} & set(rest):
+        print(report.__doc__)
+        sys.exit(0)
+    for flag in rest:
+        if flag.startswith("-"):
+            raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
+    directories = [Path(arg) for arg in rest]
+    for path in directories:
+        existing(path)
+    if not directories:
+        raise HeadstartError("say which directory: headstart report DIR")
+    out = Path(given["--out"][-1]) if given["--out"] else directories[0]
+    if (directories[0] / "experiment.json").exists():
+        if len(directories) > 1 or given["--out"]:
+            raise HeadstartError("an experiment is reported alone and in its own directory; runs can be compared")
+        return show_report(report_again(directories[0]), out)
+    if len(directories) > 1 and not given["--out"]:
+        raise HeadstartError("say where the comparison goes: headstart report RUN RUN --out DIR")
+    if out not in directories and any((out / name).exists() for name in ("run.json", "experiment.json")):
+        raise HeadstartError(f"{out} is a run with a report of its own: choose another --out for the comparison")
+    if len(directories) > 1 and out in directories:
+        raise HeadstartError(f"{out} has a report of its own: choose another --out for the comparison")
+    show_report(report_runs(directories, out), out)

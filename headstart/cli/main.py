@@ -1,0 +1,91 @@
+"""The command line. Nothing heavy is imported until a command needs it."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+
+from headstart._version import __version__
+from headstart.cli.evaluate import evaluate, render
+from headstart.cli.experiments import demo, report, reproduce
+from headstart.cli.flags import read_flags, take
+from headstart.cli.output import exit_code, fail
+from headstart.cli.train import resume, train
+from headstart.core.checks import HeadstartError, known
+
+OVERVIEW = """headstart: give a team of agents a head start
+
+usage: headstart COMMAND [ARGUMENTS]     headstart COMMAND --help explains one
+       headstart COMMAND --use MODULE    parts of a module of your own join those of headstart list
+
+{commands}
+
+first steps: headstart demo
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: runs a command; exits with 2 and one line on stderr where the user can mend something."""
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        about = {name: (command.__doc__ or "").split("\n")[0] for name, command in COMMANDS.items()}
+        print(OVERVIEW.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in about.items())).strip())
+        return
+    if args[0] in ("-V", "--version", "version"):
+        print(f"headstart {__version__}")
+        return
+    try:
+        known("command", args[0], COMMANDS)
+        COMMANDS[args[0]](_used(args[1:]))
+    except HeadstartError as error:
+        fail(" ".join(str(error).split()))
+        sys.exit(exit_code(error))
+    except BrokenPipeError:  # whoever read along has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the free space")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        fail("stopped")
+        sys.exit(130)
+
+
+def _used(args: list[str]) -> list[str]:
+    """The arguments without `--use MODULE`, whose parts are known from now on."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # modules beside the user, found after everything that is installed
+    given, rest = take(args, ("--use",))
+    if given["--use"]:
+        from headstart.registry import use
+
+        for module in given["--use"]:
+            use(module)
+    return rest
+
+
+def list_parts(args: list[str]) -> None:
+    """What there is: environments, learners, guidance, experiments, with one line each."""
+    read_flags(dataclasses.make_dataclass("Options", []), args, "headstart list", list_parts.__doc__ or "")
+    from headstart import registry
+
+    kinds = {"environments": "env", "learners": "learner", "guidance": "guidance"}
+    groups = {title: registry.described(kind) for title, kind in kinds.items()}
+    groups["experiments"] = [(name, make("smoke").title) for name, make in sorted(registry.experiments().items())]
+    width = max(len(names) for lines in groups.values() for names, _ in lines)
+    for title, lines in groups.items():
+        print(title)
+        for names, text in lines:
+            print(f"  {names:<{width}}  {text}")
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "demo": demo,
+    "list": list_parts,
+    "train": train,
+    "reproduce": reproduce,
+    "resume": resume,
+    "evaluate": evaluate,
+    "render": render,
+    "report": report,
+}

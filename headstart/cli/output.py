@@ -1,0 +1,37 @@
+"""What a person sees of a command's end: errors in one line, results as a table."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from headstart.core.checks import HeadstartError
+
+
+def fail(message: str) -> None:
+    """One line on stderr."""
+    print(f"headstart: {message}", file=sys.stderr)
+
+
+def exit_code(error: HeadstartError) -> int:
+    """2 for what the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a run that diverged."""
+    return {"Interrupted": 130, "Diverged": 1}.get(type(error).__name__, 2)
+
+
+def finish(out: Path) -> None:
+    """Report the run at `out` and say how to see it play."""
+    from headstart.core.env import Drawable
+    from headstart.experiments.report import report_runs
+    from headstart.registry import used
+    from headstart.teams.policy import load
+
+    show_report(report_runs([out], out), out)
+    if isinstance(load(out).env, Drawable):
+        print(f"replay: headstart render {out}" + "".join(f" --use {module}" for module in sorted(used)))
+
+
+def show_report(made: dict[str, Any], out: Path) -> None:
+    """Print a report as a table, and where its page is."""
+    from headstart.report import print_report
+
+    print_report(made)
+    print(f"report: {out / 'report.html'}")

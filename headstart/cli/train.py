@@ -1,0 +1,67 @@
+"""headstart train, headstart resume."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from headstart.cli.flags import directory_of, options_of, read_flags, take
+from headstart.cli.output import finish, show_report
+from headstart.core.checks import HeadstartError
+from headstart.training.progress import progress
+
+
+def train(args: list[str]) -> None:
+    """Train a team: headstart train ENV --learner L [--guidance G --teacher RUN] --steps N --seeds S --out DIR."""
+    from headstart import registry
+    from headstart.training import run
+    from headstart.training.config import Config
+
+    given, rest = take(args, ("--learner", "--guidance", "--teacher"))
+    if (not rest or rest[0].startswith("-")) and not {"-h", "--help"} & set(rest):
+        raise HeadstartError("say which environment: headstart train ENV (headstart list names them)")
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else "spread"
+    learner = given["--learner"][-1] if given["--learner"] else "maddpg"
+    guides = [registry.preset("guidance", guide) for guide in given["--guidance"]]
+    if given["--teacher"] and not guides:
+        raise HeadstartError("--teacher needs --guidance: how should the team learn from it? (headstart list names them)")
+    if len(given["--teacher"]) > len(guides):
+        count = f"{len(given['--teacher'])} teachers but {len(guides)} guidance"
+        raise HeadstartError(f"{count}: give each --guidance one --teacher")
+    fields: list[Any] = [
+        ("steps", int, 500_000, "Env-steps of each seed."),
+        ("seeds", int, 1, "Independent teams, trained side by side."),
+        ("first_seed", int, 0, "Number of the first seed."),
+        ("evaluations", int, 20, "How often to evaluate along the run."),
+        ("episodes", int, 100, "Episodes of an evaluation."),
+        ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
+        ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
+        ("env", None, registry.preset("env", name), ""),
+        ("learner", None, registry.preset("learner", learner), ""),
+    ]
+    one = len(guides) == 1
+    fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
+    options = read_flags(options_of(fields), rest, f"headstart train {name}", train.__doc__ or "")
+    chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
+    teachers = given["--teacher"] or [None]
+    taught = [dataclasses.replace(g, teacher=teachers[min(i, len(teachers) - 1)]) for i, g in enumerate(chosen)]
+    scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until")}
+    config = Config(options.env, options.learner, tuple(taught), **scalars)
+    with progress() as watch:
+        run.train(config, options.out, lambda now: watch(options.out.name, now))
+    finish(options.out)
+
+
+def resume(args: list[str]) -> None:
+    """Go on with a run or an experiment that was interrupted: headstart resume DIR."""
+    from headstart.experiments import run as experiment
+    from headstart.training import run
+
+    directory = directory_of(args, "resume", resume.__doc__ or "")[0]
+    if (directory / "experiment.json").exists():
+        with progress() as watch:
+            report = experiment.resume(directory, watch)
+        return show_report(report, directory)
+    with progress() as watch:
+        run.resume(directory, lambda now: watch(directory.name, now))
+    finish(directory)

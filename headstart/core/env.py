@@ -1,0 +1,142 @@
+"""What an environment is, and how many of them step as one.
+
+An `Env` describes ONE environment with all its agents and no batch axis. `vectorise` makes E of them step together and
+start a new episode by themselves when one ends.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jax.custom_batching import custom_vmap
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from headstart.core.ops import chosen_where
+from headstart.core.types import TeamSpec, TimeStep
+
+EnvState = PyTree
+
+
+@runtime_checkable
+class Env(Protocol):
+    """One environment: a frozen dataclass whose fields are its settings (and its command-line flags)."""
+
+    @property
+    def spec(self) -> TeamSpec:
+        """Roles, spaces, horizon."""
+        ...
+
+    def reset(self, key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
+        """A fresh episode. The key is consumed."""
+        ...
+
+    def step(self, state: EnvState, action: dict[str, Array], key: Key[Array, ""]) -> tuple[EnvState, TimeStep]:
+        """One joint step; `action` is {role: [A U]}. Does not start a new episode: `vectorise` does."""
+        ...
+
+
+class Scene(NamedTuple):
+    """A picture of one moment: where the M entities of a `Drawable` are and how they look."""
+
+    place: Float[Array, "*n M 2"]
+    """World units; NaN hides an entity."""
+    word: Int[Array, "*n M"]
+    """Number of the word an entity says, -1 for silence."""
+    shade: Int[Array, "*n M"]
+    """Which of its colours an entity has now."""
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """What an environment has beside `Env` if it can be drawn: circles in a plane, in world units."""
+
+    @property
+    def entities(self) -> list[dict[str, Any]]:
+        """What `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "colors": [..]}]."""
+        ...
+
+    def scene(self, state: EnvState) -> Scene:
+        """Where each of the entities is, and how it looks."""
+        ...
+
+
+class VectorEnv(NamedTuple):
+    """E environments as one: `reset(key)` and `step(states, action, key)`; every TimeStep leaf is [E ..]."""
+
+    spec: TeamSpec
+    num_envs: int
+    reset: Callable[[Array], tuple[EnvState, TimeStep]]
+    step: Callable[[EnvState, dict[str, Array], Array], tuple[EnvState, TimeStep]]
+
+
+@runtime_checkable
+class Vectorised(Protocol):
+    """An environment that knows better than `vectorise` how many of it step together: one that runs on the host."""
+
+    def vectorised(self, num_envs: int) -> VectorEnv:
+        """`num_envs` environments that restart themselves."""
+        ...
+
+
+def vectorise(env: Env, num_envs: int) -> VectorEnv:
+    """`num_envs` environments that restart themselves.
+
+    After an end, `obs` and `state` belong to the new episode while `final_obs` and `final_state` keep the true last ones.
+    Resets are drawn only in steps in which some episode ends, over all seeds: particle episodes end together, so the
+    random numbers of a reset are paid once an episode rather than once a step.
+
+    States keep the environment axis last. An environment's own arrays are tiny (three agents, two coordinates), so with
+    the environments innermost every elementwise operation runs over long contiguous vectors.
+    """
+    if isinstance(env, Vectorised):
+        return env.vectorised(num_envs)
+    last = jax.tree.map(lambda _: -1, jax.eval_shape(env.reset, jr.key(0))[0])
+    reset_each = jax.vmap(env.reset, out_axes=(last, 0))
+    step_each = jax.vmap(env.step, in_axes=(last, 0, 0), out_axes=(last, 0))
+
+    def reset(key):
+        return reset_each(jr.split(key, num_envs))
+
+    def restart(ended, key, states, shown):
+        new_states, new = reset(key)
+        states = jax.tree.map(lambda n, o: jnp.where(ended, n, o), new_states, states)
+        return states, chosen_where(ended, _of_next_episode(new), shown)
+
+    restart_if_any = _skipped_unless_any(restart)
+
+    def step(states, action, key):
+        step_key, reset_key = jr.split(key)
+        states, now = step_each(states, action, jr.split(step_key, num_envs))
+        states, shown = restart_if_any(now.terminated | now.truncated, reset_key, states, _of_next_episode(now))
+        return states, dataclasses.replace(now, **shown)
+
+    return VectorEnv(env.spec, num_envs, reset, step)
+
+
+def _of_next_episode(step: TimeStep) -> dict[str, Any]:
+    """The parts of a time step that belong to the new episode once one ended."""
+    return {"obs": step.obs, "state": step.state, "alive": step.alive, "available": step.available}
+
+
+def _skipped_unless_any(change: Callable) -> Callable:
+    """`change(mask, key, *values) -> values`, not computed where no entry of `mask` is true, under `vmap` as well.
+
+    A `lax.cond` whose predicate is mapped computes both branches. This one asks whether ANY lane needs the change, one
+    scalar for all of them; `change` itself must leave the lanes outside its mask alone.
+    """
+
+    @custom_vmap
+    def conditional(mask, key, *values):
+        return jax.lax.cond(mask.any(), lambda: change(mask, key, *values), lambda: values)
+
+    @conditional.def_vmap
+    def _(size, mapped, *args: Any):
+        spread = lambda on, x: x if on else jnp.broadcast_to(x, (size, *x.shape))
+        mask, key, *values = jax.tree.map(spread, mapped, list(args))
+        out = jax.lax.cond(mask.any(), lambda: jax.vmap(change)(mask, key, *values), lambda: tuple(values))
+        return out, jax.tree.map(lambda _: True, out)
+
+    return conditional

@@ -1,0 +1,101 @@
+"""What a learner is: pure functions that the one training loop calls."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+
+from headstart.core.checks import require
+from headstart.core.memory import Memory, uniform
+from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
+
+Params = dict[str, dict[str, Any]]
+"""{network: {role: Team}}: what tools that copy, adapt or count parameters may rely on."""
+
+
+class Learner(NamedTuple):
+    """A learning rule for a team. `*n` are any leading axes; nothing here loops over env-steps, stores or logs."""
+
+    num_envs: int
+    """E, environments that step together."""
+    rollout: int
+    """T, joint steps between two updates; an update sees T·E new env-steps."""
+    warmup: int
+    """Env-steps collected before the first gradient step."""
+    memory: Memory
+    optimizer: optax.GradientTransformation
+    init: Callable[[Array], Params]
+    """key -> params. The key is consumed."""
+    start: Callable[[int], PyTree]
+    """number of environments -> carry of recurrent networks at the start of an episode; () when feed-forward."""
+    policy: Callable[[Params, PyTree, dict[str, Array]], tuple[PyTree, dict[str, Array]]]
+    """params, carry, obs {role: [*n A O]} -> carry, {role: [*n A U]} logits or action means."""
+    logits: Callable[[Params, PyTree], dict[str, Array]]
+    """params, batch of items -> {role: [*n A U]} as `policy` would put out; how guidance sees a student."""
+    act: Callable[[Params, PyTree, TimeStep, Array, Array], tuple[PyTree, dict[str, Array]]]
+    """params, carry, step [E ..], key, progress -> carry, action {role: [E A U]}, exploring."""
+    prepare: Callable[[Params, PyTree, Transition], PyTree]
+    """params, carry at the rollout's start, rollout [T E ..] -> items [N ..] for memory, with the rollout's `extras`."""
+    objective: Callable[[Params, Params, PyTree, Array], tuple[dict[str, dict[str, Array]], Metrics]]
+    """params, target, batch [B ..], key -> named terms {term: {role: [A]}} and metrics. The trainer descends the sum of all."""
+    track: Callable[[Params, Params], Params] = lambda params, target: target
+    """params, target -> target, after every `track_every`-th gradient step."""
+    track_every: int = 1
+    """Gradient steps between two calls of `track`, counted over the whole run."""
+    rate: Callable[[Array], Any] = lambda progress: 1.0
+    """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
+    acting: tuple[str, ...] = ("actor",)
+    """The networks that `policy` needs: what a team takes along when it leaves its training behind."""
+
+
+@runtime_checkable
+class LearnerConfig(Protocol):
+    """A frozen dataclass of settings that can become a learner for any team."""
+
+    def make(self, spec: TeamSpec) -> Learner:
+        """The learner for a team; raises HeadstartError for a team it cannot train."""
+        ...
+
+
+def check_replay(config: Any) -> None:
+    """Raise HeadstartError for settings that no learner with a replay memory can have."""
+    require(min(config.hidden, default=1) >= 1, "hidden", config.hidden, "sizes of at least 1")
+    for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
+        require(getattr(config, name) >= 1, name, getattr(config, name), "at least 1")
+    require(config.warmup >= 0, "warmup", config.warmup, "at least 0")
+    fits = config.train_every % config.num_envs == 0
+    require(fits, "train_every", config.train_every, f"a multiple of num_envs ({config.num_envs})")
+
+
+def replaying(config: Any) -> dict[str, Any]:
+    """The fields of a `Learner` that settings `check_replay` has passed decide: what it collects, keeps and draws."""
+    return {
+        "num_envs": config.num_envs,
+        "rollout": config.train_every // config.num_envs,
+        "warmup": config.warmup,
+        "memory": uniform(config.capacity, config.batch, config.gradient_steps),
+        "prepare": lambda params, carry, rollout: flatten(without_state(rollout)),
+        "start": lambda num_envs: (),
+    }
+
+
+def actors(spec: TeamSpec, params: Params, obs: dict[str, Array]) -> dict[str, Array]:
+    """Feed-forward actors {role: [*n A U]}: logits of discrete actions, means squashed to [-1, 1] of continuous ones."""
+    out = {name: params["actor"][name](x) for name, x in obs.items()}
+    squash = lambda name, x: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x
+    return {name: squash(name, x) for name, x in out.items()}
+
+
+def flatten(rollout: Transition) -> Transition:
+    """[T E ..] -> [T·E ..]."""
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), rollout)
+
+
+def without_state(rollout: Transition) -> Transition:
+    """The rollout with empty global states: replay of a learner that does not look at them need not keep them."""
+    empty = rollout.state[..., :0]
+    return dataclasses.replace(rollout, state=empty, next_state=empty)

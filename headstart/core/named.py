@@ -1,0 +1,73 @@
+"""Finding an environment by its name, with one clear line where it is not there."""
+
+import contextlib
+import importlib
+import json
+import pkgutil
+import sys
+from difflib import get_close_matches
+from typing import Any
+
+from headstart.core.checks import HeadstartError
+
+EXTRAS = {"pettingzoo": "pettingzoo", "mpe2": "pettingzoo", "gymnasium": "pettingzoo", "jaxmarl": "jaxmarl"}
+"""Packages that an extra of ours brings."""
+
+
+def named(path: str) -> Any:
+    """The module "package.module", or the thing in it "package.module:thing"; HeadstartError where it is not there."""
+    module, _, thing = path.partition(":")
+    if module == "__main__":
+        raise HeadstartError(f"{path} is in the running script: put the environment into a file of its own, and name that")
+    if not all(module.split(".")):
+        raise HeadstartError(f"'{path}' is not the name of an environment: package.module or package.module:thing")
+    try:
+        # Some packages greet whoever imports them, and JaxMARL leaves other streams behind than it found.
+        with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr):
+            found = importlib.import_module(module)
+    except ImportError as error:
+        raise HeadstartError(_why(path, module, error)) from None
+    if not thing:
+        return found
+    if not hasattr(found, thing):
+        near = get_close_matches(thing, dir(found), 1)
+        raise HeadstartError(f"module {module} has no '{thing}'" + (f": did you mean {near[0]}?" if near else ""))
+    return getattr(found, thing)
+
+
+def _why(path: str, module: str, error: ImportError) -> str:
+    missing, top = error.name or "", module.split(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
+        return f"{path} needs something that is not installed ({error}): see what its package says to install"
+    if missing == top and top in EXTRAS:
+        return f"'{path}' needs the package {top}, which is not installed: pip install 'headstart[{EXTRAS[top]}]'"
+    if missing == top:
+        return f"'{path}' needs the module {top}, which is neither in this directory nor installed: check its name"
+    parent = importlib.import_module(missing.rpartition(".")[0])
+    names = [info.name for info in pkgutil.iter_modules(getattr(parent, "__path__", []))]
+    near = get_close_matches(missing.rpartition(".")[2], names, 2, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it has: {', '.join(n for n in names if not n.startswith('_'))}"
+    return f"'{path}': {parent.__name__} has no '{missing.rpartition('.')[2]}'; {hint}"
+
+
+def options_text(options: Any) -> str:
+    """Options as one canonical JSON object; HeadstartError where they are none."""
+    try:
+        value = json.loads(options) if isinstance(options, str) else options
+        text = json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        raise HeadstartError(f"env.options must be a JSON object, e.g. '{{\"N\": 4}}', not {options}") from None
+    if not isinstance(value, dict):
+        raise HeadstartError(f"env.options must be a JSON object, e.g. '{{\"N\": 4}}', not {options}")
+    return text
+
+
+def called(make: Any, about: str, options: dict[str, Any]) -> Any:
+    """`make(**options)`; HeadstartError where it refuses them."""
+    try:
+        return make(**options)
+    except HeadstartError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise HeadstartError(f"{about} could not be made with options {json.dumps(options)}: {told}") from None

@@ -1,0 +1,39 @@
+"""The one way to give each agent of a role a network of its own, or all the same.
+
+`Team` holds one network for a role: stacked along a leading agent axis (separate parameters) or single (shared), and
+applies it along the agent axis of its input.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.random as jr
+from jaxtyping import Array, Float, Key, PyTree
+
+
+class Team(eqx.Module):
+    """One role's network: `net` has a leading agent axis unless `shared`."""
+
+    net: PyTree
+    shared: bool = eqx.field(static=True)
+
+    def __call__(self, *xs: PyTree) -> PyTree:
+        """Agent a's network on agent a's input: every leaf of `xs` and of the result is [*n A _]."""
+        if self.shared:
+            return self.net(*xs)
+        axes = (0, *(-2 for _ in xs))
+        return jax.vmap(lambda net, *x: net(*x), in_axes=axes, out_axes=-2)(self.net, *xs)
+
+    def agent_first(self, x: Float[Array, "A *n I"]) -> Float[Array, "A *n O"]:
+        """The same with the agent axis first, the layout in which a batch's matrix products are contiguous."""
+        return self.net(x) if self.shared else jax.vmap(lambda net, x: net(x))(self.net, x)
+
+    def for_each(self, x: Float[Array, "*n I"]) -> Float[Array, "_ *n O"]:
+        """Every agent's network on the same input, agent axis first (of length 1 where one network is shared)."""
+        return self.net(x)[None] if self.shared else jax.vmap(lambda net: net(x))(self.net)
+
+
+def team(make: Callable[[Array], PyTree], key: Key[Array, ""], agents: int, shared: bool) -> Team:
+    """`agents` independent draws of `make(key)`, or one that all share."""
+    return Team(make(key) if shared else jax.vmap(make)(jr.split(key, agents)), shared)

@@ -1,0 +1,43 @@
+"""Gradient transformations that treat each agent's own parameters apart."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from headstart.core.networks import Team
+
+
+def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.GradientTransformation:
+    """`transforms[network]` applied to every role's `Team` of that network, to each agent's own parameters.
+
+    A norm clipped over a whole stacked tree would couple agents: one agent's large gradient would shrink its mates'.
+    """
+
+    def init(params):
+        start = lambda name, t: transforms[name].init(t.net) if t.shared else jax.vmap(transforms[name].init)(t.net)
+        return {name: {role: start(name, t) for role, t in roles.items()} for name, roles in params.items()}
+
+    def update(updates, state, params=None):
+        assert params is not None
+        grads, updates, states = updates, {}, {}
+        for name, roles in params.items():
+            step = transforms[name].update
+            outs = {
+                role: (step if t.shared else jax.vmap(step))(grads[name][role].net, state[name][role], t.net)
+                for role, t in roles.items()
+            }
+            updates[name] = {role: Team(out[0], roles[role].shared) for role, out in outs.items()}
+            states[name] = {role: out[1] for role, out in outs.items()}
+        return updates, states
+
+    return optax.GradientTransformation(init, update)
+
+
+def clip_per_variable(limit: float) -> optax.GradientTransformation:
+    """Each array's gradient scaled down to norm `limit` on its own, as openai/maddpg does (tf.clip_by_norm)."""
+
+    def update(updates, state, params=None):
+        clip = lambda g: g * jnp.minimum(1.0, limit / (jnp.sqrt((g * g).sum()) + 1e-12))
+        return jax.tree.map(clip, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

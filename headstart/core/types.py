@@ -1,0 +1,108 @@
+"""The words every part of headstart speaks: what a team is, what a time step is, what is remembered of it.
+
+Axes, used in every shape comment and annotation of the package:
+
+====  ==========================================  ====  =============================================
+`S`   seeds                                       `H`   action heads
+`K`   updates                                     `U`   numbers in an action (heads side by side)
+`T`   time                                        `G`   gradient steps of one update
+`E`   environments                                `B`   batch
+`A`   agents of one role                          `N`   items in memory
+`O`   numbers in an observation                   `Z`   numbers in the global state
+====  ==========================================  ====  =============================================
+
+Values that exist once per role are dicts `{role: array}`, so that roles may differ in their numbers of agents, their
+observations and their actions without any padding.
+
+An **action** is always a float vector `[A, U]`. For discrete heads it is the heads' one-hot vectors side by side (a
+Gumbel-softmax actor may send soft ones); for continuous actions the numbers are meant to lie in [-1, 1].
+"""
+
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, PyTree
+
+from headstart.core.spec import ActionSpace as ActionSpace
+from headstart.core.spec import Continuous as Continuous
+from headstart.core.spec import Discrete as Discrete
+from headstart.core.spec import Field as Field
+from headstart.core.spec import RoleSpec as RoleSpec
+from headstart.core.spec import Route as Route
+from headstart.core.spec import TeamSpec as TeamSpec
+
+Metrics = dict[str, Any]
+"""Named numbers to log: scalars, one value a seed once vmapped."""
+
+
+class TimeStep(eqx.Module):
+    """What an environment shows after a reset or a step. Leading axes `*n` are whatever it was vmapped over."""
+
+    obs: dict[str, Float[Array, "*n _ _"]]
+    """{role: [A O]}: act on this; already of the new episode after an end."""
+    final_obs: dict[str, Float[Array, "*n _ _"]]
+    """{role: [A O]}: bootstrap from this; never reset."""
+    state: Float[Array, "*n Z"]
+    """Global state beside `obs`, for centralised critics and mixers."""
+    final_state: Float[Array, "*n Z"]
+    """Global state beside `final_obs`."""
+    reward: dict[str, Float[Array, "*n _"]]
+    """{role: [A]}, of the step just taken; zeros after a reset."""
+    terminated: Bool[Array, "*n"]
+    """The task ended: nothing comes after, bootstrap from zero."""
+    truncated: Bool[Array, "*n"]
+    """The clock ran out: bootstrap through it."""
+    alive: dict[str, Bool[Array, "*n _"]]
+    """{role: [A]}: False for a dead agent, which every loss masks out."""
+    available: dict[str, Bool[Array, "*n _ _"]] | None = None
+    """{role: [A U]}: legal choices beside `obs`; None where all are."""
+    final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
+    """{role: [A U]}: legal choices beside `final_obs`."""
+    agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
+    """{role: [A]}: the task ended for this agent, though perhaps not for its team, and it earns nothing more: bootstrap
+    from zero. None where agents end with their team only."""
+
+
+class Transition(eqx.Module):
+    """One env-step as the learner remembers it; a rollout is one of these with leading axes [T E]."""
+
+    obs: dict[str, Array]
+    action: dict[str, Array]
+    reward: dict[str, Array]
+    terminated: Array
+    truncated: Array
+    next_obs: dict[str, Array]
+    """The observation the step led to, before any reset."""
+    state: Array
+    next_state: Array
+    alive: dict[str, Array]
+    available: dict[str, Array] | None
+    next_available: dict[str, Array] | None
+    first: Array
+    """True where `obs` begins an episode: recurrence starts afresh there."""
+    extras: dict[str, Any]
+    """What learners and guidance add, e.g. a teacher's logits; travels into memory beside the rest."""
+    agent_terminated: dict[str, Array] | None = None
+    """As of the time step that the action led to."""
+
+    def ended_for(self, role: str) -> Array:
+        """[.. A] or [.. 1]: nothing comes after this step for an agent of the role, so that its next value is 0."""
+        own = self.terminated[..., None]
+        return own if self.agent_terminated is None else own | self.agent_terminated[role]
+
+
+class TrainState(eqx.Module):
+    """Everything a run is, at one moment: saved whole, so that a resumed run equals an uninterrupted one."""
+
+    params: PyTree
+    target: PyTree
+    opt: PyTree
+    memory: PyTree
+    guidance: PyTree
+    env: PyTree
+    step: TimeStep
+    carry: PyTree
+    first: Array
+    returns: dict[str, Array]
+    """{role: [E A]}: return of the running episodes so far."""
+    key: Array

@@ -1,0 +1,1 @@
+"""Experiments: what they are, how they run, how they are reported."""

@@ -1,0 +1,92 @@
+"""What an experiment is: arms made of stages, and claims to judge."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from headstart.core.checks import known
+from headstart.core.env import Env
+from headstart.core.guidance import GuidanceConfig
+from headstart.core.learner import LearnerConfig
+from headstart.report.claims import Claim
+
+Scale = Literal["smoke", "demo", "laptop", "paper"]
+
+SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper")
+
+"""Scales to choose from on the command line; `demo` is what `headstart demo` runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One training. A guide's `teacher` is the name of an earlier stage."""
+
+    name: str
+    env: Env
+    learner: LearnerConfig
+    steps: int
+    guidance: tuple[GuidanceConfig, ...] = ()
+    evaluations: int = 25
+    until: str = ""
+    """An earlier stage whose final return this one is trained to reach, and no further."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Stages in order; the last is the one that is measured, the others are the price of its teacher."""
+
+    stages: tuple[Stage, ...]
+    versus: str | None = None
+    """The arm it is compared with."""
+    measures: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
+    """Further quantities of the last stage for claims to be about: name -> (run directory -> one value a seed)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A question of a paper: its arms, and what the paper claims of them."""
+
+    title: str
+    source: str
+    """Paper and section."""
+    seeds: int
+    arms: dict[str, Arm]
+    claims: tuple[Claim, ...]
+    headline: str
+    """The arm the report is about."""
+    notes: tuple[str, ...] = ()
+    """What differs from the paper, and why."""
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Every stage once, teachers before their students."""
+        stages = {stage.name: stage for arm in self.arms.values() for stage in arm.stages}
+        ordered: dict[str, Stage] = {}
+
+        def add(stage: Stage) -> None:
+            needs = [stage.until, *(str(guide.teacher) for guide in stage.guidance)]
+            for name in needs:
+                if name in stages and name not in ordered:
+                    add(stages[name])
+            ordered.setdefault(stage.name, stage)
+
+        for stage in stages.values():
+            add(stage)
+        return list(ordered.values())
+
+    def only(self, arms: tuple[str, ...]) -> "Experiment":
+        """The experiment with these arms and those they are compared with; all arms if `arms` is empty."""
+        for arm in arms:
+            known("arm", arm, self.arms)
+        wanted = set(arms or self.arms)
+        wanted |= {versus for arm in wanted if (versus := self.arms[arm].versus)}
+        # A stage that is trained to reach another's return cannot go without it.
+        goals = {stage.until for arm in wanted for stage in self.arms[arm].stages if stage.until}
+        wanted |= {name for name, arm in self.arms.items() if arm.stages[-1].name in goals}
+        kept = {name: arm for name, arm in self.arms.items() if name in wanted}
+        claims = tuple(claim for claim in self.claims if claim.arm in kept)
+        headline = self.headline if self.headline in kept else list(kept)[-1]
+        return dataclasses.replace(self, arms=kept, claims=claims, headline=headline)

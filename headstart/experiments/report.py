@@ -1,0 +1,72 @@
+"""Reports of experiments and of runs beside each other, from their directories."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.checks import HeadstartError
+from headstart.core.env import Drawable, Env
+from headstart.experiments.base import Experiment
+from headstart.replay.record import record
+from headstart.report.build import build_report, read_curve, read_stage, write
+from headstart.storage import files
+from headstart.teams.policy import load
+
+
+def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, seeds: int) -> dict[str, Any]:
+    """Report an experiment whose stages have all finished; returns the content of report.json."""
+    arms = {}
+    for arm_name, arm in experiment.arms.items():
+        stages = [read_stage(out / "stages" / stage.name, stage.name) for stage in arm.stages]
+        last = out / "stages" / arm.stages[-1].name
+        measures = {quantity: measure(last) for quantity, measure in arm.measures.items()}
+        arms[arm_name] = {"stages": stages, "curve": read_curve(last), "versus": arm.versus, "measures": measures}
+    about = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
+    report = build_report(about | {"metric": "episode_return", "headline": experiment.headline}, arms, experiment.claims)
+    command = "headstart demo" if scale == "demo" else f"headstart reproduce {name} --scale {scale} --seeds {seeds}"
+    provenance: dict[str, Any] = {"command": command, "notes": list(experiment.notes)}
+    provenance["stages"] = {
+        stage.name: files.read_json(out / "stages" / stage.name / "run.json") for stage in experiment.stages
+    }
+    write(out, report, _replays(experiment, out), provenance)
+    return report
+
+
+def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
+    runs = {name: out / "stages" / arm.stages[-1].name for name, arm in experiment.arms.items()}
+    return [replay for name, path in runs.items() if (replay := replay_of(path, name))]
+
+
+def replay_of(path: Path, title: str) -> dict[str, Any] | None:
+    """The first start (alike for all teams) played by the seed of a run nearest to the middle of its seeds."""
+    team, last = load(path), read_curve(path).returns[:, -1]
+    env: Env | None = team.env
+    if not isinstance(env, Drawable):
+        return None
+    return record(team, env, int(np.abs(last - np.median(last)).argmin()), title=title)
+
+
+def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
+    """Report finished runs beside each other; the first is what the others are compared with."""
+    names = [path.name for path in directories]
+    if len(set(names)) < len(names):
+        raise HeadstartError(f"runs to compare need different names; these are {', '.join(names)}")
+    abouts = {path.name: files.read_json(path / "run.json") for path in directories}
+    for path in directories:
+        if not abouts[path.name].get("finished"):
+            raise HeadstartError(f"{path} has not finished: headstart resume {path}")
+    rivals = {name: None if name == names[0] else names[0] for name in names}
+    arms = {
+        path.name: {
+            "stages": [*abouts[path.name]["teachers"], read_stage(path, path.name)],
+            "curve": read_curve(path),
+            "versus": rivals[path.name],
+        }
+        for path in directories
+    }
+    kind = {"kind": "run"} if len(names) == 1 else {"kind": "experiment", "headline": names[-1]}
+    report = build_report({"experiment": " vs ".join(names), "metric": "episode_return", **kind}, arms)
+    replays = [replay for path in directories if (replay := replay_of(path, path.name))]
+    write(out, report, replays, {"runs": abouts})
+    return report

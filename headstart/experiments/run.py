@@ -1,0 +1,92 @@
+"""How an experiment is run: its stages in order, each once; gone on with after an interruption; reported."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headstart import registry
+from headstart._version import __version__
+from headstart.core.checks import HeadstartError, known
+from headstart.experiments.base import SCALES, Experiment, Scale, Stage
+from headstart.experiments.report import report_experiment
+from headstart.report.build import read_curve
+from headstart.report.stats import iqm
+from headstart.report.transfer import final
+from headstart.storage import files
+from headstart.training import run, session
+from headstart.training.config import Config
+from headstart.training.directory import go_on
+
+Watch = Callable[[str, session.Progress | None], None]
+
+"""Told the stage's name with every piece of its progress, and with None when it ends."""
+
+
+def reproduce(
+    name: str, make: Callable[[Scale], Experiment], scale: Scale, out: str | Path, arms: tuple[str, ...] = (),
+    seeds: int | None = None, watch: Watch | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Run an experiment's stages, each once, into `out`/stages, and report; returns the content of report.json.
+
+    The arms that others are compared with are always run. Refuses a directory that holds anything.
+    """
+    out = Path(out)
+    experiment = make(scale).only(arms)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HeadstartError(f"{out} already holds something: choose another --out{go_on(out)}")
+    seeds = experiment.seeds if seeds is None else seeds
+    about = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
+    files.write_json(out / "experiment.json", {"format": files.FORMAT, **about})
+    return continue_experiment(name, experiment, scale, out, seeds, watch)
+
+
+def continue_experiment(
+    name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None
+) -> dict[str, Any]:
+    """Do what is left of an experiment: stages that are finished are read, a stage that was cut short is resumed."""
+    for stage in experiment.stages:
+        path = out / "stages" / stage.name
+        told = (lambda progress, stage=stage: watch(stage.name, progress)) if watch else None
+        try:
+            _train_or_resume(stage, path, seeds, told)
+        except session.Interrupted:
+            raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
+        if watch:
+            watch(stage.name, None)
+    return report_experiment(name, experiment, scale, out, seeds)
+
+
+def _train_or_resume(stage: Stage, path: Path, seeds: int, watch: session.Watch | None) -> None:
+    if (path / "run.json").exists():
+        run.resume(path, watch)
+        return
+    taught = tuple(dataclasses.replace(guide, teacher=path.parent / guide.teacher) for guide in stage.guidance)
+    until = float(iqm(final(read_curve(path.parent / stage.until)))) if stage.until else None
+    config = Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations, until=until)
+    run.train(config, path, watch)
+
+
+def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
+    """Go on with the experiment that was begun at `out`, and report."""
+    return continue_experiment(*_begun(out), watch)
+
+
+def report_again(out: Path) -> dict[str, Any]:
+    """Report an experiment whose stages have all finished once more, from their files."""
+    name, experiment, scale, out, seeds = _begun(out)
+    for stage in experiment.stages:
+        if not (out / "stages" / stage.name / "policy.json").exists():
+            raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: headstart resume {out}")
+    return report_experiment(name, experiment, scale, out, seeds)
+
+
+def _begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
+    about = files.read_json(out / "experiment.json")
+    try:
+        name, scale, arms, seeds = about["experiment"], about["scale"], tuple(about["arms"]), int(about["seeds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise HeadstartError(f"{out / 'experiment.json'} is damaged ({error!r})") from None
+    known("experiment", name, registry.experiments())
+    known("scale", scale, (*SCALES, "demo"))
+    return name, registry.experiments()[name](scale).only(arms), scale, out, seeds

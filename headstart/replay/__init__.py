@@ -1,0 +1,1 @@
+"""Episodes recorded, drawn and written as pictures."""

@@ -1,0 +1,119 @@
+"""A recorded episode as a picture of each moment: a matplotlib figure and what makes it show one."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+
+GROUND = ("landmark", "obstacle", "treasure")
+
+"""Kinds of entities drawn in outline, below everything that acts; the report's page has the same."""
+
+TRAIL = 8
+
+"""Steps of its past that a body trails behind it."""
+
+BODY_ALPHA = 0.78
+
+"""Opacity of bodies: what they stand on shows through."""
+
+PAGE, LINE, INK, SOFT = "#f7f7f5", "#e2e4e7", "#1c2127", "#5f6873"
+
+
+def palette(entities: list[dict[str, Any]]) -> "Image":
+    """The colours of all frames of a GIF: finding them anew in each frame takes longer than drawing it, and flickers.
+
+    They are the entities' colours and the text's, fading into white, then the bodies' over the others.
+    """
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    pure = np.array([to_rgb(color) for color in sorted({INK, *(color for e in entities for color in e["colors"])})])
+    fixed = np.array([to_rgb(color) for color in ("white", PAGE, LINE)])
+    fade = np.linspace(1, 0.08, max(2, 160 // len(pure)))[:, None, None]
+    mixed = BODY_ALPHA * pure + (1 - BODY_ALPHA) * pure[:, None]
+    colors = np.concatenate([fixed, (1 - fade * (1 - pure)).reshape(-1, 3), mixed.reshape(-1, 3)])[:256]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.round(255 * colors).astype(np.uint8).tobytes())
+    return palette
+
+
+def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
+    """A figure, and what makes it show one of the replay's frames."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
+    figure = Figure((6.0, 6.6), dpi=100, facecolor=PAGE)
+    reach = replay["extent"]
+    axes = figure.add_axes((0.02, 0.02 / 1.1, 0.96, 0.96 / 1.1), xlim=(-reach, reach), ylim=(-reach, reach))
+    axes.set(xticks=[-reach / 2, 0, reach / 2], yticks=[-reach / 2, 0, reach / 2], facecolor="white", axisbelow=True)
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.tick_params(length=0, labelbottom=False, labelleft=False)
+    axes.spines[:].set_color(LINE)
+    title = _shortened(replay["title"], 40)
+    figure.text(0.022, 0.948, title, fontsize=14, weight="bold", color=INK, parse_math=False)
+    told = figure.text(0.022, 0.913, "", fontsize=11, color=SOFT)
+
+    entities = replay["entities"]
+    silent, plain = [-1] * len(entities), [0] * len(entities)
+    bodies = [i for i, entity in enumerate(entities) if entity["kind"] not in GROUND]
+    trails = LineCollection([], linewidths=2, zorder=2)
+    axes.add_collection(trails)
+    circles, labels = [], []
+    for i, entity in enumerate(entities):
+        style = {"linewidth": 1.5, "zorder": 3} if i in bodies else {"linewidth": 2, "zorder": 1}
+        circles.append(axes.add_patch(Circle((0, 0), max(entity["radius"], 0.01 * reach), **style)))
+        bubble = {"boxstyle": "round,pad=0.3", "facecolor": "white", "linewidth": 1.3}
+        labels.append(axes.text(0, 0, "", fontsize=11, weight="bold", color=INK, zorder=4, bbox=bubble, clip_on=True))
+
+    def show(index: int) -> None:
+        words = replay["words"][index] if "words" in replay else silent
+        shades = replay["shades"][index] if "shades" in replay else plain
+        colors = [entity["colors"][shade] for entity, shade in zip(entities, shades, strict=True)]
+        for i, place in enumerate(replay["frames"][index]):
+            circles[i].set_visible(place is not None)
+            labels[i].set_visible(place is not None and words[i] >= 0)
+            if place is None:
+                continue
+            face, edge = (to_rgba(colors[i], BODY_ALPHA), "white") if i in bodies else (to_rgba(colors[i], 0.4), colors[i])
+            circles[i].set(center=place, facecolor=face, edgecolor=edge)
+            # Above and to the right of the speaker, unless that is outside the picture.
+            right, up = (1 if x < 0.8 * reach else -1 for x in place)
+            off = 0.75 * entities[i]["radius"] + 0.03 * reach
+            labels[i].set(x=place[0] + right * off, y=place[1] + up * off, text=letters(words[i]))
+            labels[i].set(ha="left" if right > 0 else "right", va="bottom" if up > 0 else "top")
+            labels[i].get_bbox_patch().set_edgecolor(colors[i])
+        pieces = [(*piece, colors[i]) for i in bodies for piece in _trail(replay, i, index)]
+        trails.set_segments([piece[:2] for piece in pieces])
+        trails.set_color([to_rgba(color, 0.55 * (1 - back / TRAIL)) for _, _, back, color in pieces])
+        told.set_text(f"step {index} of {len(replay['frames']) - 1}    return {round(replay['score'][index], 1) + 0.0:.1f}")
+
+    return figure, show
+
+
+def _trail(replay: dict[str, Any], entity: int, index: int) -> list[tuple[list[float], list[float], int]]:
+    """Where an entity came from: (to, from, steps ago), until it was hidden or put somewhere else."""
+    pieces = []
+    for back in range(min(TRAIL, index)):
+        to, start = replay["frames"][index - back][entity], replay["frames"][index - back - 1][entity]
+        if to is None or start is None or math.dist(to, start) > replay["extent"] / 3:
+            break
+        pieces.append((to, start, back))
+    return pieces
+
+
+def letters(word: int) -> str:
+    """A word as people read it, by its number: A, B, .., Z, AA, AB, ..; nothing for silence."""
+    return letters(word // 26 - 1) + chr(ord("A") + word % 26) if word >= 0 else ""
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,41 @@
+"""One greedy episode of a team, as plain numbers that a page or an animation can draw.
+
+Only a `Drawable` environment has replays.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from headstart.core.checks import HeadstartError
+from headstart.core.env import Drawable, Env
+from headstart.core.trainer import play, team_mean
+from headstart.teams.policy import TeamPolicy
+
+
+def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: str = "") -> dict[str, Any]:
+    """One episode: {"title", "subtitle", "extent", "entities", "frames" [T+1][M][2], "score" [T+1]}.
+
+    Where entities speak or change colour there are "words" and "shades" [T+1][M] as well; a hidden one is at None.
+    `seed` counts the team's seeds, `episode` draws the start: teams that replay the same episode start alike.
+    """
+    if not isinstance(env, Drawable):
+        raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
+    reset_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), episode))
+    reward, alive, seen = jax.jit(play(env, team.learner, env.scene))(team.place(seed), reset_key[None], key)
+    length = int(alive.sum())
+    place, word, shade = (np.asarray(x)[: length + 1, 0] for x in seen)
+    score = np.concatenate([[0.0], np.cumsum(np.asarray(team_mean(reward))[:length, 0])])
+    reach = np.nanmax(np.abs(place), initial=1.0)
+    extra = {"words": word.tolist()} if (word >= 0).any() else {}
+    extra |= {"shades": shade.tolist()} if (shade > 0).any() else {}
+    return {
+        "title": title or type(team.config).__name__,
+        "subtitle": f"return {score[-1]:.1f}",
+        "extent": float(np.clip(reach + 0.2, 1.2, 2.0)),  # a stray agent must not make the others tiny
+        "entities": list(env.entities),
+        "frames": [[None if np.isnan(p).any() else p for p in frame] for frame in np.round(place, 4).tolist()],
+        "score": np.round(score, 4).tolist(),
+        **extra,
+    }

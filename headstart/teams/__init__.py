@@ -1,0 +1,1 @@
+"""A trained team as a value, and everything that can teach."""

@@ -1,0 +1,76 @@
+"""A teacher seen through a student's eyes: which of its agents teaches whom, and what it would observe."""
+
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from headstart.core.checks import HeadstartError, known
+from headstart.core.ops import unroll
+from headstart.core.types import TeamSpec
+from headstart.views.adapt import Select, paired_rows, repaired, same_actions, through
+
+
+class Pupil(NamedTuple):
+    """A teacher fitted to a student team."""
+
+    name: str
+    """Where its labels travel: different for different teachers, so that several can teach one team."""
+    params: Callable[[Any], Any]
+    """number of the seed -> the teacher's parameters, one set for every guided student agent."""
+    start: Callable[[int], Any]
+    """number of environments -> carry of a recurrent teacher."""
+    unroll: Callable[[Any, Any, Any], tuple[Any, dict]]
+    """params, carry, rollout [T E ..] -> carry, {role: [T E A U]} logits on the STUDENT's observations."""
+
+
+def loaded(teacher: Any) -> None:
+    """Raise HeadstartError unless there is a teacher, loaded."""
+    if teacher is None:
+        raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
+    if not hasattr(teacher, "spec"):
+        raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
+
+
+def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[str, ...]:
+    """The roles to teach: `roles`, or all that both have; raises HeadstartError where they cannot be taught."""
+    loaded(teacher)
+    for role in roles:
+        known("role", role, spec.roles)
+        known("role of the teacher", role, teacher.spec.roles)
+    roles = roles or tuple(role for role in spec.roles if role in teacher.spec.roles)
+    if not roles:
+        theirs, ours = ", ".join(teacher.spec.roles), ", ".join(spec.roles)
+        raise HeadstartError(f"the teacher has roles {theirs} and the student has {ours}: none in common")
+    for role in roles:
+        same_actions(spec.roles[role], teacher.spec.roles[role], role)
+    return roles
+
+
+def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
+    """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
+    roles = shared_roles(teacher, spec, roles)
+    trained, learner = teacher.spec, teacher.learner
+    policy = through(learner.policy, trained, spec, roles, select)
+
+    def params(seed):
+        return repaired(teacher.seed(seed), learner.acting, trained, spec, roles)
+
+    def start(num_envs):
+        return paired_rows(learner.start(num_envs), trained, spec, roles)
+
+    def answers(params, carry, rollout):
+        step = lambda carry, obs: policy(params, carry, obs)
+        last, _, logits = unroll(step, carry, rollout.obs, rollout.first)
+        return last, logits
+
+    return Pupil(label_name(teacher, roles, select), params, start, answers)
+
+
+def label_name(teacher: Any, *use: Any) -> str:
+    """Where a teacher's labels travel: others for another teacher or use, the same in every process that resumes a run."""
+    sums = [zlib.crc32(np.asarray(x).tobytes()) for x in jax.tree.leaves(teacher.params)]
+    function = getattr(getattr(teacher, "function", None), "__qualname__", "")
+    return f"teacher-{zlib.crc32(repr((sums, function, *use)).encode()):08x}"

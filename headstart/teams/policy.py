@@ -1,0 +1,237 @@
+"""A trained team as a value: save it, load it, ask it for actions, fit it to another team, hand it to a student."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from headstart import registry
+from headstart.core.actions import greedy, legal
+from headstart.core.checks import HeadstartError, known
+from headstart.core.env import Env
+from headstart.core.learner import Learner, LearnerConfig
+from headstart.core.spec import TeamSpec, decode_spec, encode_spec
+from headstart.envs.host.spaces import native
+from headstart.storage import arrays as storage
+from headstart.storage import files
+from headstart.views.adapt import Select, adapt, repaired, resized, reteam, same_actions, through, understood
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TeamPolicy:
+    """A team of one or more seeds: what it observes and does, the settings of its learner, and its parameters.
+
+    `params` has a leading seed axis [S ..] on every array.
+
+        team = headstart.load("runs/three")
+        action, memory = team.act({"agent_0": obs_0, "agent_1": obs_1, "agent_2": obs_2})
+    """
+
+    spec: TeamSpec
+    config: LearnerConfig
+    params: PyTree
+    seeds: tuple[int, ...]
+    env: Any = None
+    """The environment it was trained in."""
+    env_steps: int = 0
+    """Env-steps of one seed that its training took, its own teachers' included."""
+    trained: TeamSpec | None = None
+    """What its networks observe where that is not `spec`: the team was fitted to other agents by `adapt`."""
+    select: Select = "nearest"
+    """Which entities a fitted team looks at where there are more than it knows."""
+
+    @cached_property
+    def learner(self) -> Learner:
+        """The pure functions that `params` belong to."""
+        if self.trained is None:
+            return self.config.make(self.spec)
+        learner = self.config.make(self.trained)
+        policy = through(learner.policy, self.trained, self.spec, tuple(self.spec.roles), self.select)
+        return learner._replace(policy=policy, logits=lambda params, batch: policy(params, (), batch.obs)[1])
+
+    def seed(self, number: Any) -> PyTree:
+        """Parameters of the seed of that number; numbers the team does not have take turns among its seeds."""
+        same = jnp.asarray(self.seeds) == number
+        index = jnp.where(same.any(), same.argmax(), number % len(self.seeds))
+        return jax.tree.map(lambda x: x[index], self.params)
+
+    def place(self, index: int) -> PyTree:
+        """Parameters of the seed at a place, from 0."""
+        if not 0 <= index < len(self.seeds):
+            raise HeadstartError(f"seed must be between 0 and {len(self.seeds) - 1}, not {index}")
+        return jax.tree.map(lambda x: x[index], self.params)
+
+    def act(
+        self,
+        obs: Mapping[str, Any],
+        memory: PyTree = None,
+        available: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> tuple[dict[str, Any], PyTree]:
+        """The greedy action of every agent in `obs`, and the memory to pass next time (None at an episode's start).
+
+        obs: {agent's name: array of its numbers, of any shape}; agents that have left the game are left out. available:
+        {agent's name: [U] which choices are legal}, where not all are. seed: which of the team's seeds, from 0.
+
+        Actions are the environment's own, as PettingZoo wants them: an int, an array of ints for several heads, an array
+        of floats within the bounds for continuous actions. Raises HeadstartError for names and shapes that do not fit.
+        """
+        if not isinstance(obs, Mapping):
+            raise HeadstartError(f"obs must be a dict of observations by agents' names, not a {type(obs).__name__}")
+        names = self.spec.names
+        everybody = [name for members in names.values() for name in members]
+        for name in [*obs, *(available or ())]:
+            known("agent", name, everybody)
+        if not obs:
+            raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(everybody)}")
+        batch, masks = {}, {}
+        for role, members in names.items():
+            size, choices = self.spec.roles[role].obs_size, self.spec.roles[role].actions.size
+            batch[role] = jnp.asarray(_rows(obs, members, size, 0.0, "obs"), jnp.float32)[None]
+            masks[role] = jnp.asarray(_rows(available or {}, members, choices, 1.0, "available"), bool)
+        memory = self.learner.start(1) if memory is None else memory
+        memory, logits = self._policy(self.place(seed), memory, batch)
+        actions = {}
+        for role, members in names.items():
+            space = self.spec.roles[role].actions
+            chosen = np.asarray(greedy(space, legal(logits[role][0], masks[role] if available else None)))
+            actions |= {name: native(space, row) for name, row in zip(members, chosen, strict=True) if name in obs}
+        return actions, memory
+
+    def fits(self, spec: TeamSpec) -> bool:
+        """Whether agents of `spec` are as many, observe as many numbers and choose from as many actions as the team's.
+
+        What observed numbers are called does not matter: other libraries' environments have no names for them.
+        """
+        sizes = lambda roles: {
+            name: (r.agents, r.obs_size, type(r.actions), getattr(r.actions, "heads", r.actions.size))
+            for name, r in roles.items()
+        }
+        return sizes(self.spec.roles) == sizes(spec.roles)
+
+    @cached_property
+    def _policy(self) -> Any:
+        return jax.jit(self.learner.policy)
+
+    def adapt(self, to: TeamSpec | Env, select: Select = "nearest") -> "TeamPolicy":
+        """The team fitted to another spec, or an environment's: agents paired cyclically, observations field by field.
+
+        Roles that the team does not have are left out. Networks that do not act (critics) are left behind.
+        Raises HeadstartError where no role is shared, or where fields or actions cannot be understood.
+        """
+        spec = to if isinstance(to, TeamSpec) else to.spec
+        roles = tuple(role for role in spec.roles if role in self.spec.roles)
+        if not roles:
+            theirs, ours = ", ".join(spec.roles), ", ".join(self.spec.roles)
+            raise HeadstartError(f"the team has roles {ours} and there are {theirs}: none in common")
+        for role in roles:
+            same_actions(spec.roles[role], self.spec.roles[role], role)
+        return self._fitted(spec._replace(roles={role: spec.roles[role] for role in roles}), roles, select)
+
+    def role(self, name: str) -> "TeamPolicy":
+        """The agents of one role as a team of their own."""
+        known("role", name, self.spec.roles)
+        spec = self.spec._replace(roles={name: self.spec.roles[name]}, messages=())
+        return self._fitted(spec, (name,), self.select)
+
+    def agent(self, name: str) -> "TeamPolicy":
+        """One agent alone, by its name: a team of one, of the role it had."""
+        everybody = {member: role for role, members in self.spec.names.items() for member in members}
+        known("agent", name, everybody)
+        role = everybody[name]
+        index = self.spec.names[role].index(name)
+        team = self.role(role)
+        alone = lambda spec: spec._replace(roles={role: spec.roles[role]._replace(agents=1, names=(name,))})
+        only = jax.vmap(lambda team: reteam(team, np.array([index])))
+        params = {net: {role: only(roles[role])} for net, roles in team.params.items()}
+        trained = alone(team.trained) if team.trained else None
+        return dataclasses.replace(team, spec=alone(team.spec), trained=trained, params=params, env=None)
+
+    def _fitted(self, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> "TeamPolicy":
+        trained = resized(self.trained or self.spec, spec, roles)
+        for role in roles:  # asked now, so that what cannot be adapted is refused now
+            mine, theirs = spec.roles[role], trained.roles[role]
+            understood(role, mine.obs, theirs.obs)
+            jax.eval_shape(lambda x, a=mine, b=theirs: adapt(x, a.obs, b.obs, select), jnp.zeros((1, mine.obs_size)))
+        params = jax.vmap(lambda params: repaired(params, self.learner.acting, self.spec, spec, roles))(self.params)
+        env = self.env if spec == self.spec else None  # it has other agents than the team now
+        return dataclasses.replace(self, spec=spec, params=params, trained=trained, select=select, env=env)
+
+    def save(self, directory: str | Path) -> None:
+        """Write policy.safetensors and policy.json. Raises HeadstartError where a run or a team is already."""
+        for name in ("policy.json", "run.json", "experiment.json"):
+            if Path(directory, name).exists():
+                raise HeadstartError(f"{directory} already holds a team, a run or an experiment: choose another directory")
+        self.write(Path(directory))
+
+    def write(self, directory: Path) -> None:
+        """As `save`, into a directory that is known to be one's own."""
+        storage.save_tree(directory / "policy.safetensors", self.params)
+        about = {
+            "format": files.FORMAT,
+            "spec": encode_spec(self.spec),
+            "learner": registry.encode("learner", self.config),
+            "env": registry.encode("env", self.env) if self.env is not None else None,
+            "seeds": list(self.seeds),
+            "env_steps": self.env_steps,
+        }
+        if self.trained is not None:
+            about |= {"trained": encode_spec(self.trained), "select": self.select}
+        files.write_json(directory / "policy.json", about)
+
+
+def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
+    """[A size]: each agent's numbers, or `missing` for those that are not given."""
+    rows = []
+    for name in names:
+        row = np.asarray(given[name], np.float32).reshape(-1) if name in given else np.full(size, missing, np.float32)
+        if row.size != size:
+            raise HeadstartError(f"{what}['{name}'] must have {size} numbers, not {row.size}")
+        rows.append(row)
+    return np.stack(rows)
+
+
+def _env(saved: Any) -> Any:
+    """The environment a policy file names; None where it is of a module that the file must not make us import."""
+    try:
+        return registry.decode("env", saved)
+    except registry.Untrusted:
+        return None
+
+
+def load(directory: str | Path) -> TeamPolicy:
+    """The trained team of a run directory (or of a directory that `TeamPolicy.save` wrote).
+
+    Nothing in the files is executed. Raises HeadstartError where they are missing, damaged, or of other settings.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a finished run")
+    if not (directory / "policy.json").exists() and (directory / "run.json").exists():
+        raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {directory}")
+    if (directory / "experiment.json").exists():
+        raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
+    about = files.read_json(directory / "policy.json")
+    try:
+        spec, seeds = decode_spec(about["spec"]), tuple(int(seed) for seed in about["seeds"])
+        trained = decode_spec(about["trained"]) if "trained" in about else None
+        select = "first" if about.get("select") == "first" else "nearest"
+        env_steps, env = int(about["env_steps"]), about["env"]
+        config = registry.decode("learner", about["learner"])
+        env = _env(env) if env and env["name"] in registry.presets("env") else None
+        learner = config.make(trained or spec)
+        like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, HeadstartError):
+            raise
+        raise HeadstartError(f"{directory / 'policy.json'} is damaged ({error!r})") from None
+    if trained is not None:
+        like = {net: like[net] for net in learner.acting}
+    params = storage.load_tree(directory / "policy.safetensors", like)
+    return TeamPolicy(spec, config, params, seeds, env, env_steps, trained, select)

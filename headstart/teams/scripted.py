@@ -1,0 +1,64 @@
+"""A Python function as a teacher."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from headstart.core.checks import HeadstartError
+from headstart.core.types import TeamSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Scripted:
+    """A function as a teacher: an analytic controller, a planner, anything that knows what to do.
+
+        guide = headstart.Distill(headstart.Scripted(controller, env.spec), loss="ce")
+
+    `function` takes observations {role: [*n A O]}, as `spec` describes them, and answers {role: [*n A U]}: logits of
+    discrete actions (their largest is what it would do), or continuous actions in [-1, 1]. It is traced into the jitted
+    program unless `host`, where it is called with NumPy arrays. Students of other sizes are adapted to its fields.
+    """
+
+    function: Callable[[dict[str, Any]], dict[str, Any]]
+    spec: TeamSpec
+    host: bool = False
+    acting: ClassVar[tuple[str, ...]] = ()
+    params: ClassVar[dict[str, Any]] = {}
+    """A function has nothing to save. A run that learns from one is resumed by handing it over again."""
+
+    def seed(self, number: Any) -> Any:
+        """The same for every seed."""
+        return self.params
+
+    @property
+    def learner(self) -> "Scripted":
+        """Itself: it has a policy and starts with nothing in mind."""
+        return self
+
+    def start(self, num_envs: int) -> Any:
+        """No memory."""
+        return ()
+
+    def policy(self, params: Any, carry: Any, obs: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
+        """What the function says; HeadstartError where that has the wrong shape."""
+        want = {role: (*x.shape[:-1], self.spec.roles[role].actions.size) for role, x in obs.items()}
+        if self.host:
+            shapes = {role: jax.ShapeDtypeStruct(shape, np.float32) for role, shape in want.items()}
+            as_numpy = lambda obs: self._said(self.function({r: np.asarray(x) for r, x in obs.items()}), obs, np.asarray)
+            return carry, jax.pure_callback(as_numpy, shapes, obs, vmap_method="broadcast_all")
+        return carry, self._said(self.function(obs), obs, jnp.asarray)
+
+    def _said(self, said: Any, obs: dict[str, Any], array: Callable) -> dict[str, Any]:
+        out = {}
+        for role, x in obs.items():
+            want = (*np.shape(x)[:-1], self.spec.roles[role].actions.size)
+            got = np.shape(said[role]) if isinstance(said, dict) and role in said else None
+            if got != want:
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not {got}")
+            out[role] = array(said[role], np.float32)
+        return out

@@ -1,0 +1,58 @@
+"""Training from Python: the same run directory, progress bar and result as from the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart import registry
+from headstart.core.env import Env
+from headstart.core.guidance import GuidanceConfig
+from headstart.core.learner import LearnerConfig
+from headstart.teams.policy import TeamPolicy
+from headstart.training import run
+from headstart.training.config import Config
+from headstart.training.progress import progress as bar
+
+
+def train(
+    env: Env | str,
+    learner: LearnerConfig | str,
+    out: str | Path,
+    *,
+    guidance: GuidanceConfig | Sequence[GuidanceConfig] = (),
+    steps: int = 500_000,
+    seeds: int = 1,
+    first_seed: int = 0,
+    evaluations: int = 20,
+    episodes: int = 100,
+    until: float | None = None,
+    progress: bool = True,
+) -> TeamPolicy:
+    """Train a team of every seed in `env` and leave a run directory at `out`; returns the trained teams.
+
+    env, learner: parts, or their names in `headstart list` ("navigation", "maddpg") with the settings these stand for.
+    steps: env-steps of each seed, rounded up to whole updates. seeds: independent teams, trained side by side and
+    numbered from `first_seed`. evaluations: how often to evaluate, each on `episodes` fresh greedy episodes.
+    until: stop early, at the first evaluation whose mean return over seeds has reached this.
+
+    Raises HeadstartError for settings that do not fit and where `out` already holds something.
+    """
+    made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
+    made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
+    guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
+    config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until)
+    if not progress:
+        return run.train(config, out)
+    with bar() as watch:
+        return run.train(config, out, lambda now: watch(Path(out).name, now))
+
+
+def resume(out: str | Path, *, teacher: Any = None, progress: bool = True) -> TeamPolicy:
+    """Go on with the run at `out` from its last checkpoint; a finished one is loaded.
+
+    teacher: the scripted teacher of a run that learns from one; no file keeps a function.
+    """
+    if not progress:
+        return run.resume(out, teacher=teacher)
+    with bar() as watch:
+        return run.resume(out, lambda now: watch(Path(out).name, now), teacher)

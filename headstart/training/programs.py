@@ -1,0 +1,75 @@
+"""The three programs of a run, each compiled once: begin, advance by any number of updates, evaluate."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from headstart.core.checks import HeadstartError
+from headstart.core.env import Env
+from headstart.core.learner import Learner
+from headstart.core.trainer import Trainer, evaluate, team_mean
+from headstart.core.types import Metrics
+
+
+def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
+    """What a run carries along: the training state, sums of metrics since the last row, and where it broke (-1: nowhere)."""
+    state = trainer.init(key, seed)
+    sums = jax.eval_shape(trainer.update, state, jnp.asarray(0))[1]
+    return {
+        "state": state,
+        "sums": jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums),
+        "broken": jnp.asarray(-1),
+    }
+
+
+def advance(trainer: Trainer) -> Callable[[PyTree, Array, Array], PyTree]:
+    """`(loop, start, stop) -> loop` of all seeds [S ..] after the updates start .. stop − 1.
+
+    The bounds are values, not shapes: one program serves pieces of every length, and pieces add up bitwise.
+    """
+
+    def one(loop, index):
+        state, metrics = trainer.update(loop["state"], index)
+        floats = [x for x in jax.tree.leaves((state.params, metrics)) if jnp.issubdtype(x.dtype, jnp.floating)]
+        fine = jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
+        broken = jnp.where((loop["broken"] < 0) & ~fine, index, loop["broken"])
+        return {"state": state, "sums": jax.tree.map(jnp.add, loop["sums"], metrics), "broken": broken}
+
+    seeds = jax.vmap(one, in_axes=(0, None))
+    return lambda loop, start, stop: jax.lax.fori_loop(start, stop, lambda i, loop: seeds(loop, i), loop)
+
+
+def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array, Array], Metrics]:
+    """`(params [S ..], keys [S], index) -> {"eval_return": [S], ..}` of fresh greedy episodes, others for every index."""
+    run = evaluate(env, learner, episodes)
+
+    def one(params, key, index):
+        out = run(params, jr.fold_in(jr.fold_in(key, 1), index))
+        roles = {f"eval_return/{role}": x.mean() for role, x in out["return"].items()} if len(out["return"]) > 1 else {}
+        return {"eval_return": team_mean(out["return"]).mean(), "eval_length": out["length"].mean(), **roles}
+
+    return jax.vmap(one, in_axes=(0, 0, None))
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between processes, unless the user has set JAX's cache up already."""
+    if jax.config.values.get("jax_compilation_cache_dir") is None:
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "headstart" / "jax"))
+
+
+@contextlib.contextmanager
+def host_errors() -> Iterator[None]:
+    """What a host environment refuses, as it was raised: JAX hands on only the text, at the end of a traceback's."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        told = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
+        if not told:
+            raise
+        raise HeadstartError(told[-1]) from None

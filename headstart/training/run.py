@@ -1,0 +1,61 @@
+"""Runs on disk: train one, go on with one, score what came out."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from headstart.core.checks import HeadstartError
+from headstart.core.env import Env
+from headstart.core.trainer import evaluate, team_mean
+from headstart.core.types import TeamSpec
+from headstart.teams.policy import TeamPolicy, load
+from headstart.training.config import Config, restore
+from headstart.training.directory import RunDir
+from headstart.training.programs import host_errors
+from headstart.training.session import Session, Watch
+
+
+def train(config: Config, out: str | Path, watch: Watch | None = None) -> TeamPolicy:
+    """Train a team and leave a run directory at `out`; returns the team. Refuses a directory that holds anything."""
+    directory = RunDir(out)
+    session = Session(_with_teachers(config), directory)
+    directory.create(session.about)
+    for i, guide in enumerate(session.config.guidance):
+        if isinstance(guide.teacher, TeamPolicy):
+            guide.teacher.write(directory.path / f"teacher-{i}")
+    return session.go(watch)
+
+
+def _with_teachers(config: Config) -> Config:
+    """The configuration with teachers given by path loaded."""
+    loaded = lambda g: dataclasses.replace(g, teacher=load(g.teacher)) if isinstance(g.teacher, str | Path) else g
+    return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
+
+
+def resume(out: str | Path, watch: Watch | None = None, teacher: Any = None) -> TeamPolicy:
+    """Go on with a run from its last checkpoint; a finished one is just loaded. `teacher`: its scripted one, if any."""
+    directory = RunDir(out)
+    about = directory.about()
+    if about.get("finished"):
+        return load(out)
+    return Session(restore(about, directory.path, teacher), directory).go(watch)
+
+
+def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:
+    """[S]: every seed's mean return of fresh greedy episodes in `env`; HeadstartError where the team does not fit it."""
+    if not team.fits(env.spec):
+        sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
+        raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
+    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes)))
+    keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
+    with host_errors():
+        return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))
+
+
+def _sizes(spec: TeamSpec) -> str:
+    return ", ".join(f"{r.agents} × {name} observing {r.obs_size} numbers" for name, r in spec.roles.items())

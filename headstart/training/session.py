@@ -1,0 +1,208 @@
+"""One process's part of a run: chunks of the jitted loop, and between them evaluation, metrics, checkpoints and signals.
+
+One program advances all seeds by any number of updates, so evaluation points, checkpoints and interruptions cost no
+compilation of their own, and a run cut anywhere equals one that was not, bitwise.
+"""
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import PyTree
+
+from headstart.core.checks import HeadstartError
+from headstart.core.guidance import chain
+from headstart.core.trainer import make_trainer, team_mean
+from headstart.core.types import Metrics
+from headstart.teams.policy import TeamPolicy
+from headstart.training import programs
+from headstart.training.config import Config, describe
+from headstart.training.directory import RunDir
+
+PIECE_SECONDS = 0.5
+"""Aim for one call of the program: how often the progress bar moves and signals are looked at."""
+CHECKPOINT_SECONDS = 30.0
+"""Least time between two checkpoints of a run that is not interrupted."""
+
+
+class Interrupted(HeadstartError):
+    """The run was asked to stop; it left a checkpoint."""
+
+
+class Diverged(HeadstartError):
+    """A loss or a parameter became NaN or infinite."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a watcher is told after every piece of a run."""
+
+    env_steps: int
+    total_steps: int
+    returns: np.ndarray | None
+    """Evaluation return of each seed, once there is one."""
+    steps_per_second: float
+    """Env-steps of one seed a second, compilation left out."""
+
+
+Watch = Callable[[Progress], None]
+
+
+class Session:
+    """One process's part of a run: its compiled programs and its place in the run."""
+
+    def __init__(self, config: Config, directory: RunDir):
+        programs.use_compilation_cache()
+        self.config, self.directory = config, directory
+        spec = config.env.spec
+        self.learner = config.learner.make(spec)
+        guides = [guide.make(spec, self.learner) for guide in config.guidance]
+        self.trainer = make_trainer(config.env, self.learner, chain(*guides), config.steps)
+        if self.learner.warmup >= config.steps:
+            raise HeadstartError(
+                f"the learner's warm-up takes {self.learner.warmup} env-steps, so that {config.steps} leave nothing to learn: "
+                "raise --steps or lower --learner.warmup"
+            )
+        self.seeds = config.first_seed + np.arange(config.seeds)
+        self.about = describe(config, self.learner, self.trainer, self.seeds.tolist())
+        self.compile_s = self.run_s = 0.0
+
+    def go(self, watch: Watch | None = None) -> TeamPolicy:
+        """Run to the end, from the last checkpoint where there is one."""
+        with _signals() as stop, programs.host_errors():
+            if watch:
+                watch(Progress(0, self.about["env_steps"], None, 0.0))
+            params = self._trained(watch, stop)
+        steps = self.about["env_steps"] + sum(teacher["env_steps"] for teacher in self.about["teachers"])
+        seeds = tuple(self.seeds.tolist())
+        team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps)
+        team.write(self.directory.path)
+        timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
+        self.directory.write_about(self.about | {"finished": True, "timing": timing})
+        self.directory.drop_checkpoints()
+        if stop.is_set():
+            raise Interrupted(f"asked to stop, but {self.directory.path} had just finished")
+        return team
+
+    def _trained(self, watch: Watch | None, stop: threading.Event) -> PyTree:
+        seeds = jnp.asarray(self.seeds)
+        keys = jax.vmap(lambda seed: jr.fold_in(jr.key(0), seed))(seeds)
+        start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
+        shape = jax.eval_shape(start, keys, seeds)
+        advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, donate=0)
+        score = programs.score(self.config.env, self.learner, self.config.episodes)
+        score = self._compiled(score, shape["state"].params, keys, 0)
+        saved = self.directory.load_checkpoint(shape)
+        done, loop, note = saved or (0, self._compiled(start, keys, seeds)(keys, seeds), {})
+        self.run_s += float(note.get("run_s", 0))
+        self.compile_s += float(note.get("compile_s", 0))
+        self.directory.forget_after(done if saved else -1)
+        loop = self._advance_all(done, loop, advance, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
+        return loop["state"].params
+
+    def _compiled(self, function: Callable, *args: Any, donate: int | None = None) -> Callable:
+        start = time.perf_counter()
+        jitted = jax.jit(function, donate_argnums=() if donate is None else donate)
+        program = jitted.lower(*(jnp.asarray(x) if isinstance(x, int) else x for x in args)).compile()
+        self.compile_s += time.perf_counter() - start
+        return program
+
+    def _advance_all(self, done, loop, advance, score, watch, stop, fresh: bool):
+        trainer, config = self.trainer, self.config
+        points = np.unique(np.linspace(0, trainer.updates, config.evaluations + 1).round().astype(int))
+        counted_from = int(points[points <= done][-1])
+        returns, piece, saved_at, spent = None, 1, time.perf_counter(), 0.0
+        if fresh:
+            returns = self._row(0, 0, loop, score(loop["state"].params, jnp.asarray(0)))
+        first_update = done
+        while done < trainer.updates:
+            following = int(points[points > done][0])
+            until = min(done + piece, following)
+            start = time.perf_counter()
+            loop = advance(loop, jnp.asarray(done), jnp.asarray(until))
+            broken = np.asarray(loop["broken"])
+            took = time.perf_counter() - start
+            spent, self.run_s = spent + took, self.run_s + took
+            piece = max(1, int((until - done) * min(2.0, PIECE_SECONDS / max(took, 1e-9))))
+            done = until
+            if (broken >= 0).any():
+                raise Diverged(_diverged(broken, self.seeds, self.directory))
+            if done == following:
+                start = time.perf_counter()
+                returns = self._row(counted_from, done, loop, score(loop["state"].params, jnp.asarray(done)))
+                loop, counted_from = {**loop, "sums": jax.tree.map(jnp.zeros_like, loop["sums"])}, done
+                self.run_s += time.perf_counter() - start
+                if config.until is not None and returns.mean() >= config.until:
+                    self.about["env_steps"] = done * trainer.steps_per_update
+            if watch:
+                per_second = (done - first_update) * trainer.steps_per_update / max(spent, 1e-9)
+                watch(Progress(done * trainer.steps_per_update, self.about["env_steps"], returns, per_second))
+            if done * trainer.steps_per_update >= self.about["env_steps"]:
+                return loop
+            due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
+            if due or stop.is_set():
+                self._checkpoint(done, loop)
+                saved_at = time.perf_counter()
+            if stop.is_set() and done < trainer.updates:
+                raise Interrupted(
+                    f"stopped after {done} of {trainer.updates} updates; go on with: headstart resume {self.directory.path}"
+                )
+        return loop
+
+    def _checkpoint(self, done: int, loop: PyTree) -> None:
+        note = {"run_s": str(self.run_s), "compile_s": str(self.compile_s)}
+        self.directory.save_checkpoint(done, loop, note)
+
+    def _row(self, counted_from: int, done: int, loop: PyTree, scores: Metrics) -> np.ndarray:
+        """Write a row a seed of what happened since the last one; returns the evaluation returns [S]."""
+        sums, columns = loop["sums"], {name: np.asarray(x) for name, x in scores.items()}
+        learned = max(done - max(counted_from, self.trainer.warmup_updates), 0)
+        ended = np.asarray(sums["episodes"]["count"])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            columns["train_return"] = np.asarray(team_mean(sums["episodes"]["returns"])) / ended
+            columns |= {name: np.asarray(x) / np.float32(learned) for name, x in sums["learning"].items()}
+            columns |= {name: np.asarray(x) / np.float32(done - counted_from) for name, x in sums["guidance"].items()}
+        plain = lambda x: repr(float(x)) if np.isfinite(x) else ""
+        self.directory.append(
+            [
+                {"seed": int(seed), "env_steps": done * self.trainer.steps_per_update, "updates": done}
+                | {name: plain(x[i]) for name, x in columns.items()}
+                for i, seed in enumerate(self.seeds)
+            ]
+        )
+        return columns["eval_return"]
+
+
+def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
+    where = ", ".join(f"seed {seed} at update {at}" for seed, at in zip(seeds, broken, strict=True) if at >= 0)
+    kept = (
+        f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
+    )
+    return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
+
+
+class _signals:
+    """Ctrl-C and SIGTERM ask the run to stop after the current piece; a second Ctrl-C stops at once."""
+
+    def __enter__(self) -> threading.Event:
+        self.stop, self.old = threading.Event(), {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.old[number] = signal.signal(number, self._ask)
+        return self.stop
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        self.stop.set()
+
+    def __exit__(self, *error: Any) -> None:
+        for number, handler in self.old.items():
+            signal.signal(number, handler)

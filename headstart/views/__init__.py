@@ -1,0 +1,1 @@
+"""One team seen as another: of another size, as one agent, by who hears whom."""

@@ -1,0 +1,169 @@
+"""Making a team fit another task or team size: observations by field name, agents by pairing, parameters by tree path."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from headstart.core.checks import HeadstartError
+from headstart.core.networks import Team
+from headstart.core.types import Field, RoleSpec, TeamSpec
+
+Select = Literal["nearest", "first"]
+
+
+def adapt(
+    obs: Float[Array, "*n O"], from_fields: tuple[Field, ...], to_fields: tuple[Field, ...], select: Select = "nearest"
+) -> Float[Array, "*n P"]:
+    """An observation of one task as an observation of another, field by field.
+
+    A field of the same count is copied. Of a larger one the `count` nearest entities are kept, nearest first (or simply
+    the first ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two
+    numbers, those of a field that `follows` another by that other field's ranks. Raises HeadstartError where entities of
+    one name have different sizes.
+    """
+    if from_fields == to_fields:
+        return obs
+    cuts = np.cumsum([field.width for field in from_fields])[:-1].tolist()
+    have = {
+        field.name: (field, block.reshape(*obs.shape[:-1], field.count, field.size))
+        for field, block in zip(from_fields, jnp.split(obs, cuts, -1), strict=True)
+    }
+    blocks = []
+    for want in to_fields:
+        field, entities = have.get(want.name, (want, jnp.zeros((*obs.shape[:-1], want.count, want.size), obs.dtype)))
+        if field.size != want.size:
+            raise HeadstartError(f"field '{want.name}' has entities of {field.size} numbers here and of {want.size} there")
+        if field.count > want.count:
+            ranked_by = have[field.follows][1] if select == "nearest" and field.follows in have else entities
+            entities = _keep(entities, ranked_by, want.count, select)
+        missing = want.count - entities.shape[-2]
+        padding = [(0, 0)] * (entities.ndim - 2) + [(0, max(missing, 0)), (0, 0)]
+        blocks.append(jnp.pad(entities, padding).reshape(*obs.shape[:-1], want.width))
+    return jnp.concatenate(blocks, -1)
+
+
+def understood(role: str, from_fields: tuple[Field, ...], to_fields: tuple[Field, ...]) -> list[str]:
+    """What `adapt` does to each field, in words; HeadstartError where the two tasks have no field in common."""
+    have, told = {field.name: field for field in from_fields}, []
+    if not have.keys() & {field.name for field in to_fields}:
+        here, there = (", ".join(field.name for field in fields) for fields in (from_fields, to_fields))
+        raise HeadstartError(f"role '{role}' would see nothing: it observes {here} here and {there} there, no field in common")
+    for want in to_fields:
+        count = have[want.name].count if want.name in have else 0
+        few = f"filled up with zeros to {want.count}" if count else f"all zeros ({want.width} numbers)"
+        if count != want.count:
+            told.append(f"{want.name} {f'the nearest {want.count} of {count}' if count > want.count else few}")
+    wanted = {field.name for field in to_fields}
+    return told + [f"{field.name} left out" for field in from_fields if field.name not in wanted]
+
+
+def _keep(entities: Array, ranked_by: Array, count: int, select: Select) -> Array:
+    if select == "first":
+        return entities[..., :count, :]
+    distance = jnp.square(ranked_by[..., :2]).sum(-1)
+    order = jnp.argsort(distance, -1)[..., :count]
+    return jnp.take_along_axis(entities, order[..., None], -2)
+
+
+def pairing(students: int, teachers: int) -> np.ndarray:
+    """[students]: the teacher of each student, repeated cyclically, e.g. 6 from 4: 0 1 2 3 0 1 (Gao et al. 2021, §3.3)."""
+    return np.arange(students) % teachers
+
+
+def reteam(team: Team, index: np.ndarray) -> Team:
+    """The role's network for other agents: agent i gets the parameters of agent `index[i]`."""
+    return team if team.shared else Team(jax.tree.map(lambda x: x[index], team.net), False)
+
+
+def resized(trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> TeamSpec:
+    """`trained`, of these roles only and with as many agents as `spec` has: what a team's networks are once paired."""
+    kept = {role: trained.roles[role]._replace(agents=spec.roles[role].agents, names=()) for role in roles}
+    return trained._replace(roles=kept)
+
+
+def repaired(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
+    """The acting networks' parameters of these roles, one set for every agent of `spec` by cyclic pairing."""
+    pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
+    return {net: {role: reteam(params[net][role], pairs[role]) for role in roles} for net in networks}
+
+
+def paired_rows(carry: Any, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
+    """A recurrent carry {network: {role: [E A H]}} with one row for every agent of `spec`; () stays ()."""
+    pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
+    return {net: {role: rows[role][:, pairs[role]] for role in roles} for net, rows in carry.items()} if carry else carry
+
+
+def through(
+    policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
+) -> Callable:
+    """`policy(params, carry, obs)` of a team trained on one spec, for agents that observe another, field by field.
+
+    Raises HeadstartError where a role has no field in common.
+    """
+    for role in roles:
+        understood(role, spec.roles[role].obs, trained.roles[role].obs)
+
+    def seen(params, carry, obs):
+        adapted = {role: adapt(obs[role], spec.roles[role].obs, trained.roles[role].obs, select) for role in roles}
+        return policy(params, carry, adapted)
+
+    return seen
+
+
+def transplant(
+    team: Team, donor: Team, role: RoleSpec, donor_role: RoleSpec, network: str
+) -> tuple[Team, list[tuple[str, str, str]]]:
+    """`team` with the donor's parameters wherever they fit, and a table [(parameter, what happened, shapes)].
+
+    Parameters are matched by tree path. Equal shapes are loaded; the first layer of an actor, whose rows are observed
+    numbers, is adapted field by field (rows of entities the donor never saw start at zero); what does not fit keeps its
+    fresh values. Agents are paired cyclically.
+    """
+    if not donor.shared:
+        donor = reteam(donor, pairing(role.agents, donor_role.agents))
+    if donor.shared and not team.shared:
+        donor = Team(jax.tree.map(lambda x: jnp.broadcast_to(x, (role.agents, *x.shape)), donor.net), False)
+    elif team.shared and not donor.shared:
+        donor = Team(jax.tree.map(lambda x: x.mean(0), donor.net), True)
+    theirs = dict(jax.tree_util.tree_leaves_with_path(donor.net))
+    table, leaves = [], []
+    for path, mine in jax.tree_util.tree_leaves_with_path(team.net):
+        given, name = theirs.pop(path, None), network + jax.tree_util.keystr(path)
+        fits = given is not None and given.shape == mine.shape
+        rows = None if fits or given is None else _by_field(mine, given, role, donor_role)
+        kept = given if fits else mine if rows is None else rows
+        happened = "loaded" if fits else "re-initialised" if rows is None else "adapted"
+        shapes = f"{tuple(mine.shape)}" if fits or given is None else f"{tuple(given.shape)} → {tuple(mine.shape)}"
+        table.append((name, happened, shapes))
+        leaves.append(kept)
+    table += [(network + jax.tree_util.keystr(path), "dropped", f"{tuple(x.shape)}") for path, x in theirs.items()]
+    return Team(jax.tree.unflatten(jax.tree.structure(team.net), leaves), team.shared), table
+
+
+def _by_field(mine: Array, given: Array, role: RoleSpec, donor_role: RoleSpec) -> Array | None:
+    """First-layer weights [.. O H] with the rows of fields both tasks have; None where the arrays are nothing of the kind."""
+    is_input = mine.ndim == given.ndim and mine.ndim >= 2 and mine.shape[-2] == role.obs_size
+    if not is_input or given.shape[-2] != donor_role.obs_size or mine.shape[-1] != given.shape[-1]:
+        return None
+    if not {field.name for field in role.obs} & {field.name for field in donor_role.obs}:
+        return None
+    columns = jnp.swapaxes(given, -1, -2)  # each hidden unit's weights read like one observation
+    return jnp.swapaxes(adapt(columns, donor_role.obs, role.obs, "first"), -1, -2)
+
+
+def same_actions(student: RoleSpec, teacher: RoleSpec, role: str) -> None:
+    """Raise HeadstartError unless both choose from the same actions."""
+    if student.actions != teacher.actions:
+        raise HeadstartError(
+            f"the teacher's '{role}' acts by {_named(teacher.actions)} and the student's by {_named(student.actions)}: "
+            "pick a teacher with the same action heads"
+        )
+
+
+def _named(space: Any) -> str:
+    heads = getattr(space, "heads", None)
+    return f"discrete heads {heads}" if heads else f"{space.size} continuous numbers"

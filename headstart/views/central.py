@@ -1,0 +1,156 @@
+"""A team seen as one agent: what a centralised controller observes and does, and what that means for each agent.
+
+Lin et al. 2019 (CESMA), §4.2. The controller observes what all agents observe, side by side, and moves all of them. It has
+no use for messages: message fields are not observed and message heads stay silent.
+"""
+
+import itertools
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from headstart.core.checks import HeadstartError
+from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
+
+Actions = Literal["heads", "joint", "one_at_a_time"]
+TEAM = "team"
+LARGEST_JOINT = 4096
+"""Joint actions that one head may have; their number is the product over agents."""
+
+
+class View(NamedTuple):
+    """The team of `team` as one agent; make it with `view`."""
+
+    team: TeamSpec
+    actions: Actions
+    spec: TeamSpec
+    """One role, "team", with one agent."""
+
+    def observe(self, obs: dict[str, Array]) -> dict[str, Array]:
+        """{role: [*n A O]} -> {"team": [*n 1 J]}: every agent's fields but messages, in the order of `spec`."""
+        blocks = []
+        for role, about in self.team.roles.items():
+            cuts = np.cumsum([field.width for field in about.obs])[:-1].tolist()
+            kept = [
+                block
+                for field, block in zip(about.obs, jnp.split(obs[role], cuts, -1), strict=True)
+                if not _is_message(self.team, role, field)
+            ]
+            if kept:  # an agent may observe nothing but messages
+                seen = jnp.concatenate(kept, -1)
+                blocks.append(seen.reshape(*seen.shape[:-2], 1, -1))
+        return {TEAM: jnp.concatenate(blocks, -1)}
+
+    def act(self, action: dict[str, Array]) -> dict[str, Array]:
+        """{"team": [*n 1 U]} -> {role: [*n A U]}: what each agent does; message heads get zeros (silence).
+
+        Soft vectors are allowed: of `joint` actions an agent gets its marginal, and in `one_at_a_time` the weight of all
+        choices that are not an agent's own goes to its option 0, which is to do nothing.
+        """
+        vector = action[TEAM][..., 0, :]
+        if self.actions == "joint":
+            vector = vector @ jnp.asarray(_decoding(self.team))
+        out, at = {}, 0
+        for role, about in self.team.roles.items():
+            rows = []
+            for _ in range(about.agents):
+                row = []
+                for size, physical in self.team.heads(role):
+                    if not physical:
+                        row.append(jnp.zeros((*vector.shape[:-1], size), vector.dtype))
+                        continue
+                    block = vector[..., at : at + size]
+                    at += size
+                    if self.actions == "one_at_a_time":
+                        idle = 1.0 - block.sum(-1, keepdims=True)
+                        block = jnp.concatenate([block[..., :1] + idle, block[..., 1:]], -1)
+                    row.append(block)
+                rows.append(jnp.concatenate(row, -1))
+            out[role] = jnp.stack(rows, -2)
+        return out
+
+    def available(self, legal: dict[str, Array] | None) -> dict[str, Array] | None:
+        """{role: [*n A U]} of every agent -> {"team": [*n 1 U]}; None stays None."""
+        if legal is None:
+            return None
+        parts = []
+        for role, about in self.team.roles.items():
+            for agent in range(about.agents):
+                at = 0
+                for size, physical in self.team.heads(role):
+                    if physical:
+                        parts.append(legal[role][..., agent, at : at + size])
+                    at += size
+        whole = jnp.concatenate(parts, -1)
+        if self.actions == "joint":  # legal where the choice of every head is
+            whole = ~((~whole).astype(jnp.float32) @ jnp.asarray(_decoding(self.team).T) > 0)
+        return {TEAM: whole[..., None, :]}
+
+
+def view(team: TeamSpec, actions: Actions = "heads") -> View:
+    """`team` as one agent that acts by
+
+    heads          one head for every agent's every head: outputs grow linearly with the team
+    joint          one choice among all combinations: outputs grow exponentially
+    one_at_a_time  one choice of one agent, while all others do nothing (option 0 of each head)
+
+    Raises HeadstartError where the joint actions would be too many, or where kinds of actions do not fit.
+    """
+    fields, sizes, continuous = [], [], set()
+    for role, names in team.names.items():
+        about = team.roles[role]
+        continuous.add(isinstance(about.actions, Continuous))
+        for name in names:
+            kept = [f for f in about.obs if not _is_message(team, role, f)]
+            fields += [Field(f"{name}/{f.name}", f.count, f.size, f.follows and f"{name}/{f.follows}") for f in kept]
+            sizes += [size for size, physical in team.heads(role) if physical]
+    if len(continuous) > 1:
+        raise HeadstartError("a team of which some act by choices and some by numbers cannot be seen as one agent")
+    if True in continuous:
+        if actions != "heads":
+            raise HeadstartError(f"continuous actions can only be centralised as heads, not as {actions}")
+        space = Continuous(sum(sizes))
+    elif actions == "heads":
+        space = Discrete(tuple(sizes))
+    elif actions == "one_at_a_time":
+        space = Discrete((sum(sizes),))
+    else:
+        joint = int(np.prod(sizes, dtype=object))
+        if joint > LARGEST_JOINT:
+            advice = "choose actions heads or one_at_a_time"
+            raise HeadstartError(f"{len(sizes)} heads have {joint:,} joint actions, more than {LARGEST_JOINT:,}: {advice}")
+        space = Discrete((joint,))
+    spec = TeamSpec({TEAM: RoleSpec(1, tuple(fields), space)}, team.horizon, team.state_size)
+    return View(team, actions, spec)
+
+
+def view_of(team: TeamSpec, controller: TeamSpec, actions: Actions | None = None) -> View | None:
+    """The view of `team` in which a controller of that spec acts and observes, if there is one.
+
+    Two views may have equal sizes (two agents with two options each): `actions` says which one it is, where that is known.
+    """
+    kinds: tuple[Actions, ...] = ("heads", "joint", "one_at_a_time") if actions is None else (actions,)
+    for actions in kinds:
+        try:
+            seen = view(team, actions)
+        except HeadstartError:
+            continue
+        if seen.spec.roles == controller.roles:
+            return seen
+    return None
+
+
+def _is_message(team: TeamSpec, role: str, field: Field) -> bool:
+    return any(route.listener == role and route.field == field.name for route in team.messages)
+
+
+def _decoding(team: TeamSpec) -> np.ndarray:
+    """[J ΣU]: for each joint action the one-hot choices of all heads side by side."""
+    sizes = [
+        size for role, about in team.roles.items() for _ in range(about.agents) for size, moves in team.heads(role) if moves
+    ]
+    eyes = [np.eye(size, dtype=np.float32) for size in sizes]
+    return np.stack([np.concatenate([eye[i] for eye, i in zip(eyes, combination, strict=True)]) for combination in
+                     itertools.product(*(range(size) for size in sizes))])  # fmt: skip
