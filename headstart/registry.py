@@ -12,7 +12,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.core.named import named
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
@@ -85,7 +85,7 @@ def preset(kind: str, name: str) -> Any:
     if id and name not in presets(kind) and not any(c in name for c in " /"):
         raise HeadstartError(f"unknown {kind} '{name}:{id}': if it is of your own module, pass --use {name} (headstart.use)")
     try:
-        known(kind, name, presets(kind))
+        check_known(kind, name, presets(kind))
     except HeadstartError as error:
         raise HeadstartError(f"{error}; one of your own module needs --use MODULE (headstart.use)") from None
     part = presets(kind)[name]

@@ -14,7 +14,7 @@ from probes import Lengths, learners, loop, mixed, same, small
 
 from headstart import registry
 from headstart.core.actions import legal, sample
-from headstart.core.checks import HeadstartError, chosen
+from headstart.core.checks import HeadstartError, check_choices
 from headstart.core.types import Continuous
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
@@ -266,7 +266,7 @@ def test_a_setting_that_is_none_of_its_choices_is_refused(kind, name, setting):
     part = copy.copy(registry.preset(kind, name))
     object.__setattr__(part, setting, "no such thing")
     with pytest.raises(HeadstartError, match=rf"{kind}.{setting} must be one of '.*', not 'no such thing'$"):
-        chosen(part, kind)
+        check_choices(part, kind)
 
 
 @pytest.mark.parametrize("kind", ["env", "learner", "guidance"])

@@ -14,16 +14,16 @@ from probes import SMALL, Choice, Mixed, loop, same, small
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Guidance, chain
 from headstart.core.modules import mlp
-from headstart.core.networks import team
+from headstart.core.networks import role_net
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
-from headstart.teams.fit import pupil
+from headstart.teams.fit import fit_teacher
 from headstart.teams.policy import TeamPolicy
-from headstart.views.adapt import adapt, pairing, reteam, transplant
+from headstart.views.adapt import adapt, pairing, select_agents, transplant
 
 FOUR = {"num_envs": 4, "train_every": 4, "rollout": 5, "batch": 16, "warmup": 8, "capacity": 64, "hidden": (8,)}
 DDPG4, PPO4 = small(DDPG(), **FOUR), small(PPO(), **FOUR)
@@ -209,7 +209,7 @@ def test_the_objective_against_numpy(kind, shared):
 
 def labels(guide, spec, logits):
     """A batch's extras with these logits as the labels of the guide's teacher."""
-    return {pupil(guide.teacher, spec, guide.roles, guide.select).name: {"agent": logits}}
+    return {fit_teacher(guide.teacher, spec, guide.roles, guide.select).name: {"agent": logits}}
 
 
 def test_two_teachers_both_teach():
@@ -338,7 +338,7 @@ def collected(name, config, guide, seed):
     )  # fmt: skip
     out = guidance.relabel(g, rollout)
     assert out.extras["kept"] is zeros
-    return np.asarray(obs, float), np.asarray(out.extras[pupil(guide.teacher, STUDENT.spec, (), "nearest").name]["agent"])
+    return np.asarray(obs, float), np.asarray(out.extras[fit_teacher(guide.teacher, STUDENT.spec, (), "nearest").name]["agent"])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -392,7 +392,7 @@ def test_transplant_of_another_team_size():
     """Shapes that agree are loaded, the first layer is adapted by observed field, agents are paired cyclically."""
     mine, theirs = Spread(3).spec.roles["agent"], Spread(2).spec.roles["agent"]
     make = lambda inputs: lambda key: mlp(key, (inputs, 8, 5))
-    student, donor = team(make(18), jr.key(0), 3, False), team(make(12), jr.key(1), 2, False)
+    student, donor = role_net(make(18), jr.key(0), 3, False), role_net(make(12), jr.key(1), 2, False)
     out, table = transplant(student, donor, mine, theirs, "actor/agent")
     assert [row[1] for row in table] == ["adapted", "loaded", "loaded", "loaded"]
     assert table[0] == ("actor/agent.layers[0].weight", "adapted", "(3, 12, 8) → (3, 18, 8)")
@@ -410,7 +410,7 @@ def test_transplant_of_another_team_size():
 def test_transplant_into_another_architecture():
     role = RoleSpec(2, (Field("numbers", 1, 4),), Discrete((5,)))
     wide, deep = (lambda k: mlp(k, (4, 16, 5))), (lambda k: mlp(k, (4, 8, 8, 5)))
-    student, donor = team(wide, jr.key(0), 2, True), team(deep, jr.key(1), 2, True)
+    student, donor = role_net(wide, jr.key(0), 2, True), role_net(deep, jr.key(1), 2, True)
     out, table = transplant(student, donor, role, role, "actor/agent")
     happened = {name.removeprefix("actor/agent.layers"): what for name, what, _ in table}
     assert happened == {
@@ -424,7 +424,7 @@ def test_transplant_into_another_architecture():
 def test_transplant_between_shared_and_separate_parameters(mine, theirs):
     role = RoleSpec(3, (Field("numbers", 1, 4),), Discrete((5,)))
     make = lambda k: mlp(k, (4, 8, 5))
-    student, donor = team(make, jr.key(0), 3, mine), team(make, jr.key(1), 3, theirs)
+    student, donor = role_net(make, jr.key(0), 3, mine), role_net(make, jr.key(1), 3, theirs)
     out, table = transplant(student, donor, role, role, "actor/agent")
     assert {row[1] for row in table} == {"loaded"} and out.shared == mine
     for got, given in zip(jax.tree.leaves(out.net), jax.tree.leaves(donor.net), strict=True):
@@ -433,8 +433,8 @@ def test_transplant_between_shared_and_separate_parameters(mine, theirs):
 
 
 def test_reteam_repeats_agents():
-    donor = team(lambda k: mlp(k, (2, 3)), jr.key(0), 2, False)
-    out = reteam(donor, pairing(5, 2))
+    donor = role_net(lambda k: mlp(k, (2, 3)), jr.key(0), 2, False)
+    out = select_agents(donor, pairing(5, 2))
     for i in range(5):
         np.testing.assert_array_equal(out.net.layers[0].weight[i], donor.net.layers[0].weight[i % 2])
 

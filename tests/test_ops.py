@@ -15,7 +15,7 @@ import scipy.stats
 from headstart.core import actions, ops
 from headstart.core.memory import latest, uniform
 from headstart.core.modules import gru, mlp
-from headstart.core.networks import Team, team
+from headstart.core.networks import RoleNet, role_net
 from headstart.core.optimisers import clip_per_variable, per_team
 from headstart.core.types import Discrete
 
@@ -212,7 +212,7 @@ def one_by_one(net, x):
 
 
 def test_separate_networks_against_a_loop_over_agents():
-    nets = team(lambda key: mlp(key, (4, 8, 3)), jr.key(0), 3, False)
+    nets = role_net(lambda key: mlp(key, (4, 8, 3)), jr.key(0), 3, False)
     x = jnp.asarray(f32(5, 2, 3, 4))
     wanted = one_by_one(nets.net, x)
     np.testing.assert_allclose(nets(x), wanted, rtol=1e-5, atol=1e-6)
@@ -224,7 +224,7 @@ def test_separate_networks_against_a_loop_over_agents():
 
 
 def test_a_shared_network_treats_agents_alike():
-    net = team(lambda key: mlp(key, (4, 8, 3)), jr.key(0), 3, True)
+    net = role_net(lambda key: mlp(key, (4, 8, 3)), jr.key(0), 3, True)
     x = jnp.broadcast_to(jnp.asarray(f32(5, 1, 4)), (5, 3, 4))
     out = np.asarray(net(x))
     np.testing.assert_allclose(out[:, 0], out[:, 2], rtol=1e-6)
@@ -233,9 +233,9 @@ def test_a_shared_network_treats_agents_alike():
 
 def test_separate_and_shared_agree_where_the_parameters_do():
     net = mlp(jr.key(0), (4, 8, 3))
-    copies = Team(jax.tree.map(lambda x: jnp.stack([x] * 3), net), False)
+    copies = RoleNet(jax.tree.map(lambda x: jnp.stack([x] * 3), net), False)
     x = jnp.asarray(f32(5, 3, 4))
-    np.testing.assert_allclose(copies(x), Team(net, True)(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(copies(x), RoleNet(net, True)(x), rtol=1e-5, atol=1e-6)
 
 
 def test_gru_against_numpy():
@@ -252,7 +252,7 @@ def test_gru_against_numpy():
 
 
 def params_of(shared):
-    return {"actor": {"a": team(lambda k: mlp(k, (2, 3)), jr.key(0), 3, shared)}}
+    return {"actor": {"a": role_net(lambda k: mlp(k, (2, 3)), jr.key(0), 3, shared)}}
 
 
 @pytest.mark.parametrize("clip", [optax.clip_by_global_norm(0.5), clip_per_variable(0.5)])

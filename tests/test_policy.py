@@ -19,7 +19,7 @@ from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training.run import score
-from headstart.views.adapt import adapt, understood
+from headstart.views.adapt import adapt, describe_adaptation
 
 SEEDS = (4, 7)
 
@@ -254,11 +254,11 @@ def test_a_team_that_would_see_nothing_is_refused():
 def test_what_adapting_does_is_told_in_words():
     have = (Field("goal", 1, 2), Field("near", 4, 2), Field("far", 1, 2))
     want = (Field("near", 3, 2), Field("far", 2, 2), Field("wind", 1, 3))
-    told = understood("agent", have, want)
+    told = describe_adaptation("agent", have, want)
     assert told == [
         "near the nearest 3 of 4", "far filled up with zeros to 2", "wind all zeros (3 numbers)", "goal left out",
     ]  # fmt: skip
-    assert understood("agent", have, have) == []
+    assert describe_adaptation("agent", have, have) == []
 
 
 def test_a_fitted_team_does_not_say_it_was_trained_where_it_would_not_fit(tmp_path):

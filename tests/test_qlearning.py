@@ -304,7 +304,7 @@ def test_a_resumed_run_copies_at_the_same_steps(tmp_path, monkeypatch):
     run.resume(tmp_path / "cut")
     read = lambda name: (tmp_path / name / "policy.safetensors").read_bytes()
     assert read("cut") == read("whole")
-    assert load(tmp_path / "cut").learner.acting == ("q",)
+    assert load(tmp_path / "cut").learner.policy_networks == ("q",)
 
 
 # ------------------------------------------------------------------ exploration
@@ -550,7 +550,7 @@ def test_parameters_are_one_network_of_values():
         learner = QLearning(shared=shared, hidden=(8,)).make(Spread(3).spec)
         params = learner.init(jr.key(0))
         assert set(params) == {"q"} and params["q"]["agent"].shared == shared
-        assert learner.acting == ("q",) and learner.start(4) == ()
+        assert learner.policy_networks == ("q",) and learner.start(4) == ()
         weight = params["q"]["agent"].net.layers[0].weight
         assert weight.shape[:-2] == (() if shared else (3,))
         assert shared or not np.array_equal(weight[0], weight[1])

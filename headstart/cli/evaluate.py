@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from headstart.cli.flags import directory_of, options_of, read_flags, take
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.training.progress import spread
 
 
@@ -13,7 +13,7 @@ def evaluate(args: list[str]) -> None:
     from headstart.storage import files
     from headstart.teams.policy import load
     from headstart.training.run import score
-    from headstart.views.adapt import understood
+    from headstart.views.adapt import describe_adaptation
 
     given, rest = take(args, ("--env",))
     directory, rest = directory_of(rest, "evaluate", evaluate.__doc__ or "", more=True)
@@ -38,8 +38,8 @@ def evaluate(args: list[str]) -> None:
     if options.adapt:
         there = options.env.spec
         for role in there.roles:
-            known("role of this team", role, team.spec.roles)
-            told = understood(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
+            check_known("role of this team", role, team.spec.roles)
+            told = describe_adaptation(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
             agents = f"{there.roles[role].agents} agents by {team.spec.roles[role].agents} policies"
             print(f"adapted {role}: {', '.join([agents, *told])}")
         team = team.adapt(there)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from headstart.cli.flags import existing, options_of, read_flags, take
 from headstart.cli.output import show_report
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.training.progress import progress
 
 
@@ -19,7 +19,7 @@ def reproduce(args: list[str]) -> None:
     if (not args or args[0].startswith("-")) and not {"-h", "--help"} & set(args):
         raise HeadstartError(f"say which experiment: headstart reproduce NAME; there are: {', '.join(names)}")
     name = args[0] if args and not args[0].startswith("-") else names[0]
-    known("experiment", name, names)
+    check_known("experiment", name, names)
     fields: list[Any] = [
         (
             "scale",

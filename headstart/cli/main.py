@@ -11,7 +11,7 @@ from headstart.cli.experiments import demo, report, reproduce
 from headstart.cli.flags import read_flags, take
 from headstart.cli.output import exit_code, fail
 from headstart.cli.train import resume, train
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 
 OVERVIEW = """headstart: give a team of agents a head start
 
@@ -36,7 +36,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"headstart {__version__}")
         return
     try:
-        known("command", args[0], COMMANDS)
+        check_known("command", args[0], COMMANDS)
         COMMANDS[args[0]](_used(args[1:]))
     except HeadstartError as error:
         fail(" ".join(str(error).split()))

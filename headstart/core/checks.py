@@ -16,7 +16,7 @@ def require(holds: bool, name: str, value: Any, must: str) -> None:
         raise HeadstartError(f"{name} must be {must}, not {value}")
 
 
-def chosen(part: Any, kind: str) -> None:
+def check_choices(part: Any, kind: str) -> None:
     """Raise HeadstartError where a setting of a dataclass `part`, or of one inside it, is none of its `Literal` choices.
 
     The command line checks them itself; from Python and from files they come unchecked.
@@ -28,10 +28,10 @@ def chosen(part: Any, kind: str) -> None:
             choices = get_args(hints[field.name])
             require(value in choices, f"{kind}.{field.name}", repr(value), f"one of {', '.join(map(repr, choices))}")
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            chosen(value, kind)
+            check_choices(value, kind)
 
 
-def known(kind: str, name: str, names: Iterable[str]) -> None:
+def check_known(kind: str, name: str, names: Iterable[str]) -> None:
     """Raise HeadstartError naming the nearest of `names` unless `name` is one of them."""
     names = sorted(names)
     if name in names:

@@ -14,7 +14,7 @@ from headstart.core.memory import Memory, uniform
 from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
 Params = dict[str, dict[str, Any]]
-"""{network: {role: Team}}: what tools that copy, adapt or count parameters may rely on."""
+"""{network: {role: RoleNet}}: what tools that copy, adapt or count parameters may rely on."""
 
 
 class Learner(NamedTuple):
@@ -48,7 +48,7 @@ class Learner(NamedTuple):
     """Gradient steps between two calls of `track`, counted over the whole run."""
     rate: Callable[[Array], Any] = lambda progress: 1.0
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
-    acting: tuple[str, ...] = ("actor",)
+    policy_networks: tuple[str, ...] = ("actor",)
     """The networks that `policy` needs: what a team takes along when it leaves its training behind."""
 
 

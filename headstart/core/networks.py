@@ -1,6 +1,6 @@
 """The one way to give each agent of a role a network of its own, or all the same.
 
-`Team` holds one network for a role: stacked along a leading agent axis (separate parameters) or single (shared), and
+`RoleNet` holds one network for a role: stacked along a leading agent axis (separate parameters) or single (shared), and
 applies it along the agent axis of its input.
 """
 
@@ -12,7 +12,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, Key, PyTree
 
 
-class Team(eqx.Module):
+class RoleNet(eqx.Module):
     """One role's network: `net` has a leading agent axis unless `shared`."""
 
     net: PyTree
@@ -34,6 +34,6 @@ class Team(eqx.Module):
         return self.net(x)[None] if self.shared else jax.vmap(lambda net: net(x))(self.net)
 
 
-def team(make: Callable[[Array], PyTree], key: Key[Array, ""], agents: int, shared: bool) -> Team:
+def role_net(make: Callable[[Array], PyTree], key: Key[Array, ""], agents: int, shared: bool) -> RoleNet:
     """`agents` independent draws of `make(key)`, or one that all share."""
-    return Team(make(key) if shared else jax.vmap(make)(jr.split(key, agents)), shared)
+    return RoleNet(make(key) if shared else jax.vmap(make)(jr.split(key, agents)), shared)

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from headstart.core.networks import Team
+from headstart.core.networks import RoleNet
 
 
 def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.GradientTransformation:
-    """`transforms[network]` applied to every role's `Team` of that network, to each agent's own parameters.
+    """`transforms[network]` applied to every role's `RoleNet` of that network, to each agent's own parameters.
 
     A norm clipped over a whole stacked tree would couple agents: one agent's large gradient would shrink its mates'.
     """
@@ -26,7 +26,7 @@ def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.Gradi
                 role: (step if t.shared else jax.vmap(step))(grads[name][role].net, state[name][role], t.net)
                 for role, t in roles.items()
             }
-            updates[name] = {role: Team(out[0], roles[role].shared) for role, out in outs.items()}
+            updates[name] = {role: RoleNet(out[0], roles[role].shared) for role, out in outs.items()}
             states[name] = {role: out[1] for role, out in outs.items()}
         return updates, states
 

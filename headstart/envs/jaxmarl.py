@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from headstart.core.checks import HeadstartError, known, require
+from headstart.core.checks import HeadstartError, check_known, require
 from headstart.core.named import called, named, options_text
 from headstart.core.types import ActionSpace, Continuous, Field, TeamSpec, TimeStep
 from headstart.envs.host.spaces import LARGEST, acted, roles_of
@@ -117,7 +117,7 @@ class _Made(NamedTuple):
 @functools.cache
 def _made(env: JaxMARL) -> _Made:
     jaxmarl: Any = named("jaxmarl")
-    known("JaxMARL environment", env.id, jaxmarl.registered_envs)
+    check_known("JaxMARL environment", env.id, jaxmarl.registered_envs)
     with jax.ensure_compile_time_eval():  # whoever asks first may be tracing, and what is made here is kept
         made = called(lambda **given: jaxmarl.make(env.id, **given), env.id, json.loads(env.options))
     with _their_ways():

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from headstart.core.checks import known
+from headstart.core.checks import check_known
 from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig
 from headstart.core.learner import LearnerConfig
@@ -80,7 +80,7 @@ class Experiment:
     def only(self, arms: tuple[str, ...]) -> "Experiment":
         """The experiment with these arms and those they are compared with; all arms if `arms` is empty."""
         for arm in arms:
-            known("arm", arm, self.arms)
+            check_known("arm", arm, self.arms)
         wanted = set(arms or self.arms)
         wanted |= {versus for arm in wanted if (versus := self.arms[arm].versus)}
         # A stage that is trained to reach another's return cannot go without it.

@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart import registry
 from headstart._version import __version__
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.experiments.base import SCALES, Experiment, Scale, Stage
 from headstart.experiments.report import report_experiment
 from headstart.report.build import read_curve
@@ -87,6 +87,6 @@ def _begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
         name, scale, arms, seeds = about["experiment"], about["scale"], tuple(about["arms"]), int(about["seeds"])
     except (KeyError, TypeError, ValueError) as error:
         raise HeadstartError(f"{out / 'experiment.json'} is damaged ({error!r})") from None
-    known("experiment", name, registry.experiments())
-    known("scale", scale, (*SCALES, "demo"))
+    check_known("experiment", name, registry.experiments())
+    check_known("scale", scale, (*SCALES, "demo"))
     return name, registry.experiments()[name](scale).only(arms), scale, out, seeds

@@ -24,7 +24,7 @@ from headstart.core.learner import Learner
 from headstart.core.ops import chosen_where, linear_schedule, masked_mean
 from headstart.core.types import Continuous, TeamSpec
 from headstart.envs.centralized import Centralized
-from headstart.teams.fit import label_name, loaded
+from headstart.teams.fit import check_teacher, label_name
 from headstart.views.central import view_of
 from headstart.views.messages import hear, listeners, words
 
@@ -120,7 +120,7 @@ class Dagger:
                 moved = wanted.sum(-1) > wanted[..., _idle(about.actions)].sum(-1)
                 loss = loss * jnp.where(moved, self.active_weight, 1.0)
             mask = batch.alive[role] & self._dealt(loss.shape, role, spec)
-            scale = self.weight / (about.agents if params[learner.acting[0]][role].shared else 1)
+            scale = self.weight / (about.agents if params[learner.policy_networks[0]][role].shared else 1)
             out[role] = scale * masked_mean(loss, mask, tuple(range(loss.ndim - 1)))
         return out
 
@@ -137,7 +137,7 @@ class Dagger:
 def _expert(teacher, spec: TeamSpec):
     """(params, obs {role: [*n A O]}, available) -> {role: [*n A U]}, the teacher's greedy legal actions, zeros on message
     heads."""
-    loaded(teacher)
+    check_teacher(teacher)
     if teacher.learner.start(1) != ():
         raise HeadstartError("dagger needs a feed-forward expert: this teacher remembers")
     env = getattr(teacher, "env", None)

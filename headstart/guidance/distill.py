@@ -24,7 +24,7 @@ from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
 from headstart.core.ops import linear_schedule, masked_mean
 from headstart.core.types import Continuous, TeamSpec
-from headstart.teams.fit import Pupil, pupil
+from headstart.teams.fit import FittedTeacher, fit_teacher
 from headstart.views.adapt import Select
 
 
@@ -59,7 +59,7 @@ class Distill:
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}."""
-        teacher = pupil(self.teacher, spec, self.roles, self.select)
+        teacher = fit_teacher(self.teacher, spec, self.roles, self.select)
         return Guidance(
             init=lambda key, seed: {
                 "teacher": teacher.params(seed),
@@ -72,7 +72,7 @@ class Distill:
             update=lambda g, key, rollout, progress: self._update(spec, teacher, g, rollout, progress),
         )
 
-    def _objective(self, spec, learner, teacher: Pupil, g, params, batch, terms):
+    def _objective(self, spec, learner, teacher: FittedTeacher, g, params, batch, terms):
         """Every guided role's actor term becomes α·scale·L_reuse + (1 − α)·L_actor, agent by agent."""
         if "actor" not in terms:
             raise HeadstartError("distillation needs a learner with an actor; this one has none")
@@ -86,7 +86,7 @@ class Distill:
             mixed[role] = g["alpha"] * self.scale * reuse + (1 - g["alpha"]) * mixed[role]
         return {**terms, "actor": mixed}
 
-    def _update(self, spec, teacher: Pupil, g, rollout, progress):
+    def _update(self, spec, teacher: FittedTeacher, g, rollout, progress):
         episodes = g["episodes"] + rollout.terminated.size / spec.horizon
         alpha = {
             "linear": linear_schedule(self.alpha, self.alpha_end)(progress),
@@ -97,7 +97,7 @@ class Distill:
         return {**g, "carry": carry, "alpha": alpha, "episodes": episodes}, {"alpha": g["alpha"]}
 
 
-def _labelled(teacher: Pupil, g, rollout):
+def _labelled(teacher: FittedTeacher, g, rollout):
     _, logits = teacher.unroll(g["teacher"], g["carry"], rollout)
     return dataclasses.replace(rollout, extras=rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
 from headstart.core.types import TeamSpec
@@ -34,8 +34,8 @@ class WarmStart:
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
         shared_roles(self.teacher, spec, self.roles)
-        for network in self.networks or learner.acting:
-            known("network of the teacher", network, self.teacher.params)
+        for network in self.networks or learner.policy_networks:
+            check_known("network of the teacher", network, self.teacher.params)
         table = self.report(spec, learner)
         if not any(happened in ("loaded", "adapted") for name, happened, _ in table if "weight" in name):
             raise HeadstartError(
@@ -60,8 +60,8 @@ class WarmStart:
 
     def _start(self, spec, learner, params, donor) -> tuple[Any, Table]:
         table, params = [], {network: dict(roles) for network, roles in params.items()}
-        for network in self.networks or learner.acting:
-            known("network", network, params)
+        for network in self.networks or learner.policy_networks:
+            check_known("network", network, params)
             for role in shared_roles(self.teacher, spec, self.roles):
                 params[network][role], rows = transplant(
                     params[network][role],

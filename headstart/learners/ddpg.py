@@ -16,7 +16,7 @@ from headstart.core import actions
 from headstart.core.checks import require
 from headstart.core.learner import Learner, actors, check_replay, replaying
 from headstart.core.modules import Activation, mlp
-from headstart.core.networks import team
+from headstart.core.networks import role_net
 from headstart.core.ops import masked_mean, polyak, td_target
 from headstart.core.optimisers import clip_per_variable, per_team
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -94,8 +94,8 @@ class DDPG:
             sees = central if self.critic == "central" else role.obs_size + role.actions.size
             critic = (sees, *self.hidden, 1)
             make = lambda sizes: lambda k: mlp(k, sizes, self.activation)
-            params["actor"][name] = team(make(sizes), jr.fold_in(actor_key, i), role.agents, self.shared)
-            params["critic"][name] = team(make(critic), jr.fold_in(critic_key, i), role.agents, self.shared)
+            params["actor"][name] = role_net(make(sizes), jr.fold_in(actor_key, i), role.agents, self.shared)
+            params["critic"][name] = role_net(make(critic), jr.fold_in(critic_key, i), role.agents, self.shared)
         return params
 
     def _sampled(self, spec, logits, key, noisy: bool):

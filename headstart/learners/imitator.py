@@ -10,7 +10,7 @@ from headstart.core.actions import greedy, legal
 from headstart.core.checks import require
 from headstart.core.learner import Learner, actors, check_replay, replaying
 from headstart.core.modules import Activation, mlp
-from headstart.core.networks import team
+from headstart.core.networks import role_net
 from headstart.core.optimisers import per_team
 from headstart.core.types import TeamSpec
 
@@ -58,7 +58,7 @@ class Imitator:
 
     def _actor(self, role, key, index):
         sizes = (role.obs_size, *self.hidden, role.actions.size)
-        return team(lambda k: mlp(k, sizes, self.activation), jr.fold_in(key, index), role.agents, self.shared)
+        return role_net(lambda k: mlp(k, sizes, self.activation), jr.fold_in(key, index), role.agents, self.shared)
 
 
 def _act(spec, params, step):

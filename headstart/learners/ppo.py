@@ -21,7 +21,7 @@ from headstart.core.checks import require
 from headstart.core.learner import Learner, flatten
 from headstart.core.memory import latest
 from headstart.core.modules import GRU, MLP, Activation, Linear, gru, linear, mlp
-from headstart.core.networks import team
+from headstart.core.networks import role_net
 from headstart.core.ops import gae, masked_mean, unroll
 from headstart.core.optimisers import per_team
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -122,8 +122,8 @@ class PPO:
         for i, (name, role) in enumerate(spec.roles.items()):
             actor, critic = jr.split(jr.fold_in(key, i))
             width = role.actions.size
-            params["actor"][name] = team(self._core(role.obs_size, width, 0.01), actor, role.agents, self.shared)
-            params["critic"][name] = team(self._core(role.obs_size, 1, 1.0), critic, role.agents, self.shared)
+            params["actor"][name] = role_net(self._core(role.obs_size, width, 0.01), actor, role.agents, self.shared)
+            params["critic"][name] = role_net(self._core(role.obs_size, 1, 1.0), critic, role.agents, self.shared)
         return params
 
     def _core(self, inputs: int, outputs: int, gain: float):
@@ -172,7 +172,7 @@ class PPO:
 
     def _prepare(self, spec, params, carry, rollout: Transition):
         """Items with advantages, returns, and the log-probabilities before the update."""
-        extras = {name: {} for name in ("advantage", "goal", "log_prob")}
+        extras = {name: {} for name in ("advantage", "value_target", "log_prob")}
         recurrent = self.core == "gru"
         for name in rollout.obs:
             value_net, start = params["critic"][name], carry["critic"][name] if recurrent else ()
@@ -185,7 +185,7 @@ class PPO:
             leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
             advantage = gae(rollout.reward[name], value, next_value, gone, ended | gone | leaves, self.gamma, self.lam)
             *_, out = unroll(params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first)
-            extras["advantage"][name], extras["goal"][name] = advantage, advantage + value
+            extras["advantage"][name], extras["value_target"][name] = advantage, advantage + value
             extras["log_prob"][name] = self._log_prob(spec, params, name, out, rollout)
         rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
         if not recurrent:
@@ -221,7 +221,9 @@ class PPO:
             clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
             surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
             terms["actor"][name] = mean(-surrogate - self.entropy * entropy)
-            terms["critic"][name] = self.value * mean(0.5 * jnp.square(value[name][..., 0] - batch.extras["goal"][name]))
+            terms["critic"][name] = self.value * mean(
+                0.5 * jnp.square(value[name][..., 0] - batch.extras["value_target"][name])
+            )
             metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
         return terms, metrics
 

@@ -19,7 +19,7 @@ from headstart.core import actions
 from headstart.core.checks import HeadstartError, require
 from headstart.core.learner import Learner, check_replay, replaying
 from headstart.core.modules import Activation, mlp
-from headstart.core.networks import team
+from headstart.core.networks import role_net
 from headstart.core.ops import linear_schedule, masked_mean, polyak, td_target
 from headstart.core.optimisers import per_team
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -102,14 +102,14 @@ class QLearning:
             objective=lambda params, target, batch, key: self._objective(spec, params, target, batch),
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,
-            acting=("q",),
+            policy_networks=("q",),
         )
 
     def _init(self, spec, key):
         make = lambda role: lambda k: mlp(k, (role.obs_size, *self.hidden, role.actions.size), self.activation)
         keys = jr.split(key, len(spec.roles))
         drawn = zip(spec.roles.items(), keys, strict=True)
-        return {"q": {name: team(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
+        return {"q": {name: role_net(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
 
     def _act(self, spec, params, step, key, progress):
         """The best legal choice of every head, by values that exploration has replaced (ε) or blurred (noise)."""

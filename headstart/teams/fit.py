@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.core.ops import unroll
 from headstart.core.types import TeamSpec
-from headstart.views.adapt import Select, paired_rows, repaired, same_actions, through
+from headstart.views.adapt import Select, adapted_policy, pair_carry, pair_params, same_actions
 
 
-class Pupil(NamedTuple):
+class FittedTeacher(NamedTuple):
     """A teacher fitted to a student team."""
 
     name: str
@@ -26,7 +26,7 @@ class Pupil(NamedTuple):
     """params, carry, rollout [T E ..] -> carry, {role: [T E A U]} logits on the STUDENT's observations."""
 
 
-def loaded(teacher: Any) -> None:
+def check_teacher(teacher: Any) -> None:
     """Raise HeadstartError unless there is a teacher, loaded."""
     if teacher is None:
         raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
@@ -36,10 +36,10 @@ def loaded(teacher: Any) -> None:
 
 def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[str, ...]:
     """The roles to teach: `roles`, or all that both have; raises HeadstartError where they cannot be taught."""
-    loaded(teacher)
+    check_teacher(teacher)
     for role in roles:
-        known("role", role, spec.roles)
-        known("role of the teacher", role, teacher.spec.roles)
+        check_known("role", role, spec.roles)
+        check_known("role of the teacher", role, teacher.spec.roles)
     roles = roles or tuple(role for role in spec.roles if role in teacher.spec.roles)
     if not roles:
         theirs, ours = ", ".join(teacher.spec.roles), ", ".join(spec.roles)
@@ -49,24 +49,24 @@ def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[
     return roles
 
 
-def pupil(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> Pupil:
+def fit_teacher(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> FittedTeacher:
     """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
     roles = shared_roles(teacher, spec, roles)
     trained, learner = teacher.spec, teacher.learner
-    policy = through(learner.policy, trained, spec, roles, select)
+    policy = adapted_policy(learner.policy, trained, spec, roles, select)
 
     def params(seed):
-        return repaired(teacher.seed(seed), learner.acting, trained, spec, roles)
+        return pair_params(teacher.seed(seed), learner.policy_networks, trained, spec, roles)
 
     def start(num_envs):
-        return paired_rows(learner.start(num_envs), trained, spec, roles)
+        return pair_carry(learner.start(num_envs), trained, spec, roles)
 
     def answers(params, carry, rollout):
         step = lambda carry, obs: policy(params, carry, obs)
         last, _, logits = unroll(step, carry, rollout.obs, rollout.first)
         return last, logits
 
-    return Pupil(label_name(teacher, roles, select), params, start, answers)
+    return FittedTeacher(label_name(teacher, roles, select), params, start, answers)
 
 
 def label_name(teacher: Any, *use: Any) -> str:

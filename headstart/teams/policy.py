@@ -13,14 +13,23 @@ from jaxtyping import PyTree
 
 from headstart import registry
 from headstart.core.actions import greedy, legal
-from headstart.core.checks import HeadstartError, known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.core.env import Env
 from headstart.core.learner import Learner, LearnerConfig
 from headstart.core.spec import TeamSpec, decode_spec, encode_spec
 from headstart.envs.host.spaces import native
 from headstart.storage import arrays as storage
 from headstart.storage import files
-from headstart.views.adapt import Select, adapt, repaired, resized, reteam, same_actions, through, understood
+from headstart.views.adapt import (
+    Select,
+    adapt,
+    adapted_policy,
+    describe_adaptation,
+    pair_params,
+    resized,
+    same_actions,
+    select_agents,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +61,7 @@ class TeamPolicy:
         if self.trained is None:
             return self.config.make(self.spec)
         learner = self.config.make(self.trained)
-        policy = through(learner.policy, self.trained, self.spec, tuple(self.spec.roles), self.select)
+        policy = adapted_policy(learner.policy, self.trained, self.spec, tuple(self.spec.roles), self.select)
         return learner._replace(policy=policy, logits=lambda params, batch: policy(params, (), batch.obs)[1])
 
     def seed(self, number: Any) -> PyTree:
@@ -87,7 +96,7 @@ class TeamPolicy:
         names = self.spec.names
         everybody = [name for members in names.values() for name in members]
         for name in [*obs, *(available or ())]:
-            known("agent", name, everybody)
+            check_known("agent", name, everybody)
         if not obs:
             raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(everybody)}")
         batch, masks = {}, {}
@@ -136,19 +145,19 @@ class TeamPolicy:
 
     def role(self, name: str) -> "TeamPolicy":
         """The agents of one role as a team of their own."""
-        known("role", name, self.spec.roles)
+        check_known("role", name, self.spec.roles)
         spec = self.spec._replace(roles={name: self.spec.roles[name]}, messages=())
         return self._fitted(spec, (name,), self.select)
 
     def agent(self, name: str) -> "TeamPolicy":
         """One agent alone, by its name: a team of one, of the role it had."""
         everybody = {member: role for role, members in self.spec.names.items() for member in members}
-        known("agent", name, everybody)
+        check_known("agent", name, everybody)
         role = everybody[name]
         index = self.spec.names[role].index(name)
         team = self.role(role)
         alone = lambda spec: spec._replace(roles={role: spec.roles[role]._replace(agents=1, names=(name,))})
-        only = jax.vmap(lambda team: reteam(team, np.array([index])))
+        only = jax.vmap(lambda team: select_agents(team, np.array([index])))
         params = {net: {role: only(roles[role])} for net, roles in team.params.items()}
         trained = alone(team.trained) if team.trained else None
         return dataclasses.replace(team, spec=alone(team.spec), trained=trained, params=params, env=None)
@@ -157,9 +166,9 @@ class TeamPolicy:
         trained = resized(self.trained or self.spec, spec, roles)
         for role in roles:  # asked now, so that what cannot be adapted is refused now
             mine, theirs = spec.roles[role], trained.roles[role]
-            understood(role, mine.obs, theirs.obs)
+            describe_adaptation(role, mine.obs, theirs.obs)
             jax.eval_shape(lambda x, a=mine, b=theirs: adapt(x, a.obs, b.obs, select), jnp.zeros((1, mine.obs_size)))
-        params = jax.vmap(lambda params: repaired(params, self.learner.acting, self.spec, spec, roles))(self.params)
+        params = jax.vmap(lambda params: pair_params(params, self.learner.policy_networks, self.spec, spec, roles))(self.params)
         env = self.env if spec == self.spec else None  # it has other agents than the team now
         return dataclasses.replace(self, spec=spec, params=params, trained=trained, select=select, env=env)
 
@@ -232,6 +241,6 @@ def load(directory: str | Path) -> TeamPolicy:
             raise
         raise HeadstartError(f"{directory / 'policy.json'} is damaged ({error!r})") from None
     if trained is not None:
-        like = {net: like[net] for net in learner.acting}
+        like = {net: like[net] for net in learner.policy_networks}
     params = storage.load_tree(directory / "policy.safetensors", like)
     return TeamPolicy(spec, config, params, seeds, env, env_steps, trained, select)

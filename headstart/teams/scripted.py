@@ -27,7 +27,7 @@ class Scripted:
     function: Callable[[dict[str, Any]], dict[str, Any]]
     spec: TeamSpec
     host: bool = False
-    acting: ClassVar[tuple[str, ...]] = ()
+    policy_networks: ClassVar[tuple[str, ...]] = ()
     params: ClassVar[dict[str, Any]] = {}
     """A function has nothing to save. A run that learns from one is resumed by handing it over again."""
 

@@ -9,7 +9,7 @@ import jax
 
 from headstart import registry
 from headstart._version import __version__
-from headstart.core.checks import HeadstartError, chosen, require
+from headstart.core.checks import HeadstartError, check_choices, require
 from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig
 from headstart.core.learner import Learner, LearnerConfig
@@ -45,10 +45,10 @@ class Config:
         for name, has, example in (("env", "step", "Spread()"), ("learner", "make", "DDPG()")):
             part = getattr(self, name)
             require(hasattr(type(part), has), name, repr(part), f"a part, e.g. headstart.{example}, or its name")
-        chosen(self.env, "env")
-        chosen(self.learner, "learner")
+        check_choices(self.env, "env")
+        check_choices(self.learner, "learner")
         for guide in self.guidance:
-            chosen(guide, "guidance")
+            check_choices(guide, "guidance")
         require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "at least 0 and below 2³¹")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from headstart.core.checks import HeadstartError
-from headstart.core.networks import Team
+from headstart.core.networks import RoleNet
 from headstart.core.types import Field, RoleSpec, TeamSpec
 
 Select = Literal["nearest", "first"]
@@ -46,7 +46,7 @@ def adapt(
     return jnp.concatenate(blocks, -1)
 
 
-def understood(role: str, from_fields: tuple[Field, ...], to_fields: tuple[Field, ...]) -> list[str]:
+def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tuple[Field, ...]) -> list[str]:
     """What `adapt` does to each field, in words; HeadstartError where the two tasks have no field in common."""
     have, told = {field.name: field for field in from_fields}, []
     if not have.keys() & {field.name for field in to_fields}:
@@ -74,9 +74,9 @@ def pairing(students: int, teachers: int) -> np.ndarray:
     return np.arange(students) % teachers
 
 
-def reteam(team: Team, index: np.ndarray) -> Team:
+def select_agents(team: RoleNet, index: np.ndarray) -> RoleNet:
     """The role's network for other agents: agent i gets the parameters of agent `index[i]`."""
-    return team if team.shared else Team(jax.tree.map(lambda x: x[index], team.net), False)
+    return team if team.shared else RoleNet(jax.tree.map(lambda x: x[index], team.net), False)
 
 
 def resized(trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> TeamSpec:
@@ -85,19 +85,19 @@ def resized(trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> TeamSp
     return trained._replace(roles=kept)
 
 
-def repaired(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
+def pair_params(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
     """The acting networks' parameters of these roles, one set for every agent of `spec` by cyclic pairing."""
     pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
-    return {net: {role: reteam(params[net][role], pairs[role]) for role in roles} for net in networks}
+    return {net: {role: select_agents(params[net][role], pairs[role]) for role in roles} for net in networks}
 
 
-def paired_rows(carry: Any, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
+def pair_carry(carry: Any, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
     """A recurrent carry {network: {role: [E A H]}} with one row for every agent of `spec`; () stays ()."""
     pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
     return {net: {role: rows[role][:, pairs[role]] for role in roles} for net, rows in carry.items()} if carry else carry
 
 
-def through(
+def adapted_policy(
     policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
 ) -> Callable:
     """`policy(params, carry, obs)` of a team trained on one spec, for agents that observe another, field by field.
@@ -105,7 +105,7 @@ def through(
     Raises HeadstartError where a role has no field in common.
     """
     for role in roles:
-        understood(role, spec.roles[role].obs, trained.roles[role].obs)
+        describe_adaptation(role, spec.roles[role].obs, trained.roles[role].obs)
 
     def seen(params, carry, obs):
         adapted = {role: adapt(obs[role], spec.roles[role].obs, trained.roles[role].obs, select) for role in roles}
@@ -115,8 +115,8 @@ def through(
 
 
 def transplant(
-    team: Team, donor: Team, role: RoleSpec, donor_role: RoleSpec, network: str
-) -> tuple[Team, list[tuple[str, str, str]]]:
+    team: RoleNet, donor: RoleNet, role: RoleSpec, donor_role: RoleSpec, network: str
+) -> tuple[RoleNet, list[tuple[str, str, str]]]:
     """`team` with the donor's parameters wherever they fit, and a table [(parameter, what happened, shapes)].
 
     Parameters are matched by tree path. Equal shapes are loaded; the first layer of an actor, whose rows are observed
@@ -124,11 +124,11 @@ def transplant(
     fresh values. Agents are paired cyclically.
     """
     if not donor.shared:
-        donor = reteam(donor, pairing(role.agents, donor_role.agents))
+        donor = select_agents(donor, pairing(role.agents, donor_role.agents))
     if donor.shared and not team.shared:
-        donor = Team(jax.tree.map(lambda x: jnp.broadcast_to(x, (role.agents, *x.shape)), donor.net), False)
+        donor = RoleNet(jax.tree.map(lambda x: jnp.broadcast_to(x, (role.agents, *x.shape)), donor.net), False)
     elif team.shared and not donor.shared:
-        donor = Team(jax.tree.map(lambda x: x.mean(0), donor.net), True)
+        donor = RoleNet(jax.tree.map(lambda x: x.mean(0), donor.net), True)
     theirs = dict(jax.tree_util.tree_leaves_with_path(donor.net))
     table, leaves = [], []
     for path, mine in jax.tree_util.tree_leaves_with_path(team.net):
@@ -141,7 +141,7 @@ def transplant(
         table.append((name, happened, shapes))
         leaves.append(kept)
     table += [(network + jax.tree_util.keystr(path), "dropped", f"{tuple(x.shape)}") for path, x in theirs.items()]
-    return Team(jax.tree.unflatten(jax.tree.structure(team.net), leaves), team.shared), table
+    return RoleNet(jax.tree.unflatten(jax.tree.structure(team.net), leaves), team.shared), table
 
 
 def _by_field(mine: Array, given: Array, role: RoleSpec, donor_role: RoleSpec) -> Array | None:
