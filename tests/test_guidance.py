@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from probes import SMALL, Choice, Mixed, loop, same, small
+from probes import Choice, Mixed, loop, same, small
 
 from headstart.core.checks import HeadstartError
-from headstart.core.guidance import Guidance, chain
+from headstart.core.guidance import Clock, Guidance, chain, start_rows
 from headstart.core.modules import mlp
 from headstart.core.networks import role_net
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
@@ -29,6 +29,8 @@ FOUR = {"num_envs": 4, "train_every": 4, "rollout": 5, "batch": 16, "warmup": 8,
 DDPG4, PPO4 = small(DDPG(), **FOUR), small(PPO(), **FOUR)
 STUDENT = Spread(3, horizon=5, semantics="openai")
 UPDATES = 7
+CLOCK = Clock(5, 0.25)
+START = Clock(jnp.asarray(0), jnp.zeros(()))
 
 
 def teacher(config, env, seeds=(0, 1)) -> TeamPolicy:
@@ -84,12 +86,16 @@ def test_chain_of_nothing_is_nothing_and_of_one_is_that_one():
     empty, none = chain(), Guidance()
     assert empty.init(jr.key(0), 0) == none.init(jr.key(0), 0) == ()
     args = {
-        "start": ({"x": jnp.ones(2)},), "relabel": ("rollout",), "objective": ("params", "batch", {"actor": 1}),
-        "grads": ("params", {"x": 2}), "tie": ("params",), "behave": (jr.key(0), "step", {"agent": 3}),
+        "start": ({"x": 1},), "observe": ("params", jr.key(0), "rollout", CLOCK, ()), "tie": ("params",),
+        "objective": ("params", "batch", {"actor": 1}), "grads": ("params", {"x": 2}),
+        "behave": ((), jr.key(0), "step", {"agent": 3}, CLOCK),
+    }  # fmt: skip
+    wanted = {
+        "start": ({"x": 1}, []), "observe": ((), "rollout", {}), "tie": "params", "objective": {"actor": 1},
+        "grads": ((), {"x": 2}), "behave": ((), {"agent": 3}),
     }  # fmt: skip
     for hook, given in args.items():
-        assert getattr(empty, hook)((), *given) is given[-1] is getattr(none, hook)((), *given)
-    assert empty.update((), jr.key(0), "rollout", 0.5) == ((), {})
+        assert getattr(empty, hook)((), *given) == wanted[hook] == getattr(none, hook)((), *given)
 
 
 @pytest.mark.slow
@@ -109,16 +115,23 @@ def test_chain_applies_its_guides_in_order():
     def guide(tag):
         return Guidance(
             init=lambda key, seed: tag,
-            grads=lambda g, params, grads: [*grads, g],
-            behave=lambda g, key, step, action: [*action, g],
-            update=lambda g, key, rollout, progress: (g + "'", {f"m{tag}": progress}),
+            carry=lambda num_envs: 0,
+            start=lambda g, params: ([*params, g], [(g, "loaded", "()")]),
+            grads=lambda g, params, grads: (g + "!", [*grads, g]),
+            behave=lambda g, c, key, step, action, clock: (c + 1, [*action, g]),
+            observe=lambda g, params, key, rollout, clock, data: (g + "'", [*rollout, data], {f"m{tag}": clock.progress}),
+            data=f"data of {tag}",
         )
 
     two = chain(guide("a"), guide("b"))
     g = two.init(jr.key(0), 0)
     assert g == ("a", "b")
-    assert two.grads(g, None, []) == ["a", "b"] == two.behave(g, jr.key(0), None, [])
-    assert two.update(g, jr.key(0), None, 1) == (("a'", "b'"), {"ma": 1, "mb": 1})
+    assert two.start(g, []) == (["a", "b"], [("a", "loaded", "()"), ("b", "loaded", "()")])
+    assert two.grads(g, None, []) == (("a!", "b!"), ["a", "b"])
+    assert two.behave(g, two.carry(4), jr.key(0), None, [], CLOCK) == ((1, 1), ["a", "b"])
+    seen = ["data of a", "data of b"]
+    assert two.observe(g, None, jr.key(0), [], CLOCK, two.data) == (("a'", "b'"), seen, {"ma": 0.25, "mb": 0.25})
+    assert two.tie is Guidance().tie  # a hook that nobody has stays the default
 
 
 # ------------------------------------------------------------------ schedules
@@ -196,7 +209,7 @@ def test_the_objective_against_numpy(kind, shared):
     guidance = guide.make(spec, learner)
     g = {**guidance.init(jr.key(0), jnp.asarray(0)), "alpha": jnp.asarray(0.3)}
     terms = guidance.objective(g, params, batch, {"actor": {"agent": own}, "critic": {"agent": own}})
-    student = np.asarray(learner.logits(params, batch)["agent"])
+    student = np.asarray(learner.unroll(params, batch)[1]["agent"])
     loss = logits_loss(kind, teach, student)
     wanted = []
     for a in range(agents):
@@ -230,8 +243,9 @@ def test_two_teachers_both_teach():
     def term(*guides):
         guidance = chain(*(guide.make(STUDENT.spec, learner) for guide in guides))
         g = guidance.init(jr.key(0), jnp.asarray(0))
-        batch = jax.tree.map(lambda x: x.reshape(8, *x.shape[2:]), guidance.relabel(g, rollout))
-        assert len(guidance.update(g, jr.key(1), rollout, jnp.asarray(0.0))[1]) == len(guides)
+        g, labelled, metrics = guidance.observe(g, params, jr.key(1), rollout, START, guidance.data)
+        batch = jax.tree.map(lambda x: x.reshape(8, *x.shape[2:]), labelled)
+        assert len(metrics) == len(guides)
         return guidance.objective(g, params, batch, nothing)["actor"]["agent"]
 
     one, two = Distill(first, alpha=0.5), Distill(second, alpha=0.5)
@@ -336,7 +350,7 @@ def collected(name, config, guide, seed):
         {"agent": obs}, {"agent": obs[..., :5]}, {"agent": obs[..., 0]}, zeros > 0, zeros > 0, {"agent": obs},
         obs[..., 0], obs[..., 0], {"agent": obs[..., 0] < 9}, None, None, zeros > 0, {"kept": zeros},
     )  # fmt: skip
-    out = guidance.relabel(g, rollout)
+    _, out, _ = guidance.observe(g, {}, jr.key(0), rollout, START, ())
     assert out.extras["kept"] is zeros
     return np.asarray(obs, float), np.asarray(out.extras[fit_teacher(guide.teacher, STUDENT.spec, (), "nearest").name]["agent"])
 
@@ -391,9 +405,9 @@ def test_misfits_are_refused_in_one_line(kind):
 def test_transplant_of_another_team_size():
     """Shapes that agree are loaded, the first layer is adapted by observed field, agents are paired cyclically."""
     mine, theirs = Spread(3).spec.roles["agent"], Spread(2).spec.roles["agent"]
-    make = lambda inputs: lambda key: mlp(key, (inputs, 8, 5))
-    student, donor = role_net(make(18), jr.key(0), 3, False), role_net(make(12), jr.key(1), 2, False)
-    out, table = transplant(student, donor, mine, theirs, "actor/agent")
+    make = lambda role: lambda key: mlp(key, (role.obs_size, 8, 5), reads=role.obs)
+    student, donor = role_net(make(mine), jr.key(0), 3, False), role_net(make(theirs), jr.key(1), 2, False)
+    out, table = transplant(student, donor, (3, 2), "actor/agent")
     assert [row[1] for row in table] == ["adapted", "loaded", "loaded", "loaded"]
     assert table[0] == ("actor/agent.layers[0].weight", "adapted", "(3, 12, 8) → (3, 18, 8)")
     given, got = np.asarray(donor.net.layers[0].weight), np.asarray(out.net.layers[0].weight)
@@ -408,10 +422,9 @@ def test_transplant_of_another_team_size():
 
 
 def test_transplant_into_another_architecture():
-    role = RoleSpec(2, (Field("numbers", 1, 4),), Discrete((5,)))
     wide, deep = (lambda k: mlp(k, (4, 16, 5))), (lambda k: mlp(k, (4, 8, 8, 5)))
     student, donor = role_net(wide, jr.key(0), 2, True), role_net(deep, jr.key(1), 2, True)
-    out, table = transplant(student, donor, role, role, "actor/agent")
+    out, table = transplant(student, donor, (2, 2), "actor/agent")
     happened = {name.removeprefix("actor/agent.layers"): what for name, what, _ in table}
     assert happened == {
         "[0].weight": "re-initialised", "[0].bias": "re-initialised", "[1].weight": "re-initialised",
@@ -422,10 +435,9 @@ def test_transplant_into_another_architecture():
 
 @pytest.mark.parametrize("mine,theirs", [(True, False), (False, True)])
 def test_transplant_between_shared_and_separate_parameters(mine, theirs):
-    role = RoleSpec(3, (Field("numbers", 1, 4),), Discrete((5,)))
     make = lambda k: mlp(k, (4, 8, 5))
     student, donor = role_net(make, jr.key(0), 3, mine), role_net(make, jr.key(1), 3, theirs)
-    out, table = transplant(student, donor, role, role, "actor/agent")
+    out, table = transplant(student, donor, (3, 3), "actor/agent")
     assert {row[1] for row in table} == {"loaded"} and out.shared == mine
     for got, given in zip(jax.tree.leaves(out.net), jax.tree.leaves(donor.net), strict=True):
         wanted = np.asarray(given).mean(0) if mine else np.stack([given] * 3)
@@ -449,8 +461,8 @@ def test_a_warm_start_acts_like_its_teacher_and_reports_what_it_did(name):
     given = TEACHERS[name].seed(1)
     assert same(jax.tree.map(lambda x: x[0], warm.params["actor"]), given["actor"])
     assert same(warm.params["critic"], fresh.params["critic"]) and same(warm.params, warm.target)
-    assert {what for _, what, _ in guide.report(env.spec, config.make(env.spec))} == {"loaded"}
-    assert SMALL  # the helper's settings are what made both alike
+    learner = config.make(env.spec)
+    assert {what for _, what, _ in start_rows(guide.make(env.spec, learner), learner)} == {"loaded"}
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_the_dead_teach_nobody(name, agents):
         pytest.skip(f"{name} has no shared parameters")
     config = small(config, shared=agents == "shared", warmup=16)
     # A critic that sees the whole team sees the dead one's place as well: there the environment must show zeros.
-    blind = getattr(config, "critic", "local") == "central"
+    blind = getattr(config, "critic", "local") == "joint"
     living = lambda state: [
         team.net if team.shared else jax.tree.map(lambda x: x[:, 0], team.net)
         for team in (roles["agent"] for roles in state.params.values())

@@ -3,40 +3,68 @@
 Each hook defaults to "change nothing", so a method writes only what it changes, and `chain` composes methods.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.random as jr
 import tyro
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from headstart.core.types import Metrics, TimeStep, Transition
 
 Terms = dict[str, dict[str, Array]]
+"""{term: {role: [A]}}: the trainer descends the sum of all."""
+Rows = list[tuple[str, str, str]]
+"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: what happened to each at the start."""
+
+
+class Clock(NamedTuple):
+    """How far a run is; the same for all lanes, and never mapped."""
+
+    index: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Of the update, from 0: branch and count on it."""
+    progress: Float[Array, ""]
+    """0 at the first learning update, 1 at the last."""
 
 
 class Guidance(NamedTuple):
-    """Hooks that the training loop calls around a learner. `g` is the guidance's own state."""
+    """Hooks that the training loop calls around a learner. `g` is the guidance's own state, one a lane, saved with the run."""
 
     init: Callable[[Array, Array], PyTree] = lambda key, seed: ()
-    """key, number of the seed -> g: teacher weights, discriminators, a companion's training state, counters."""
-    start: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
-    """g, params -> params, once before training (warm start)."""
-    behave: Callable[[PyTree, Array, TimeStep, dict[str, Array]], dict[str, Array]] = lambda g, key, step, action: action
-    """g, key, step, action -> action: who acts."""
-    relabel: Callable[[PyTree, Transition], Transition] = lambda g, rollout: rollout
-    """g, rollout -> rollout: what the learner believes happened; labels go to `rollout.extras`."""
-    objective: Callable[[PyTree, PyTree, PyTree, Terms], Terms] = lambda g, params, batch, terms: terms
-    """g, params, batch, terms -> terms: add a term or re-weigh one; each {role: [A]}."""
-    grads: Callable[[PyTree, PyTree, PyTree], PyTree] = lambda g, params, grads: grads
-    """g, params, grads -> grads: where the step goes."""
-    tie: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
-    """g, params -> params, after the step: shared parts."""
-    update: Callable[[PyTree, Array, Transition, Array], tuple[PyTree, Metrics]] = lambda g, key, rollout, progress: (
-        g,
-        {},
+    """key, number of the seed -> g: teacher weights, discriminators, a companion's training state, momentum, counters."""
+    start: Callable[[PyTree, PyTree], tuple[PyTree, Rows]] = lambda g, params: (params, [])
+    """g, params -> params, rows, once before training. The rows go to run.json."""
+    carry: Callable[[int], PyTree] = lambda num_envs: ()
+    """number of environments -> c, the memory of a guide that acts, as an episode begins; every leaf [E ..]."""
+    behave: Callable[[PyTree, PyTree, Array, TimeStep, dict[str, Array], Clock], tuple[PyTree, dict[str, Array]]] = (
+        lambda g, c, key, step, action, clock: (c, action)
     )
-    """g, key, rollout (as it happened, before `relabel`), progress of the NEXT update -> g, metrics."""
+    """g, c, key, step [E ..], action, clock -> c, action: who acts."""
+    observe: Callable[[PyTree, PyTree, Array, Transition, Clock, PyTree], tuple[PyTree, Transition, Metrics]] = (
+        lambda g, params, key, rollout, clock, data: (g, rollout, {})
+    )
+    """g, params, key, rollout [T E ..], clock, data -> g, rollout, metrics: once an update, BEFORE the learner learns.
+
+    Here a discriminator is trained, a companion takes its step, schedules move. Labels go to `rollout.extras`.
+    """
+    reward: Callable[[PyTree, Transition], dict[str, Array]] = lambda g, transition: transition.reward
+    """g, transition -> {role: [*n A]}: what it pays, asked whenever targets are made. An on-policy learner's rollout
+    [T E ..] is asked about once, a replaying learner's batches [B ..] each time."""
+    objective: Callable[[PyTree, PyTree, PyTree, Terms], Terms] = lambda g, params, batch, terms: terms
+    """g, params, batch, terms -> terms: add a term or re-weigh one."""
+    grads: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]] = lambda g, params, grads: (g, grads)
+    """g, params, grads -> g, grads: where the step goes."""
+    tie: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
+    """g, params -> params, once an update, after `observe`: parts that are shared."""
+    data: PyTree = ()
+    """Arrays that all lanes read alike, such as demonstrations, as `observe` gets them. They are an argument of the program:
+    no lane has a copy, and no checkpoint."""
+
+
+NONE = Guidance()
+"""No guidance."""
 
 
 @runtime_checkable
@@ -69,41 +97,87 @@ class GuidanceConfig(Protocol):
         ...
 
     def make(self, spec: Any, learner: Any) -> Guidance:
-        """Guidance for this team and learner; raises HeadstartError where teacher and student do not fit."""
+        """Guidance for this team and learner; raises HeadstartError if teacher and student do not fit."""
         ...
 
 
 def chain(*guides: Guidance) -> Guidance:
-    """One guidance that applies `guides` in order; `chain()` is no guidance, `chain(g)` is g."""
+    """One guidance that applies `guides` in order; `chain()` is no guidance, `chain(g)` is g.
+
+    A hook that no guide has is the default, so that the trainer can tell that nothing happens there.
+    """
     if len(guides) == 1:
         return guides[0]
+    split = lambda key: jr.split(key, max(len(guides), 1))
 
     def init(key, seed):
-        return tuple(guide.init(k, seed) for guide, k in zip(guides, jr.split(key, max(len(guides), 1)), strict=False))
+        return tuple(guide.init(k, seed) for guide, k in zip(guides, split(key), strict=False))
 
-    def threaded(name: str) -> Callable:
-        """The hook's last argument passes through every guide."""
+    def start(g, params):
+        rows = []
+        for guide, own in zip(guides, g, strict=True):
+            params, more = guide.start(own, params)
+            rows += more
+        return params, rows
 
-        def hook(g, *args):
-            *context, value = args
-            for guide, own in zip(guides, g, strict=True):
-                value = getattr(guide, name)(own, *context, value)
-            return value
+    def behave(g, c, key, step, action, clock):
+        carries = []
+        for guide, own, carry, k in zip(guides, g, c, split(key), strict=False):
+            carry, action = guide.behave(own, carry, k, step, action, clock)
+            carries.append(carry)
+        return tuple(carries), action
 
-        return hook
+    def observe(g, params, key, rollout, clock, data):
+        out, metrics = [], {}
+        for i, (guide, own, k, given) in enumerate(zip(guides, g, split(key), data, strict=False)):
+            own, rollout, more = guide.observe(own, params, k, rollout, clock, given)
+            metrics |= {name if name not in metrics else f"{name}/{i}": value for name, value in more.items()}
+            out.append(own)
+        return tuple(out), rollout, metrics
 
-    def behave(g, key, step, action):
-        for guide, own, k in zip(guides, g, jr.split(key, max(len(guides), 1)), strict=False):
-            action = guide.behave(own, k, step, action)
-        return action
+    def reward(g, transition):
+        for guide, own in zip(guides, g, strict=True):
+            transition = dataclasses.replace(transition, reward=guide.reward(own, transition))
+        return transition.reward
 
-    def update(g, key, rollout, progress):
-        keys = jr.split(key, max(len(guides), 1))
-        outs = [guide.update(own, k, rollout, progress) for guide, own, k in zip(guides, g, keys, strict=False)]
-        told = {}
-        for i, (_, metrics) in enumerate(outs):
-            told |= {name if name not in told else f"{name}/{i}": value for name, value in metrics.items()}
-        return tuple(own for own, _ in outs), told
+    def objective(g, params, batch, terms):
+        for guide, own in zip(guides, g, strict=True):
+            terms = guide.objective(own, params, batch, terms)
+        return terms
 
-    hooks = {name: threaded(name) for name in ("start", "relabel", "objective", "grads", "tie")}
-    return Guidance(init=init, behave=behave, update=update, **hooks)
+    def grads(g, params, grads):
+        out = []
+        for guide, own in zip(guides, g, strict=True):
+            own, grads = guide.grads(own, params, grads)
+            out.append(own)
+        return tuple(out), grads
+
+    def tie(g, params):
+        for guide, own in zip(guides, g, strict=True):
+            params = guide.tie(own, params)
+        return params
+
+    hooks = {"start": start, "behave": behave, "observe": observe, "reward": reward, "objective": objective}
+    hooks |= {"grads": grads, "tie": tie}
+    needed = {name: hook for name, hook in hooks.items() if any(has(guide, name) for guide in guides)}
+    carry = lambda num_envs: tuple(guide.carry(num_envs) for guide in guides)
+    return Guidance(init=init, carry=carry, data=tuple(guide.data for guide in guides), **needed)
+
+
+def has(guidance: Guidance, hook: str) -> bool:
+    """Whether a guidance does something of its own in that hook."""
+    return getattr(guidance, hook) is not getattr(NONE, hook)
+
+
+def start_rows(guidance: Guidance, learner: Any) -> Rows:
+    """The rows of a guidance's `start`, without computing anything."""
+    rows: Rows = []
+
+    def dry(key):
+        params, found = guidance.start(guidance.init(key, jax.numpy.asarray(0)), learner.init(key))
+        rows.extend(found)
+        return params
+
+    if has(guidance, "start"):
+        jax.eval_shape(dry, jr.key(0))
+    return rows

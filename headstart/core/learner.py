@@ -14,7 +14,8 @@ from headstart.core.memory import Memory, uniform
 from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
 Params = dict[str, dict[str, Any]]
-"""{network: {role: RoleNet}}: what tools that copy, adapt or count parameters may rely on."""
+"""{network: {role: RoleNet}}: what tools that copy, adapt or count parameters may rely on. `stats` holds statistics of a
+normaliser, which no gradient moves."""
 
 
 class Learner(NamedTuple):
@@ -34,14 +35,27 @@ class Learner(NamedTuple):
     """number of environments -> carry of recurrent networks at the start of an episode; () when feed-forward."""
     policy: Callable[[Params, PyTree, dict[str, Array]], tuple[PyTree, dict[str, Array]]]
     """params, carry, obs {role: [*n A O]} -> carry, {role: [*n A U]} logits or action means."""
-    logits: Callable[[Params, PyTree], dict[str, Array]]
-    """params, batch of items -> {role: [*n A U]} as `policy` would put out; how guidance sees a student."""
+    unroll: Callable[[Params, PyTree], tuple[PyTree, dict[str, Array]]]
+    """params, items -> carries, {role: [*n A U]} logits as `policy` would put out; how guidance sees a student.
+
+    Items may be single steps, or sequences [N T ..] that are unrolled from the carry they began with. `carries` is the carry
+    after each step, so that `policy(params, carries, next_obs)` is what follows; () if feed-forward.
+    """
     act: Callable[[Params, PyTree, TimeStep, Array, Array], tuple[PyTree, dict[str, Array]]]
     """params, carry, step [E ..], key, progress -> carry, action {role: [E A U]}, exploring."""
-    prepare: Callable[[Params, PyTree, Transition], PyTree]
-    """params, carry at the rollout's start, rollout [T E ..] -> items [N ..] for memory, with the rollout's `extras`."""
+    prepare: Callable[[Params, PyTree, Transition], tuple[Params, PyTree]]
+    """params, carry at the rollout's start, rollout [T E ..] -> params, items [N ..] for memory, with the rollout's `extras`.
+
+    Statistics of what was seen, `params["stats"]`, move here; all other parameters come back as they were.
+    """
     objective: Callable[[Params, Params, PyTree, Array], tuple[dict[str, dict[str, Array]], Metrics]]
     """params, target, batch [B ..], key -> named terms {term: {role: [A]}} and metrics. The trainer descends the sum of all."""
+    share: dict[str, float]
+    """{role: weight of one agent's term}: 1 if each agent has its own network, 1/A if the A agents of a role share one, so
+    that the sum over agents is their mean."""
+    value: Callable[[Params, dict[str, Array], dict[str, Array]], dict[str, Array]] | None = None
+    """params, obs {role: [*n A O]}, action {role: [*n A U]} -> {role: [*n A]}: what a critic expects; None without one that
+    can be asked about single steps."""
     track: Callable[[Params, Params], Params] = lambda params, target: target
     """params, target -> target, after every `track_every`-th gradient step."""
     track_every: int = 1
@@ -78,9 +92,14 @@ def replaying(config: Any) -> dict[str, Any]:
         "rollout": config.train_every // config.num_envs,
         "warmup": config.warmup,
         "memory": uniform(config.capacity, config.batch, config.gradient_steps),
-        "prepare": lambda params, carry, rollout: flatten(without_state(rollout)),
+        "prepare": lambda params, carry, rollout: (params, flatten(without_state(rollout))),
         "start": lambda num_envs: (),
     }
+
+
+def shares(spec: TeamSpec, shared: bool) -> dict[str, float]:
+    """`Learner.share` of networks that all agents of a role share, or that each has for itself."""
+    return {name: 1 / role.agents if shared else 1.0 for name, role in spec.roles.items()}
 
 
 def actors(spec: TeamSpec, params: Params, obs: dict[str, Array]) -> dict[str, Array]:

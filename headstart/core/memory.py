@@ -18,6 +18,8 @@ class Memory(NamedTuple):
 
     capacity: int
     plan: Callable[[Array, Array], Int[Array, "G B"]]
+    replays: bool = False
+    """Whether items are of earlier updates too, so that rewards are asked for anew with each batch."""
 
     def init(self, items: PyTree, updates: int) -> PyTree:
         """An empty ring for items shaped like the `items` [N ..] of one update, a whole number of writes long.
@@ -52,4 +54,4 @@ def latest(count: int, epochs: int, minibatches: int) -> Memory:
 
 def uniform(capacity: int, batch: int, steps: int) -> Memory:
     """Replay: `steps` batches drawn uniformly with replacement from the last `capacity` items."""
-    return Memory(capacity, lambda key, size: jr.randint(key, (steps, batch), 0, size))
+    return Memory(capacity, lambda key, size: jr.randint(key, (steps, batch), 0, size), replays=True)

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Key
 
+from headstart.core.types import Field
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.01),
@@ -26,17 +28,19 @@ class Linear(eqx.Module):
 
     weight: Float[Array, "*a I O"]
     bias: Float[Array, "*a O"]
+    reads: tuple[Field, ...] = eqx.field(static=True, default=())
+    """The fields that the inputs are, if this is a first layer; empty if they are another layer's outputs."""
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
         y = x @ self.weight
         return y + jnp.broadcast_to(self.bias, y.shape)
 
 
-def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None = None) -> Linear:
+def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None = None, reads: tuple[Field, ...] = ()) -> Linear:
     """A linear layer, biases 0: Xavier-uniform weights, or orthogonal ones of the given `gain`."""
     shape = (inputs, outputs)
     weight = jax.nn.initializers.glorot_uniform()(key, shape) if gain is None else gain * orthogonal(key, shape)
-    return Linear(weight, jnp.zeros(outputs))
+    return Linear(weight, jnp.zeros(outputs), reads)
 
 
 def orthogonal(key: Key[Array, ""], shape: tuple[int, int]) -> Float[Array, "I O"]:
@@ -59,10 +63,17 @@ class MLP(eqx.Module):
     activation: Activation = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
-        act = ACTIVATIONS[self.activation]
-        for layer in self.layers[:-1]:
-            x = act(layer(x))
-        return self.layers[-1](x)
+        return self.rest(self.first(x))
+
+    def first(self, x: Float[Array, "*n I"]) -> Float[Array, "*n H"]:
+        """The first layer alone, before its activation."""
+        return self.layers[0](x)
+
+    def rest(self, x: Float[Array, "*n H"]) -> Float[Array, "*n O"]:
+        """What follows `first`."""
+        for layer in self.layers[1:]:
+            x = layer(ACTIVATIONS[self.activation](x))
+        return x
 
 
 def mlp(
@@ -70,11 +81,13 @@ def mlp(
     sizes: tuple[int, ...],
     activation: Activation = "relu",
     gains: tuple[float, float] | None = None,
+    reads: tuple[Field, ...] = (),
 ) -> MLP:
     """An `MLP` through `sizes`. `gains` (hidden, last) asks for orthogonal weights; without it they are Xavier-uniform."""
     keys = jr.split(key, len(sizes) - 1)
     layer_gains = [None] * len(keys) if gains is None else [gains[0]] * (len(keys) - 1) + [gains[1]]
-    layers = [linear(*args) for args in zip(keys, sizes[:-1], sizes[1:], layer_gains, strict=True)]
+    fields = [reads, *[()] * (len(keys) - 1)]
+    layers = [linear(*args) for args in zip(keys, sizes[:-1], sizes[1:], layer_gains, fields, strict=True)]
     return MLP(layers, activation)
 
 

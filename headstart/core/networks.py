@@ -30,8 +30,23 @@ class RoleNet(eqx.Module):
         return self.net(x) if self.shared else jax.vmap(lambda net, x: net(x))(self.net, x)
 
     def for_each(self, x: Float[Array, "*n I"]) -> Float[Array, "_ *n O"]:
-        """Every agent's network on the same input, agent axis first (of length 1 where one network is shared)."""
-        return self.net(x)[None] if self.shared else jax.vmap(lambda net: net(x))(self.net)
+        """Every agent's network on the same input, agent axis first (of length 1 if one network is shared)."""
+        return self.mapped(lambda net: net(x))
+
+    def mapped(self, function: Callable, *xs: Float[Array, "_ *n I"]) -> PyTree:
+        """`function(net, *x)` of every agent, agent axis first in `xs` and in the result; of length 1 if shared."""
+        if self.shared:
+            return function(self.net, *xs) if xs else function(self.net)[None]
+        return jax.vmap(function)(self.net, *xs)
+
+    def together(self, carry: PyTree, x: Float[Array, "*n I"]) -> tuple[PyTree, Float[Array, "*n _ O"]]:
+        """Every agent's network with a memory on the same input: carry [*n A H], x [*n I] -> carry, [*n A O].
+
+        The agent axis has length 1 if one network is shared.
+        """
+        if self.shared:
+            return self.net(carry, x[..., None, :])
+        return jax.vmap(lambda net, c: net(c, x), in_axes=(0, -2), out_axes=-2)(self.net, carry)
 
 
 def role_net(make: Callable[[Array], PyTree], key: Key[Array, ""], agents: int, shared: bool) -> RoleNet:

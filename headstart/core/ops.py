@@ -53,9 +53,13 @@ def linear_schedule(start: float, end: float) -> Callable[[Array], Array]:
 
 
 def unroll(
-    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], carry: PyTree, xs: PyTree, first: Bool[Array, "T E"]
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+    carry: PyTree,
+    xs: PyTree,
+    first: Bool[Array, "T E"],
+    fresh: PyTree,
 ) -> tuple[PyTree, PyTree, PyTree]:
-    """A recurrent `step(carry, x) -> carry, y` along xs [T E ..], starting afresh (from zeros) where `first`.
+    """A recurrent `step(carry, x) -> carry, y` along xs [T E ..], starting again from `fresh` [E ..] if `first`.
 
     Returns the last carry, the carry after each step [T E ..], and the outputs [T E ..]. With an empty carry there is
     nothing to hand on, and all of xs goes through `step` at once.
@@ -66,7 +70,7 @@ def unroll(
 
     def body(carry, now):
         x, begins = now
-        carry, y = step(chosen_where(begins, jax.tree.map(jnp.zeros_like, carry), carry), x)
+        carry, y = step(chosen_where(begins, fresh, carry), x)
         return carry, (carry, y)
 
     last, (carries, ys) = jax.lax.scan(body, carry, (xs, first))

@@ -1,10 +1,10 @@
-"""THE loop: collect, learn, let the guidance learn; and greedy episodes, to score or to draw. There are no others.
+"""THE loop: collect, let the guidance look, learn. There is no other.
 
     update:   rollout = T joint steps of E environments, acted by guidance.behave ∘ learner.act
-              items   = learner.prepare(guidance.relabel(rollout)) → memory
-              G times:  grads of Σ guidance.objective(learner.objective(batch)) → guidance.grads → optimiser·rate
-                → guidance.tie → learner.track
-              guidance.update(rollout)
+              rollout = guidance.observe(rollout); params = guidance.tie(params)
+              items   = learner.prepare(rollout), its rewards from guidance.reward if on-policy → memory
+              G times:  batch, its rewards from guidance.reward if replayed
+                → grads of Σ guidance.objective(learner.objective(batch)) → guidance.grads → optimiser·rate → learner.track
 
 Everything is written for one seed and vmapped over seeds. The index of the update is the same for all seeds and stays
 outside the `vmap`: warm-up, memory, schedules and the number of a gradient step count from it, so none of them costs a
@@ -23,7 +23,7 @@ from jaxtyping import Array, PyTree
 
 from headstart.core.actions import greedy, legal
 from headstart.core.env import Env, vectorise
-from headstart.core.guidance import Guidance
+from headstart.core.guidance import Clock, Guidance, has
 from headstart.core.learner import Learner
 from headstart.core.ops import chosen_where
 from headstart.core.types import Metrics, TimeStep, TrainState, Transition
@@ -34,11 +34,16 @@ class Trainer(NamedTuple):
 
     init: Callable[[Array, Array], TrainState]
     """key, number of the seed -> state."""
-    update: Callable[[TrainState, Array], tuple[TrainState, Metrics]]
-    """state, index of the update -> state, metrics: `episodes` (sums over those that ended), `learning`, `guidance`."""
+    update: Callable[..., tuple[TrainState, Metrics]]
+    """state, index of the update -> state, metrics: `episodes` (sums over those that ended), `learning`, `guidance`.
+
+    A third argument stands in for `data`, so that a compiled program can take it as an argument, unmapped.
+    """
     steps_per_update: int
     updates: int
     warmup_updates: int
+    data: PyTree = ()
+    """What all seeds read alike: see `Guidance.data`."""
 
 
 def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> Trainer:
@@ -51,32 +56,45 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
     def progress_at(index):
         return jnp.clip((index - warmup) / max(updates - 1 - warmup, 1), 0.0, 1.0)
 
-    def env_step(loop, key, params, g, progress):
-        env_state, now, carry, first, returns = loop
+    def env_step(loop, key, params, g, clock):
+        env_state, now, carry, guide_carry, first, returns = loop
         act_key, guide_key, env_key = jr.split(key, 3)
-        carry, action = learner.act(params, carry, now, act_key, progress)
-        action = guidance.behave(g, guide_key, now, action)
+        carry, action = learner.act(params, carry, now, act_key, clock.progress)
+        guide_carry, action = guidance.behave(g, guide_carry, guide_key, now, action, clock)
         env_state, new = envs.step(env_state, action, env_key)
         ended = new.terminated | new.truncated
         carry = chosen_where(ended, learner.start(learner.num_envs), carry)
+        guide_carry = chosen_where(ended, guidance.carry(learner.num_envs), guide_carry)
         returns = {role: total + new.reward[role] for role, total in returns.items()}
         done = {
             "returns": {r: jnp.where(ended[:, None], x, 0).sum(0) for r, x in returns.items()},
             "count": ended.sum(),
         }
         returns = chosen_where(ended, jax.tree.map(jnp.zeros_like, returns), returns)
-        return (env_state, new, carry, ended, returns), (transition(now, action, new, first), done)
+        return (env_state, new, carry, guide_carry, ended, returns), (transition(now, action, new, first), done)
 
-    def collect(ts: TrainState, key, progress):
-        loop = (ts.env, ts.step, ts.carry, ts.first, ts.returns)
-        body = lambda loop, k: env_step(loop, k, ts.params, ts.guidance, progress)
+    def collect(ts: TrainState, key, clock):
+        loop = (ts.env, ts.step, ts.carry, ts.guide_carry, ts.first, ts.returns)
+        body = lambda loop, k: env_step(loop, k, ts.params, ts.guidance, clock)
         loop, (rollout, done) = jax.lax.scan(body, loop, jr.split(key, learner.rollout))
-        env_state, step, carry, first, returns = loop
-        ts = dataclasses.replace(ts, env=env_state, step=step, carry=carry, first=first, returns=returns)
+        parts = dict(zip(("env", "step", "carry", "guide_carry", "first", "returns"), loop, strict=True))
+        ts = dataclasses.replace(ts, **parts)
         return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
 
+    def experience(ts: TrainState, carry, rollout, key, clock, data):
+        """guidance's state, params, items: what the guidance and the learner make of a rollout that began with `carry`."""
+        g, rollout, metrics = guidance.observe(ts.guidance, ts.params, key, rollout, clock, data)
+        params = guidance.tie(g, ts.params)
+        if not learner.memory.replays:
+            rollout = dataclasses.replace(rollout, reward=guidance.reward(g, rollout))
+        params, items = learner.prepare(params, carry, rollout)
+        return g, params, items, metrics
+
     def gradient_step(learned, batch, key, step, g, rate):
-        params, target, opt = learned
+        params, target, opt, moved = learned
+        g = moved if has(guidance, "grads") else g
+        if learner.memory.replays:
+            batch = dataclasses.replace(batch, reward=guidance.reward(g, batch))
 
         def objective(params):
             terms, metrics = learner.objective(params, target, batch, key)
@@ -85,11 +103,12 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
             return sum(losses.values()), losses | metrics
 
         grads, metrics = jax.grad(objective, has_aux=True)(params)
-        grads = guidance.grads(g, params, grads)
+        g, grads = guidance.grads(g, params, grads)
         updates, opt = learner.optimizer.update(grads, opt, params)
         updates = jax.tree.map(lambda x: x * rate, updates)
-        params = guidance.tie(g, optax.apply_updates(params, updates))
-        return (params, tracked(params, target, step), opt), metrics
+        params = optax.apply_updates(params, updates)
+        moved = g if has(guidance, "grads") else moved
+        return (params, tracked(params, target, step), opt, moved), metrics
 
     def tracked(params, target, step):
         new = learner.track(params, target)
@@ -110,24 +129,24 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         learned, metrics = jax.lax.scan(body, learned, (plan, jr.split(learn_key, count), steps))
         return learned, jax.tree.map(lambda x: x.mean(0), metrics)
 
-    def update(ts: TrainState, index: Array):
+    def update(ts: TrainState, index: Array, data: PyTree = guidance.data):
         key, collect_key, plan_key, learn_key, guide_key = jr.split(ts.key, 5)
-        start_carry = ts.carry
-        ts, rollout, done = collect(ts, collect_key, progress_at(index))
-        items = learner.prepare(ts.params, start_carry, guidance.relabel(ts.guidance, rollout))
+        clock, carry = Clock(index, progress_at(index)), ts.carry
+        ts, rollout, done = collect(ts, collect_key, clock)
+        g, params, items, guide_metrics = experience(ts, carry, rollout, guide_key, clock, data)
         memory, size = learner.memory.add(ts.memory, items, index)
-        learned = (ts.params, ts.target, ts.opt)
-        rate = learner.rate(progress_at(index))
-        args = (learned, memory, size, index, ts.guidance, plan_key, learn_key, rate)
-        (params, target, opt), metrics = _after(warmup, index, learn, args)
-        g, guide_metrics = guidance.update(ts.guidance, guide_key, rollout, progress_at(index + 1))
+        # The guidance's state goes through the gradient steps only if they change it: it may be large.
+        learned = (params, ts.target, ts.opt, g if has(guidance, "grads") else ())
+        args = (learned, memory, size, index, g, plan_key, learn_key, learner.rate(clock.progress))
+        (params, target, opt, moved), metrics = _after(warmup, index, learn, args)
+        g = moved if has(guidance, "grads") else g
         ts = dataclasses.replace(ts, params=params, target=target, opt=opt, memory=memory, guidance=g, key=key)
         return ts, {"episodes": done, "learning": metrics, "guidance": guide_metrics}
 
     def init(key, seed):
         params_key, guide_key, env_key, key = jr.split(key, 4)
         g = guidance.init(guide_key, seed)
-        params = guidance.start(g, learner.init(params_key))
+        params, _ = guidance.start(g, learner.init(params_key))
         env_state, step = envs.reset(env_key)
         ts = TrainState(
             params=params,
@@ -138,6 +157,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
             env=env_state,
             step=step,
             carry=learner.start(learner.num_envs),
+            guide_carry=guidance.carry(learner.num_envs),
             first=jnp.ones(learner.num_envs, bool),
             returns=jax.tree.map(jnp.zeros_like, step.reward),
             key=key,
@@ -146,10 +166,11 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         return dataclasses.replace(ts, memory=learner.memory.init(items, updates))
 
     def first_items(ts: TrainState):
-        _, rollout, _ = collect(ts, ts.key, jnp.zeros(()))
-        return learner.prepare(ts.params, ts.carry, guidance.relabel(ts.guidance, rollout))
+        clock = Clock(jnp.asarray(0), jnp.zeros(()))
+        _, rollout, _ = collect(ts, ts.key, clock)
+        return experience(ts, ts.carry, rollout, ts.key, clock, guidance.data)[2]
 
-    return Trainer(init, update, per_update, updates, warmup)
+    return Trainer(init, update, per_update, updates, warmup, guidance.data)
 
 
 def _after(warmup: int, index: Array, learn: Callable, args: tuple) -> tuple[PyTree, Metrics]:

@@ -102,6 +102,7 @@ class TrainState(eqx.Module):
     env: PyTree
     step: TimeStep
     carry: PyTree
+    guide_carry: PyTree
     first: Array
     returns: dict[str, Array]
     """{role: [E A]}: return of the running episodes so far."""

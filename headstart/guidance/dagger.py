@@ -10,18 +10,20 @@ agent j hears, agent i descends its action loss ℓ(â_i, π_i(ô_i, ĉ_i)), b' 
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jaxtyping import Array
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError, require
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
-from headstart.core.ops import chosen_where, linear_schedule, masked_mean
+from headstart.core.ops import chosen_where, linear_schedule, masked_mean, unroll
 from headstart.core.types import Continuous, TeamSpec
 from headstart.envs.centralized import Centralized
 from headstart.teams.fit import check_teacher, label_name
@@ -53,9 +55,7 @@ class Dagger:
             require(0 <= getattr(self, name) < float("inf"), f"guidance.{name}", getattr(self, name), "a number, at least 0")
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
-        """Guidance whose state is {"teacher": its parameters, "beta": [], "dataset": [] its size in env-steps}."""
-        if learner.start(1) != ():
-            raise HeadstartError("dagger needs a feed-forward learner, such as imitator: this one remembers")
+        """Guidance whose state is {"teacher": its parameters, "carry": its memory, "dataset": [] its size in env-steps}."""
         expert = _expert(self.teacher, spec)
         label = label_name(self.teacher, "dagger")
         talk = bool(spec.messages)
@@ -63,19 +63,23 @@ class Dagger:
             raise HeadstartError("agents that talk learn from joint samples: datasets must be shared")
 
         def init(key, seed):
-            beta, size = jnp.asarray(self.beta, jnp.float32), jnp.zeros((), jnp.int32)
-            return {"teacher": self.teacher.seed(seed), "beta": beta, "dataset": size}
+            size = jnp.zeros((), jnp.int32)
+            return {"teacher": self.teacher.seed(seed), "carry": expert.start(learner.num_envs), "dataset": size}
 
-        def behave(g, key, step, action):
-            if self.beta == 0:
-                return action
-            theirs = _with_words_of(spec, expert(g["teacher"], step.obs, step.available), action)
-            return chosen_where(jr.bernoulli(key, g["beta"], step.truncated.shape), theirs, action)
+        def behave(g, c, key, step, action, clock):
+            c, moves = expert.step(g["teacher"], c, step.obs, step.available)
+            beta = jnp.asarray(linear_schedule(self.beta, 0.0)(clock.progress), jnp.float32)
+            theirs = _with_words_of(spec, moves, action)
+            return c, chosen_where(jr.bernoulli(key, beta, step.truncated.shape), theirs, action)
 
-        def relabel(g, rollout):
-            now, then = (rollout.obs, rollout.available), (rollout.next_obs, rollout.next_available)
-            said = expert(g["teacher"], *(then if talk else now))
-            return dataclasses.replace(rollout, extras=rollout.extras | {label: jax.lax.stop_gradient(said)})
+        def observe(g, params, key, rollout, clock, data):
+            along = lambda c, x: expert.step(g["teacher"], c, *x)
+            seen, fresh = (rollout.obs, rollout.available), expert.start(rollout.first.shape[1])
+            carry, carries, now = unroll(along, g["carry"], seen, rollout.first, fresh)
+            wanted = along(carries, (rollout.next_obs, rollout.next_available))[1] if talk else now
+            labels = rollout.extras | {label: jax.lax.stop_gradient(wanted)}
+            g = {**g, "carry": carry, "dataset": g["dataset"] + rollout.terminated.size}
+            return g, dataclasses.replace(rollout, extras=labels), _errors(spec, now, rollout)
 
         def objective(g, params, batch, terms):
             losses = (self._talking if talk else self._silent)(spec, learner, label, params, batch)
@@ -84,44 +88,39 @@ class Dagger:
                 terms = {**terms, name: {role: loss + before.get(role, 0.0) for role, loss in by_role.items()}}
             return terms
 
-        def update(g, key, rollout, progress):
-            size = g["dataset"] + rollout.terminated.size
-            errors = _errors(spec, expert(g["teacher"], rollout.obs, rollout.available), rollout)
-            beta = jnp.asarray(linear_schedule(self.beta, 0.0)(progress), jnp.float32)
-            return {**g, "beta": beta, "dataset": size}, errors
-
-        return Guidance(init=init, behave=behave, relabel=relabel, objective=objective, update=update)
+        acting = {"carry": expert.start, "behave": behave} if self.beta else {}
+        return Guidance(init=init, observe=observe, objective=objective, **acting)
 
     def _silent(self, spec, learner, label, params, batch):
-        return {"imitation": self._loss(spec, learner, label, params, learner.logits(params, batch), batch)}
+        return {"imitation": self._loss(spec, learner, label, learner.unroll(params, batch)[1], batch)}
 
     def _talking(self, spec, learner, label, params, batch):
         frozen = jax.lax.stop_gradient(params)
-        spoken = learner.policy(params, (), batch.obs)[1]
+        carries, spoken = learner.unroll(params, batch)
         said = {route: words(spec, route, spoken) for route in spec.messages}
         heard = hear(spec, batch.next_obs, jax.lax.stop_gradient(said))
-        out = {"imitation": self._loss(spec, learner, label, params, learner.policy(params, (), heard)[1], batch)}
+        out = {"imitation": self._loss(spec, learner, label, learner.policy(params, carries, heard)[1], batch)}
         if self.messages == "learned":
             # A speaker descends the mean over its listeners: the gradient is divided, the message is not.
             shared = {route: _gradient_scaled(x, 1 / listeners(spec, route.speaker)) for route, x in said.items()}
             heard = hear(spec, batch.next_obs, shared)
-            out["message"] = self._loss(spec, learner, label, params, learner.policy(frozen, (), heard)[1], batch)
+            answers = learner.policy(frozen, jax.lax.stop_gradient(carries), heard)[1]
+            out["message"] = self._loss(spec, learner, label, answers, batch)
         return out
 
-    def _loss(self, spec, learner, label, params, logits, batch):
+    def _loss(self, spec, learner, label, logits, batch):
         """{role: [A]}: mean over the batch of ℓ, for every role that has something to imitate."""
         out = {}
         for role, wanted in batch.extras[label].items():
-            about, student = spec.roles[role], logits[role]
-            if isinstance(about.actions, Continuous):
+            space, student = spec.roles[role].actions, logits[role]
+            if isinstance(space, Continuous):
                 loss = jnp.square(student - wanted).mean(-1)
             else:
-                loss = -(actions.log_softmax(about.actions, student) * wanted).sum(-1)
-                moved = wanted.sum(-1) > wanted[..., _idle(about.actions)].sum(-1)
+                loss = -(actions.log_softmax(space, student) * wanted).sum(-1)
+                moved = wanted.sum(-1) > wanted[..., _idle(space)].sum(-1)
                 loss = loss * jnp.where(moved, self.active_weight, 1.0)
             mask = batch.alive[role] & self._dealt(loss.shape, role, spec)
-            scale = self.weight / (about.agents if params[learner.policy_networks[0]][role].shared else 1)
-            out[role] = scale * masked_mean(loss, mask, tuple(range(loss.ndim - 1)))
+            out[role] = self.weight * learner.share[role] * masked_mean(loss, mask, tuple(range(loss.ndim - 1)))
         return out
 
     def _dealt(self, shape, role, spec):
@@ -131,29 +130,45 @@ class Dagger:
         everybody = sum(about.agents for about in spec.roles.values())
         before = sum(spec.roles[r].agents for r in list(spec.roles)[: list(spec.roles).index(role)])
         turn = jnp.arange(shape[0])[:, None] % everybody == before + jnp.arange(shape[-1])[None]
-        return jnp.broadcast_to(turn, shape)
+        return jnp.broadcast_to(jnp.expand_dims(turn, range(1, len(shape) - 1)), shape)
 
 
-def _expert(teacher, spec: TeamSpec):
-    """(params, obs {role: [*n A O]}, available) -> {role: [*n A U]}, the teacher's greedy legal actions, zeros on message
+class _Expert(NamedTuple):
+    start: Callable[[int], Any]
+    """number of environments -> carry as an episode begins; () if it remembers nothing."""
+    step: Callable[..., tuple[Any, dict[str, Array]]]
+    """params, carry, obs {role: [*n A O]}, available -> carry, {role: [*n A U]}: its greedy legal actions, zeros on message
     heads."""
+
+
+def _expert(teacher, spec: TeamSpec) -> _Expert:
+    """The teacher as the students' expert: a controller of their whole team, or a team with their roles."""
     check_teacher(teacher)
-    if teacher.learner.start(1) != ():
-        raise HeadstartError("dagger needs a feed-forward expert: this teacher remembers")
     env = getattr(teacher, "env", None)
     seen = view_of(spec, teacher.spec, env.actions if isinstance(env, Centralized) else None)
-    ask = lambda params, obs, available: {
-        role: actions.greedy(teacher.spec.roles[role].actions, actions.legal(x, available and available[role]))
-        for role, x in teacher.learner.policy(params, (), obs)[1].items()
-    }
+    roles = teacher.spec.roles
+
+    def ask(params, carry, obs, available):
+        carry, logits = teacher.learner.policy(params, carry, obs)
+        legal = {role: actions.legal(x, available and available[role]) for role, x in logits.items()}
+        return carry, {role: actions.greedy(roles[role].actions, x) for role, x in legal.items()}
+
     if seen is not None:
-        return lambda params, obs, available: seen.act(ask(params, seen.observe(obs), seen.available(available)))
-    if teacher.spec.roles == spec.roles:
-        return lambda params, obs, available: {
-            role: _silenced(spec, role, x) for role, x in ask(params, obs, available).items()
-        }
+
+        def controller(params, carry, obs, available):
+            carry, action = ask(params, carry, seen.observe(obs), seen.available(available))
+            return carry, seen.act(action)
+
+        return _Expert(teacher.learner.start, controller)
+
+    def peer(params, carry, obs, available):
+        carry, action = ask(params, carry, obs, available)
+        return carry, {role: _silenced(spec, role, x) for role, x in action.items()}
+
+    if roles == spec.roles:
+        return _Expert(teacher.learner.start, peer)
     raise HeadstartError(
-        f"the teacher ({', '.join(teacher.spec.roles)}) neither is a controller of this team nor has its roles: train one on "
+        f"the teacher ({', '.join(roles)}) neither is a controller of this team nor has its roles: train one on "
         "centralized:ENV with the same environment settings"
     )
 

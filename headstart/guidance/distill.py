@@ -67,39 +67,33 @@ class Distill:
                 "alpha": jnp.asarray(self.alpha, jnp.float32),
                 "episodes": jnp.zeros(()),
             },
-            relabel=lambda g, rollout: _labelled(teacher, g, rollout),
-            objective=lambda g, params, batch, terms: self._objective(spec, learner, teacher, g, params, batch, terms),
-            update=lambda g, key, rollout, progress: self._update(spec, teacher, g, rollout, progress),
+            observe=lambda g, params, key, rollout, clock, data: self._observe(spec, teacher, g, rollout, clock.progress),
+            objective=lambda g, params, batch, terms: self._objective(learner, spec, teacher, g, params, batch, terms),
         )
 
-    def _objective(self, spec, learner, teacher: FittedTeacher, g, params, batch, terms):
+    def _objective(self, learner, spec, teacher: FittedTeacher, g, params, batch, terms):
         """Every guided role's actor term becomes α·scale·L_reuse + (1 − α)·L_actor, agent by agent."""
         if "actor" not in terms:
             raise HeadstartError("distillation needs a learner with an actor; this one has none")
-        students = learner.logits(params, batch)
+        _, students = learner.unroll(params, batch)
         mixed = dict(terms["actor"])
         for role, label in batch.extras[teacher.name].items():
-            shared = params["actor"][role].shared
             distance = _distance(self.loss, spec.roles[role].actions)(label, students[role])
-            reuse = masked_mean(distance, batch.alive[role], tuple(range(distance.ndim - 1)))
-            reuse = reuse / spec.roles[role].agents if shared else reuse
+            reuse = learner.share[role] * masked_mean(distance, batch.alive[role], tuple(range(distance.ndim - 1)))
             mixed[role] = g["alpha"] * self.scale * reuse + (1 - g["alpha"]) * mixed[role]
         return {**terms, "actor": mixed}
 
-    def _update(self, spec, teacher: FittedTeacher, g, rollout, progress):
-        episodes = g["episodes"] + rollout.terminated.size / spec.horizon
+    def _observe(self, spec, teacher: FittedTeacher, g, rollout, progress):
+        """Label the rollout with the teacher's logits and set this update's α."""
         alpha = {
             "linear": linear_schedule(self.alpha, self.alpha_end)(progress),
-            "literal": jnp.maximum(self.alpha - self.beta * episodes, self.alpha_end),
+            "literal": jnp.maximum(self.alpha - self.beta * g["episodes"], self.alpha_end),
             "constant": jnp.asarray(self.alpha, jnp.float32),
         }[self.schedule]
-        carry, _ = teacher.unroll(g["teacher"], g["carry"], rollout)
-        return {**g, "carry": carry, "alpha": alpha, "episodes": episodes}, {"alpha": g["alpha"]}
-
-
-def _labelled(teacher: FittedTeacher, g, rollout):
-    _, logits = teacher.unroll(g["teacher"], g["carry"], rollout)
-    return dataclasses.replace(rollout, extras=rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)})
+        carry, logits = teacher.unroll(g["teacher"], g["carry"], rollout)
+        labels = rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)}
+        g = {**g, "carry": carry, "alpha": alpha, "episodes": g["episodes"] + rollout.terminated.size / spec.horizon}
+        return g, dataclasses.replace(rollout, extras=labels), {"alpha": alpha}
 
 
 def _distance(loss: str, space) -> Callable[[Array, Array], Array]:

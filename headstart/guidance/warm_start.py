@@ -7,17 +7,12 @@ path, observed fields by name; see `adapt.transplant`. The optimiser starts afre
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-
 from headstart.core.checks import HeadstartError, check_known
-from headstart.core.guidance import Guidance, TeacherLike
+from headstart.core.guidance import Guidance, Rows, TeacherLike, start_rows
 from headstart.core.learner import Learner
 from headstart.core.types import TeamSpec
-from headstart.teams.fit import shared_roles
+from headstart.teams.fit import role_pairs
 from headstart.views.adapt import transplant
-
-Table = list[tuple[str, str, str]]
-"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]"""
 
 
 @dataclass(frozen=True)
@@ -27,49 +22,37 @@ class WarmStart:
     teacher: TeacherLike = None
     """A run directory, a policy directory, or a team."""
     networks: tuple[str, ...] = ()
-    """Which networks to copy; those that act when empty."""
+    """Which networks to copy; those that act if empty."""
     roles: tuple[str, ...] = ()
-    """Roles to start warm; all that the teacher has when empty."""
+    """Roles of the teacher to copy; all that the student has too if empty."""
+    into: tuple[str, ...] = ()
+    """The student's roles that get them, in the same order; those of the same names if empty."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
-        shared_roles(self.teacher, spec, self.roles)
+        role_pairs(self.teacher, spec, self.roles, self.into)
         for network in self.networks or learner.policy_networks:
             check_known("network of the teacher", network, self.teacher.params)
-        table = self.report(spec, learner)
-        if not any(happened in ("loaded", "adapted") for name, happened, _ in table if "weight" in name):
+        guidance = Guidance(
+            init=lambda key, seed: self.teacher.seed(seed),
+            start=lambda donor, params: self._start(spec, learner, params, donor),
+        )
+        rows = start_rows(guidance, learner)
+        if not any(happened in ("loaded", "adapted") for name, happened, _ in rows if "weight" in name):
             raise HeadstartError(
                 "nothing of the teacher's networks fits the student's: train both with one learner and its sizes"
             )
-        return Guidance(
-            init=lambda key, seed: self.teacher.seed(seed),
-            start=lambda donor, params: self._start(spec, learner, params, donor)[0],
-        )
+        return guidance
 
-    def report(self, spec: TeamSpec, learner: Learner) -> Table:
-        """What a start copies, adapts, re-initialises and drops, without running it."""
-        tables = []
-
-        def dry(key):
-            params, table = self._start(spec, learner, learner.init(key), self.teacher.seed(0))
-            tables.append(table)
-            return params
-
-        jax.eval_shape(dry, jax.random.key(0))
-        return tables[0]
-
-    def _start(self, spec, learner, params, donor) -> tuple[Any, Table]:
+    def _start(self, spec, learner, params, donor) -> tuple[Any, Rows]:
+        """The parameters with the donor's in the place of those that fit, and what happened to each."""
         table, params = [], {network: dict(roles) for network, roles in params.items()}
         for network in self.networks or learner.policy_networks:
             check_known("network", network, params)
-            for role in shared_roles(self.teacher, spec, self.roles):
-                params[network][role], rows = transplant(
-                    params[network][role],
-                    donor[network][role],
-                    spec.roles[role],
-                    self.teacher.spec.roles[role],
-                    f"{network}/{role}",
-                )
+            for theirs, ours in role_pairs(self.teacher, spec, self.roles, self.into):
+                agents = spec.roles[ours].agents, self.teacher.spec.roles[theirs].agents
+                own, given = params[network][ours], donor[network][theirs]
+                params[network][ours], rows = transplant(own, given, agents, f"{network}/{ours}")
                 table += rows
         return params, table
 

@@ -8,11 +8,12 @@ import optax
 
 from headstart.core.actions import greedy, legal
 from headstart.core.checks import require
-from headstart.core.learner import Learner, actors, check_replay, replaying
-from headstart.core.modules import Activation, mlp
+from headstart.core.learner import Learner, actors, check_replay, replaying, shares
+from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.optimisers import per_team
 from headstart.core.types import TeamSpec
+from headstart.learners.bodies import mlp_body
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,15 @@ class Imitator:
                 "actor": {role: self._actor(about, key, i) for i, (role, about) in enumerate(spec.roles.items())}
             },
             policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
-            logits=lambda params, batch: actors(spec, params, batch.obs),
+            unroll=lambda params, batch: ((), actors(spec, params, batch.obs)),
             act=lambda params, carry, step, key, progress: (carry, _act(spec, params, step)),
             objective=lambda params, target, batch, key: _nothing(spec),
+            share=shares(spec, self.shared),
         )
 
     def _actor(self, role, key, index):
-        sizes = (role.obs_size, *self.hidden, role.actions.size)
-        return role_net(lambda k: mlp(k, sizes, self.activation), jr.fold_in(key, index), role.agents, self.shared)
+        body = mlp_body(self.hidden, self.activation)
+        return role_net(lambda k: body(k, role.obs, role.actions.size), jr.fold_in(key, index), role.agents, self.shared)
 
 
 def _act(spec, params, step):

@@ -1,53 +1,41 @@
-"""Independent PPO: every agent an actor and a value function of its own observation.
+"""PPO for teams: every agent an actor of its own observation, and a value function of that (IPPO) or of everybody's (MAPPO).
 
-Schulman et al. 2017, "Proximal Policy Optimization Algorithms"; de Witt et al. 2020 for the multi-agent form (IPPO). With
-one agent it is plain PPO. Feed-forward or recurrent by `core`; the recurrent form learns from whole rollouts, unrolled
+Schulman et al. 2017, "Proximal Policy Optimization Algorithms"; de Witt et al. 2020 for independent PPO; Yu et al. 2022, "The
+Surprising Effectiveness of PPO in Cooperative Multi-Agent Games" for MAPPO. With one agent it is plain PPO. Feed-forward or
+recurrent by `core`; the recurrent form learns from whole rollouts, unrolled
 from the carry they began with.
 """
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from jaxtyping import Array, Float, PyTree
 
 from headstart.core import actions
 from headstart.core.checks import require
-from headstart.core.learner import Learner, flatten
+from headstart.core.learner import Learner, flatten, shares
 from headstart.core.memory import latest
-from headstart.core.modules import GRU, MLP, Activation, Linear, gru, linear, mlp
+from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import gae, masked_mean, unroll
 from headstart.core.optimisers import per_team
 from headstart.core.types import Continuous, TeamSpec, Transition
-
-
-class Core(eqx.Module):
-    """Observation to numbers: an MLP, or an encoder, a GRU and a head. `log_std` is used by continuous actors only."""
-
-    body: MLP | Linear
-    memory: GRU | None
-    head: Linear | None
-    log_std: Float[Array, "*a U"]
-
-    def __call__(self, carry: PyTree, x: Float[Array, "*n I"]) -> tuple[PyTree, Float[Array, "*n O"]]:
-        if self.memory is None or self.head is None:
-            return carry, self.body(x)
-        carry = self.memory(carry, jax.nn.relu(self.body(x)))
-        return carry, self.head(carry)
+from headstart.learners.bodies import core_body
+from headstart.learners.critics import Critic, Kind, critic
 
 
 @dataclass(frozen=True)
 class PPO:
-    """Independent PPO with clipped surrogate, generalised advantages and an entropy bonus."""
+    """PPO with clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
     core: Literal["mlp", "gru"] = "mlp"
     """Feed-forward, or recurrent (an encoder, a GRU and a head)."""
+    critic: Kind = "local"
+    """What a value function sees: its own agent's observation (independent PPO), or every agent's (MAPPO)."""
     shared: bool = True
     """One actor and one value function for all agents of a role, instead of one each."""
     hidden: tuple[int, ...] = (64, 64)
@@ -101,53 +89,48 @@ class PPO:
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team."""
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
+        valued = critic(self.critic, spec, self._body(1.0), self.shared, acts=False)
+        single = lambda params, obs, action: valued.v(params["critic"], (), obs)[1]
         return Learner(
             num_envs=self.num_envs,
             rollout=self.rollout,
             warmup=0,
             memory=latest(self._items, self.epochs, self.minibatches),
             optimizer=per_team({"actor": optimizer, "critic": optimizer}),
-            init=lambda key: self._init(spec, key),
+            init=lambda key: self._init(spec, valued, key),
             start=lambda num_envs: self._start(spec, num_envs),
             policy=lambda params, carry, obs: _policy(spec, params, carry, obs),
-            logits=lambda params, batch: self._logits(spec, params, batch),
-            act=lambda params, carry, step, key, progress: self._act(spec, params, carry, step, key),
-            prepare=lambda params, carry, rollout: self._prepare(spec, params, carry, rollout),
-            objective=lambda params, target, batch, key: self._objective(spec, params, batch),
+            unroll=lambda params, batch: self._unroll(spec, params, batch),
+            act=lambda params, carry, step, key, progress: self._act(spec, valued, params, carry, step, key),
+            prepare=lambda params, carry, rollout: self._prepare(spec, valued, params, carry, rollout),
+            objective=lambda params, target, batch, key: self._objective(spec, valued, params, batch),
+            share=shares(spec, self.shared),
+            value=None if self.core == "gru" else single,
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
         )
 
-    def _init(self, spec, key):
-        params = {"actor": {}, "critic": {}}
+    def _body(self, gain: float):
+        return core_body(self.core, self.hidden, self.activation, gain)
+
+    def _init(self, spec, valued: Critic, key):
+        actors, body = {}, self._body(0.01)
         for i, (name, role) in enumerate(spec.roles.items()):
-            actor, critic = jr.split(jr.fold_in(key, i))
-            width = role.actions.size
-            params["actor"][name] = role_net(self._core(role.obs_size, width, 0.01), actor, role.agents, self.shared)
-            params["critic"][name] = role_net(self._core(role.obs_size, 1, 1.0), critic, role.agents, self.shared)
-        return params
+            make = lambda k, role=role: body(k, role.obs, role.actions.size)
+            actors[name] = role_net(make, jr.split(jr.fold_in(key, i))[0], role.agents, self.shared)
+        return {"actor": actors, "critic": valued.init(lambda i: jr.split(jr.fold_in(key, i))[1])}
 
-    def _core(self, inputs: int, outputs: int, gain: float):
-        def make(key):
-            body, memory, head = jr.split(key, 3)
-            log_std = jnp.full(outputs, -0.5)
-            if self.core == "mlp":
-                return Core(mlp(body, (inputs, *self.hidden, outputs), self.activation, (2**0.5, gain)), None, None, log_std)
-            size = self.hidden[-1]
-            return Core(linear(body, inputs, size, 2**0.5), gru(memory, size, size), linear(head, size, outputs, gain), log_std)
-
-        return make
-
-    def _start(self, spec, num_envs):
+    def _start(self, spec, num_envs) -> Any:
         if self.core == "mlp":
             return ()
-        zeros = {name: jnp.zeros((num_envs, role.agents, self.hidden[-1])) for name, role in spec.roles.items()}
-        return {"actor": zeros, "critic": zeros}
+        zeros = lambda agents: jnp.zeros((num_envs, agents, self.hidden[-1]))
+        mine = {name: zeros(role.agents) for name, role in spec.roles.items()}
+        one = self.critic == "joint" and self.shared
+        return {"actor": mine, "critic": {name: zeros(1) for name in mine} if one else mine}
 
-    def _act(self, spec, params, carry, step, key):
+    def _act(self, spec, valued: Critic, params, carry, step, key):
         carry, logits = _policy(spec, params, carry, step.obs)
         if carry:
-            value_carry = {r: params["critic"][r](carry["critic"][r], x)[0] for r, x in step.obs.items()}
-            carry = {"actor": carry["actor"], "critic": value_carry}
+            carry = {"actor": carry["actor"], "critic": valued.v(params["critic"], carry["critic"], step.obs)[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -158,40 +141,44 @@ class PPO:
                 out[name] = actions.sample(space, k, actions.legal(x, step.available and step.available[name]))
         return carry, out
 
-    def _logits(self, spec, params, batch):
-        raw = self._unrolled(params["actor"], batch)
-        return {r: jnp.tanh(x) if isinstance(spec.roles[r].actions, Continuous) else x for r, x in raw.items()}
+    def _unroll(self, spec, params, batch):
+        carries, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch, "actor")
+        return ({"actor": carries} if self.core == "gru" else ()), _squashed(spec, out)
 
-    def _unrolled(self, teams, batch, network: str = "actor"):
-        """{role: [*n A _]}: the network on every step of the batch; recurrent ones run along T from their first carry."""
+    def _along(self, spec, step, batch, network: str):
+        """carries, {role: [*n ..]}: a network's `step` along a batch; a recurrent one runs over T from its first carry."""
         if self.core == "mlp":
-            return {name: teams[name]((), x)[1] for name, x in batch.obs.items()}
-        carry, first = batch.extras["carry"][network], batch.first.T
-        swap = lambda x: jnp.swapaxes(x, 0, 1)  # items are [B T ..], time runs over the first axis
-        return {name: swap(unroll(teams[name], carry[name], swap(x), first)[-1]) for name, x in batch.obs.items()}
+            return step((), batch.obs)
+        swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # items are [B T ..]: time comes first
+        fresh = self._start(spec, batch.first.shape[0])[network]
+        _, carries, out = unroll(step, batch.extras["carry"][network], swap(batch.obs), batch.first.T, fresh)
+        return swap(carries), swap(out)
 
-    def _prepare(self, spec, params, carry, rollout: Transition):
-        """Items with advantages, returns, and the log-probabilities before the update."""
-        extras = {name: {} for name in ("advantage", "value_target", "log_prob")}
-        recurrent = self.core == "gru"
+    def _prepare(self, spec, valued: Critic, params, carry, rollout: Transition):
+        """Items with advantages, targets of values, and the log-probabilities before the update."""
+        recurrent, fresh = self.core == "gru", self._start(spec, rollout.first.shape[1])
+        along = lambda step, network: unroll(
+            step, carry[network] if recurrent else (), rollout.obs, rollout.first, fresh[network] if recurrent else ()
+        )
+        judge = lambda carry, obs: valued.v(params["critic"], carry, obs)
+        _, carries, value = along(judge, "critic")
+        _, next_value = judge(carries, rollout.next_obs)
+        *_, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), "actor")
+        extras: dict[str, Any] = {name: {} for name in ("advantage", "value_target", "log_prob")}
+        ended = (rollout.terminated | rollout.truncated)[..., None]
         for name in rollout.obs:
-            value_net, start = params["critic"][name], carry["critic"][name] if recurrent else ()
-            _, carries, value = unroll(value_net, start, rollout.obs[name], rollout.first)
-            next_value = value_net(carries, rollout.next_obs[name])[1][..., 0]
-            value = value[..., 0]
-            ended = (rollout.terminated | rollout.truncated)[..., None]
             gone, alive = rollout.ended_for(name), rollout.alive[name]
             # An agent that is cut off alone is bootstrapped, and what follows is not its own any more.
             leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
-            advantage = gae(rollout.reward[name], value, next_value, gone, ended | gone | leaves, self.gamma, self.lam)
-            *_, out = unroll(params["actor"][name], carry["actor"][name] if recurrent else (), rollout.obs[name], rollout.first)
-            extras["advantage"][name], extras["value_target"][name] = advantage, advantage + value
-            extras["log_prob"][name] = self._log_prob(spec, params, name, out, rollout)
+            over = ended | gone | leaves
+            advantage = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
+            extras["advantage"][name], extras["value_target"][name] = advantage, advantage + value[name]
+            extras["log_prob"][name] = self._log_prob(spec, params, name, out[name], rollout)
         rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
         if not recurrent:
-            return flatten(rollout)
+            return params, flatten(rollout)
         sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
-        return dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
+        return params, dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
 
     def _log_prob(self, spec, params, name, out, batch):
         space = spec.roles[name].actions
@@ -200,16 +187,15 @@ class PPO:
         out = actions.legal(out, batch.available and batch.available[name])
         return actions.log_prob(space, out, batch.action[name])
 
-    def _objective(self, spec, params, batch):
-        """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·½·(V − goal)²; means over the batch."""
-        out, value = self._unrolled(params["actor"], batch), self._unrolled(params["critic"], batch, "critic")
-        terms, metrics = {"actor": {}, "critic": {}}, {}
+    def _objective(self, spec, valued: Critic, params, batch):
+        """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·½·(V − target)²; means over the batch."""
+        _, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch, "actor")
+        _, value = self._along(spec, lambda c, obs: valued.v(params["critic"], c, obs), batch, "critic")
+        terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
         for name, role in spec.roles.items():
             space, alive = role.actions, batch.alive[name]
             axes = tuple(range(alive.ndim - 1))
-            mean = lambda x, alive=alive, axes=axes, role=role: (
-                masked_mean(x, alive, axes) / (role.agents if self.shared else 1)
-            )
+            mean = lambda x, alive=alive, axes=axes, name=name: share[name] * masked_mean(x, alive, axes)
             log_prob = self._log_prob(spec, params, name, out[name], batch)
             if isinstance(space, Continuous):
                 entropy = (params["actor"][name].net.log_std + 0.5 * jnp.log(2 * jnp.pi * jnp.e)).sum(-1)
@@ -221,20 +207,26 @@ class PPO:
             clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
             surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
             terms["actor"][name] = mean(-surrogate - self.entropy * entropy)
-            terms["critic"][name] = self.value * mean(
-                0.5 * jnp.square(value[name][..., 0] - batch.extras["value_target"][name])
-            )
+            error = value[name] - batch.extras["value_target"][name]
+            terms["critic"][name] = self.value * mean(0.5 * jnp.square(error))
             metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
         return terms, metrics
 
 
+def _outputs(actors, carry, obs):
+    """The actors' carry ({} if they have none) and outputs {role: [*n A U]}."""
+    outs = {name: actors[name](carry[name] if carry else (), x) for name, x in obs.items()}
+    return {name: out[0] for name, out in outs.items()} if carry else (), {name: out[1] for name, out in outs.items()}
+
+
 def _policy(spec, params, carry, obs):
     """Logits of discrete actors, means in [-1, 1] of continuous ones; only the actors' carry advances."""
-    out, carries = {}, {}
-    for name, x in obs.items():
-        carries[name], y = params["actor"][name](carry["actor"][name] if carry else (), x)
-        out[name] = jnp.tanh(y) if isinstance(spec.roles[name].actions, Continuous) else y
-    return ({**carry, "actor": carries} if carry else ()), out
+    carries, out = _outputs(params["actor"], carry["actor"] if carry else (), obs)
+    return ({**carry, "actor": carries} if carry else ()), _squashed(spec, out)
+
+
+def _squashed(spec, out):
+    return {name: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x for name, x in out.items()}
 
 
 def _normalised(x, alive, axes):
@@ -244,5 +236,5 @@ def _normalised(x, alive, axes):
     return (x - mean) / (deviation + 1e-8)
 
 
-PRESETS = {"ppo": PPO(), "ippo": PPO()}
+PRESETS = {"ppo": PPO(), "ippo": PPO(), "mappo": PPO(critic="joint")}
 """Names on the command line, and the settings each starts from."""

@@ -17,12 +17,13 @@ import optax
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError, require
-from headstart.core.learner import Learner, check_replay, replaying
-from headstart.core.modules import Activation, mlp
+from headstart.core.learner import Learner, check_replay, replaying, shares
+from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import linear_schedule, masked_mean, polyak, td_target
 from headstart.core.optimisers import per_team
 from headstart.core.types import Continuous, TeamSpec, Transition
+from headstart.learners.bodies import mlp_body
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,19 @@ class QLearning:
             optimizer=per_team({"q": optimizer}),
             init=lambda key: self._init(spec, key),
             policy=lambda params, carry, obs: (carry, _policy(params, obs)),
-            logits=lambda params, batch: _policy(params, batch.obs),
+            unroll=lambda params, batch: ((), _policy(params, batch.obs)),
             act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key, progress)),
             objective=lambda params, target, batch, key: self._objective(spec, params, target, batch),
+            share=shares(spec, self.shared),
+            value=lambda params, obs, action: {name: (q * action[name]).sum(-1) for name, q in _policy(params, obs).items()},
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,
             policy_networks=("q",),
         )
 
     def _init(self, spec, key):
-        make = lambda role: lambda k: mlp(k, (role.obs_size, *self.hidden, role.actions.size), self.activation)
+        body = mlp_body(self.hidden, self.activation)
+        make = lambda role: lambda k: body(k, role.obs, role.actions.size)
         keys = jr.split(key, len(spec.roles))
         drawn = zip(spec.roles.items(), keys, strict=True)
         return {"q": {name: role_net(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
@@ -147,11 +151,10 @@ class QLearning:
 
     def _own_losses(self, spec, taken, following, batch):
         """{role: [A]}; with a shared network divided by the number of agents, so that their sum is the agents' mean."""
-        out = {}
-        for name, role in spec.roles.items():
+        out, share = {}, shares(spec, self.shared)
+        for name in spec.roles:
             y = td_target(batch.reward[name].T, following[name], batch.ended_for(name).T, self.gamma)
-            mean = masked_mean(self._loss(taken[name], y), batch.alive[name].T, -1)
-            out[name] = mean / role.agents if self.shared else mean
+            out[name] = share[name] * masked_mean(self._loss(taken[name], y), batch.alive[name].T, -1)
         return out
 
     def _team_loss(self, spec, taken, following, batch):

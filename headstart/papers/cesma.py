@@ -93,7 +93,7 @@ def compared(title: str, env: Env, expert_hidden: int, hidden: int, scale: Scale
     rival = _small(scale, DDPG(hidden=(hidden, hidden), gamma=GAMMA))
     rivals = {
         name: Stage(name, env, dataclasses.replace(rival, critic=critic), plan.rivals)
-        for name, critic in (("maddpg", "central"), ("independent-ddpg", "local"))
+        for name, critic in (("maddpg", "joint"), ("independent-ddpg", "local"))
     }
     figure = "Figs. 5, 6"
     claims = [

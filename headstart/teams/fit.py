@@ -34,24 +34,32 @@ def check_teacher(teacher: Any) -> None:
         raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
 
 
-def shared_roles(teacher: Any, spec: TeamSpec, roles: tuple[str, ...]) -> tuple[str, ...]:
-    """The roles to teach: `roles`, or all that both have; raises HeadstartError where they cannot be taught."""
+def role_pairs(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], into: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """[(role of the teacher, role of the student)]: `roles` into `into`, which have the same names if that is empty.
+
+    Without `roles`, those that both have. Raises HeadstartError if a role is not there, or acts by something else.
+    """
     check_teacher(teacher)
+    into = into or roles
+    if len(into) != len(roles):
+        raise HeadstartError(f"{len(roles)} roles of the teacher go into {len(into)} of the student: name one for each")
     for role in roles:
-        check_known("role", role, spec.roles)
         check_known("role of the teacher", role, teacher.spec.roles)
-    roles = roles or tuple(role for role in spec.roles if role in teacher.spec.roles)
-    if not roles:
+    for role in into:
+        check_known("role", role, spec.roles)
+    both = tuple(role for role in spec.roles if role in teacher.spec.roles)
+    pairs = list(zip(roles or both, into or both, strict=True))
+    if not pairs:
         theirs, ours = ", ".join(teacher.spec.roles), ", ".join(spec.roles)
         raise HeadstartError(f"the teacher has roles {theirs} and the student has {ours}: none in common")
-    for role in roles:
-        same_actions(spec.roles[role], teacher.spec.roles[role], role)
-    return roles
+    for theirs, ours in pairs:
+        same_actions(spec.roles[ours], teacher.spec.roles[theirs], ours)
+    return pairs
 
 
 def fit_teacher(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> FittedTeacher:
     """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
-    roles = shared_roles(teacher, spec, roles)
+    roles = tuple(ours for _, ours in role_pairs(teacher, spec, roles))
     trained, learner = teacher.spec, teacher.learner
     policy = adapted_policy(learner.policy, trained, spec, roles, select)
 
@@ -59,11 +67,11 @@ def fit_teacher(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Se
         return pair_params(teacher.seed(seed), learner.policy_networks, trained, spec, roles)
 
     def start(num_envs):
-        return pair_carry(learner.start(num_envs), trained, spec, roles)
+        return pair_carry(learner.start(num_envs), learner.policy_networks, trained, spec, roles)
 
     def answers(params, carry, rollout):
         step = lambda carry, obs: policy(params, carry, obs)
-        last, _, logits = unroll(step, carry, rollout.obs, rollout.first)
+        last, _, logits = unroll(step, carry, rollout.obs, rollout.first, start(rollout.first.shape[1]))
         return last, logits
 
     return FittedTeacher(label_name(teacher, roles, select), params, start, answers)

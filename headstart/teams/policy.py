@@ -62,7 +62,7 @@ class TeamPolicy:
             return self.config.make(self.spec)
         learner = self.config.make(self.trained)
         policy = adapted_policy(learner.policy, self.trained, self.spec, tuple(self.spec.roles), self.select)
-        return learner._replace(policy=policy, logits=lambda params, batch: policy(params, (), batch.obs)[1])
+        return learner._replace(policy=policy)
 
     def seed(self, number: Any) -> PyTree:
         """Parameters of the seed of that number; numbers the team does not have take turns among its seeds."""

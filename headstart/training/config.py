@@ -11,11 +11,10 @@ from headstart import registry
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, check_choices, require
 from headstart.core.env import Env
-from headstart.core.guidance import GuidanceConfig
-from headstart.core.learner import Learner, LearnerConfig
+from headstart.core.guidance import GuidanceConfig, Rows
+from headstart.core.learner import LearnerConfig
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
-from headstart.guidance.warm_start import WarmStart
 from headstart.teams.policy import TeamPolicy, load
 
 
@@ -52,7 +51,7 @@ class Config:
         require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "at least 0 and below 2³¹")
 
 
-def describe(config: Config, learner: Learner, trainer: Trainer, seeds: list[int]) -> dict[str, Any]:
+def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) -> dict[str, Any]:
     """The content of run.json when a run begins."""
     spec = config.env.spec
     saved = {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
@@ -64,7 +63,7 @@ def describe(config: Config, learner: Learner, trainer: Trainer, seeds: list[int
         "spec": encode_spec(spec),
         "env_steps": trainer.updates * trainer.steps_per_update,
         "learning_starts": trainer.warmup_updates * trainer.steps_per_update,
-        "warm_start": [guide.report(spec, learner) for guide in config.guidance if isinstance(guide, WarmStart)],
+        "start": start,
         "teachers": [_price(guide.teacher) for guide in config.guidance if isinstance(guide.teacher, TeamPolicy)],
         "versions": {"headstart": __version__, "jax": jax.__version__, "python": platform.python_version()},
         "device": jax.devices()[0].device_kind,

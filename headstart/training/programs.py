@@ -28,21 +28,22 @@ def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
     }
 
 
-def advance(trainer: Trainer) -> Callable[[PyTree, Array, Array], PyTree]:
-    """`(loop, start, stop) -> loop` of all seeds [S ..] after the updates start .. stop − 1.
+def advance(trainer: Trainer) -> Callable[..., PyTree]:
+    """`(loop, start, stop, data) -> loop` of all seeds [S ..] after the updates start .. stop − 1.
 
-    The bounds are values, not shapes: one program serves pieces of every length, and pieces add up bitwise.
+    The bounds are values, not shapes: one program serves pieces of every length, and pieces add up bitwise. `data` is the
+    trainer's, one for all seeds.
     """
 
-    def one(loop, index):
-        state, metrics = trainer.update(loop["state"], index)
+    def one(loop, index, data):
+        state, metrics = trainer.update(loop["state"], index, data)
         floats = [x for x in jax.tree.leaves((state.params, metrics)) if jnp.issubdtype(x.dtype, jnp.floating)]
         fine = jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
         broken = jnp.where((loop["broken"] < 0) & ~fine, index, loop["broken"])
         return {"state": state, "sums": jax.tree.map(jnp.add, loop["sums"], metrics), "broken": broken}
 
-    seeds = jax.vmap(one, in_axes=(0, None))
-    return lambda loop, start, stop: jax.lax.fori_loop(start, stop, lambda i, loop: seeds(loop, i), loop)
+    seeds = jax.vmap(one, in_axes=(0, None, None))
+    return lambda loop, start, stop, data: jax.lax.fori_loop(start, stop, lambda i, loop: seeds(loop, i, data), loop)
 
 
 def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array, Array], Metrics]:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
-from headstart.core.guidance import chain
+from headstart.core.guidance import chain, start_rows
 from headstart.core.trainer import make_trainer, team_mean
 from headstart.core.types import Metrics
 from headstart.teams.policy import TeamPolicy
@@ -63,15 +63,15 @@ class Session:
         self.config, self.directory = config, directory
         spec = config.env.spec
         self.learner = config.learner.make(spec)
-        guides = [guide.make(spec, self.learner) for guide in config.guidance]
-        self.trainer = make_trainer(config.env, self.learner, chain(*guides), config.steps)
+        guidance = chain(*(guide.make(spec, self.learner) for guide in config.guidance))
+        self.trainer = make_trainer(config.env, self.learner, guidance, config.steps)
         if self.learner.warmup >= config.steps:
             raise HeadstartError(
                 f"the learner's warm-up takes {self.learner.warmup} env-steps, so that {config.steps} leave nothing to learn: "
                 "raise --steps or lower --learner.warmup"
             )
         self.seeds = config.first_seed + np.arange(config.seeds)
-        self.about = describe(config, self.learner, self.trainer, self.seeds.tolist())
+        self.about = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist())
         self.compile_s = self.run_s = 0.0
 
     def go(self, watch: Watch | None = None) -> TeamPolicy:
@@ -96,7 +96,8 @@ class Session:
         keys = jax.vmap(lambda seed: jr.fold_in(jr.key(0), seed))(seeds)
         start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
         shape = jax.eval_shape(start, keys, seeds)
-        advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, donate=0)
+        data = self.trainer.data
+        advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, donate=0)
         score = programs.score(self.config.env, self.learner, self.config.episodes)
         score = self._compiled(score, shape["state"].params, keys, 0)
         saved = self.directory.load_checkpoint(shape)
@@ -104,7 +105,8 @@ class Session:
         self.run_s += float(note.get("run_s", 0))
         self.compile_s += float(note.get("compile_s", 0))
         self.directory.forget_after(done if saved else -1)
-        loop = self._advance_all(done, loop, advance, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
+        run = lambda loop, start, stop: advance(loop, start, stop, data)
+        loop = self._advance_all(done, loop, run, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
         return loop["state"].params
 
     def _compiled(self, function: Callable, *args: Any, donate: int | None = None) -> Callable:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from headstart.core.checks import HeadstartError
+from headstart.core.modules import Linear
 from headstart.core.networks import RoleNet
 from headstart.core.types import Field, RoleSpec, TeamSpec
 
@@ -91,10 +92,10 @@ def pair_params(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec:
     return {net: {role: select_agents(params[net][role], pairs[role]) for role in roles} for net in networks}
 
 
-def pair_carry(carry: Any, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
-    """A recurrent carry {network: {role: [E A H]}} with one row for every agent of `spec`; () stays ()."""
+def pair_carry(carry: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
+    """The carry {network: {role: [E A H]}} of recurrent policy networks, one row for every agent of `spec`; () stays ()."""
     pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
-    return {net: {role: rows[role][:, pairs[role]] for role in roles} for net, rows in carry.items()} if carry else carry
+    return {net: {role: carry[net][role][:, pairs[role]] for role in roles} for net in networks} if carry else carry
 
 
 def adapted_policy(
@@ -115,26 +116,28 @@ def adapted_policy(
 
 
 def transplant(
-    team: RoleNet, donor: RoleNet, role: RoleSpec, donor_role: RoleSpec, network: str
+    team: RoleNet, donor: RoleNet, agents: tuple[int, int], network: str
 ) -> tuple[RoleNet, list[tuple[str, str, str]]]:
     """`team` with the donor's parameters wherever they fit, and a table [(parameter, what happened, shapes)].
 
-    Parameters are matched by tree path. Equal shapes are loaded; the first layer of an actor, whose rows are observed
-    numbers, is adapted field by field (rows of entities the donor never saw start at zero); what does not fit keeps its
-    fresh values. Agents are paired cyclically.
+    Parameters are matched by tree path. Equal shapes are loaded. A first layer that reads other fields than the donor's is
+    adapted field by field (rows of entities that the donor never saw start at zero), if they have any in common. What does
+    not fit keeps its fresh values. `agents` are how many the role and the donor's role have; they are paired cyclically.
     """
     if not donor.shared:
-        donor = select_agents(donor, pairing(role.agents, donor_role.agents))
+        donor = select_agents(donor, pairing(*agents))
     if donor.shared and not team.shared:
-        donor = RoleNet(jax.tree.map(lambda x: jnp.broadcast_to(x, (role.agents, *x.shape)), donor.net), False)
+        donor = RoleNet(jax.tree.map(lambda x: jnp.broadcast_to(x, (agents[0], *x.shape)), donor.net), False)
     elif team.shared and not donor.shared:
         donor = RoleNet(jax.tree.map(lambda x: x.mean(0), donor.net), True)
     theirs = dict(jax.tree_util.tree_leaves_with_path(donor.net))
+    read, donor_read = _first_layers(team.net), _first_layers(donor.net)
     table, leaves = [], []
     for path, mine in jax.tree_util.tree_leaves_with_path(team.net):
         given, name = theirs.pop(path, None), network + jax.tree_util.keystr(path)
-        fits = given is not None and given.shape == mine.shape
-        rows = None if fits or given is None else _by_field(mine, given, role, donor_role)
+        fields, donor_fields = read.get(path, ()), donor_read.get(path, ())
+        rows = None if given is None or fields == donor_fields else _by_field(mine, given, fields, donor_fields)
+        fits = given is not None and rows is None and given.shape == mine.shape
         kept = given if fits else mine if rows is None else rows
         happened = "loaded" if fits else "re-initialised" if rows is None else "adapted"
         shapes = f"{tuple(mine.shape)}" if fits or given is None else f"{tuple(given.shape)} → {tuple(mine.shape)}"
@@ -144,15 +147,22 @@ def transplant(
     return RoleNet(jax.tree.unflatten(jax.tree.structure(team.net), leaves), team.shared), table
 
 
-def _by_field(mine: Array, given: Array, role: RoleSpec, donor_role: RoleSpec) -> Array | None:
-    """First-layer weights [.. O H] with the rows of fields both tasks have; None where the arrays are nothing of the kind."""
-    is_input = mine.ndim == given.ndim and mine.ndim >= 2 and mine.shape[-2] == role.obs_size
-    if not is_input or given.shape[-2] != donor_role.obs_size or mine.shape[-1] != given.shape[-1]:
-        return None
-    if not {field.name for field in role.obs} & {field.name for field in donor_role.obs}:
+def _first_layers(net: Any) -> dict[Any, tuple[Field, ...]]:
+    """{path of a weight: the fields that its rows are} of every layer that reads an input."""
+    layers = jax.tree_util.tree_leaves_with_path(net, is_leaf=lambda x: isinstance(x, Linear))
+    weight = (jax.tree_util.GetAttrKey("weight"),)
+    return {path + weight: x.reads for path, x in layers if isinstance(x, Linear) and x.reads}
+
+
+def _by_field(mine: Array, given: Array, fields: tuple[Field, ...], donor_fields: tuple[Field, ...]) -> Array | None:
+    """First-layer weights [.. I H] with the rows of fields that both read; None if there are none, or the sizes differ."""
+    names = {field.name: field.size for field in donor_fields}
+    common = any(names.get(field.name) == field.size for field in fields)
+    alike = all(names.get(field.name, field.size) == field.size for field in fields)
+    if not common or not alike or mine.shape[-1] != given.shape[-1]:
         return None
     columns = jnp.swapaxes(given, -1, -2)  # each hidden unit's weights read like one observation
-    return jnp.swapaxes(adapt(columns, donor_role.obs, role.obs, "first"), -1, -2)
+    return jnp.swapaxes(adapt(columns, donor_fields, fields, "first"), -1, -2)
 
 
 def same_actions(student: RoleSpec, teacher: RoleSpec, role: str) -> None:
