@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from headstart.envs.particle.treasure import Treasure as Treasure
     from headstart.envs.pettingzoo import PettingZoo as PettingZoo
     from headstart.envs.pettingzoo import to_pettingzoo as to_pettingzoo
+    from headstart.envs.regrouped import regrouped as regrouped
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
     from headstart.guidance.warm_start import WarmStart as WarmStart
@@ -83,6 +84,7 @@ _HOMES = {
     "QLearning": "learners.qlearning",
     "Dagger": "guidance.dagger",
     "centralized": "envs.centralized",
+    "regrouped": "envs.regrouped",
     "TeamPolicy": "teams.policy",
     "load": "teams.policy",
     "resume": "training.api",

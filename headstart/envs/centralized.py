@@ -4,21 +4,22 @@ headstart train centralized:navigation --learner ddpg --out runs/expert
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from headstart.core.env import Env, EnvState
+from headstart.core.env import Env
 from headstart.core.types import TeamSpec, TimeStep
 from headstart.envs.particle.spread import Spread
+from headstart.envs.wrapper import Wrapper
 from headstart.views.central import TEAM, Actions, View, view
 
 Inner = TypeVar("Inner")
 
 
 @dataclass(frozen=True)
-class Centralized(Generic[Inner]):
+class Centralized(Wrapper, Generic[Inner]):
     """Any environment with its team as one agent that sees and moves everybody: centralized:ENV.
 
     Its reward is the team's, the mean over all agents.
@@ -32,28 +33,19 @@ class Centralized(Generic[Inner]):
     @property
     def view(self) -> View:
         """What the one agent sees and does, in terms of the team."""
-        return view(self._inner.spec, self.actions)
-
-    @property
-    def _inner(self) -> Env:
-        return self.env  # pyright: ignore[reportReturnType]
+        return view(self.inner.spec, self.actions)
 
     @property
     def spec(self) -> TeamSpec:
         """One role, `team`, with one agent."""
         return self.view.spec
 
-    def reset(self, key: Array) -> tuple[EnvState, TimeStep]:
-        """As of the environment."""
-        state, step = self._inner.reset(key)
-        return state, self._seen(step)
+    def sent(self, action: dict[str, Array]) -> dict[str, Array]:
+        """What the one agent does, as what each agent does."""
+        return self.view.act(action)
 
-    def step(self, state: EnvState, action: dict[str, Array], key: Array) -> tuple[EnvState, TimeStep]:
-        """As of the environment, by the one agent's action."""
-        state, step = self._inner.step(state, self.view.act(action), key)
-        return state, self._seen(step)
-
-    def _seen(self, step: TimeStep) -> TimeStep:
+    def shown(self, step: TimeStep) -> TimeStep:
+        """What all agents observe, and the team's reward."""
         seen = self.view
         reward = jnp.concatenate(list(step.reward.values()), -1).mean(-1, keepdims=True)
         return TimeStep(
@@ -68,16 +60,6 @@ class Centralized(Generic[Inner]):
             available=seen.available(step.available),
             final_available=seen.available(step.final_available),
         )
-
-    @property
-    def entities(self) -> list[dict[str, Any]]:
-        """Of the environment, where that can be drawn."""
-        return self.env.entities  # pyright: ignore[reportAttributeAccessIssue]
-
-    @property
-    def scene(self) -> Any:
-        """Of the environment, where that can be drawn."""
-        return self.env.scene  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def centralized(env: Env, actions: Actions = "heads") -> Centralized:
