@@ -3,6 +3,7 @@
 Each hook defaults to "change nothing", so a method writes only what it changes, and `chain` composes methods.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -63,14 +64,19 @@ class GuidanceConfig(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
-    @property
-    def teacher(self) -> Any:
-        """Who teaches; see `TeacherLike`."""
-        ...
-
     def make(self, spec: Any, learner: Any) -> Guidance:
         """Guidance for this team and learner; raises HeadstartError where teacher and student do not fit."""
         ...
+
+
+def takes_teacher(guide: Any) -> bool:
+    """Whether guidance learns from a teacher, a `TeacherLike` field of that name; not all does."""
+    return any(field.name == "teacher" for field in dataclasses.fields(guide))
+
+
+def teacher_of(guide: Any) -> Any:
+    """Who teaches; None if nobody does, or nobody yet."""
+    return guide.teacher if takes_teacher(guide) else None
 
 
 def chain(*guides: Guidance) -> Guidance:

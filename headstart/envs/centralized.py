@@ -3,13 +3,14 @@
 headstart train centralized:navigation --learner ddpg --out runs/expert
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from headstart.core.env import Env, EnvState
+from headstart.core.part import part
 from headstart.core.types import TeamSpec, TimeStep
 from headstart.envs.particle.spread import Spread
 from headstart.views.central import TEAM, Actions, View, view
@@ -17,7 +18,7 @@ from headstart.views.central import TEAM, Actions, View, view
 Inner = TypeVar("Inner")
 
 
-@dataclass(frozen=True)
+@part("env")
 class Centralized(Generic[Inner]):
     """Any environment with its team as one agent that sees and moves everybody: centralized:ENV.
 

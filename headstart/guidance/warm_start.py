@@ -4,7 +4,6 @@ The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks are matched 
 path, observed fields by name; see `adapt.transplant`. The optimiser starts afresh.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import jax
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
+from headstart.core.part import part
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import shared_roles
 from headstart.views.adapt import transplant
@@ -20,7 +20,7 @@ Table = list[tuple[str, str, str]]
 """[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]"""
 
 
-@dataclass(frozen=True)
+@part("guidance")
 class WarmStart:
     """Start from a teacher's parameters; afterwards learn as usual."""
 
