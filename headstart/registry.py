@@ -164,7 +164,7 @@ def _plain(name: str, value: Any) -> Any:
         if kind == "guidance" and getattr(value, "teacher", None) is not None:
             raise HeadstartError(f"{name} cannot be saved: only a run's own guidance may have a teacher")
         return {"part": kind, **encode(kind, value)}
-    can = "settings are numbers, texts, True, False, None, parts, and tuples and dicts (by text) of them"
+    can = "settings are numbers, strings, True, False, None, parts, and tuples and dicts (by string) of them"
     raise HeadstartError(f"{name} cannot be saved, being a {type(value).__name__}: {can}")
 
 

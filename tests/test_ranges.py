@@ -25,7 +25,7 @@ GOOD = [
     (Sizes, ()), (Sizes, (1, 2)), (bool, True), (str, ""), (float | None, None), (float | None, 2.0), (Literal["a", "b"], "b"),
     (Annotated[float, Interval(ge=0, le=INF)], INF), (Annotated[int, MultipleOf(4)], 8), (Annotated[float, Lt(2)], 1.9),
     (Groups, (("a", (0, 1)), ("b", ()))), (tuple[int, str], (1, "a")), (dict[str, Unit], {"a": 0.5}), (Any, object),
-    (tuple, (1,)),
+    (tuple, (1,)), (Annotated[Unit | None, Ge(0)], None),
 ]  # fmt: skip
 BAD = [
     (Unit, 1.1, "between 0 and 1"), (Unit, NAN, "a finite number"), (Unit, "1", "a number"), (Unit, True, "a number"),
@@ -33,7 +33,7 @@ BAD = [
     (float, -INF, "a finite number"),
     (Count, 0, "at least 1"), (Count, 1.0, "a whole number"), (Count, True, "a whole number"), (int, None, "a whole number"),
     (Sizes, (1, 0), "a tuple with every entry at least 1"), (Sizes, (1.5,), "a tuple with every entry a whole number"),
-    (Sizes, 3, "a tuple"), (Sizes, "abc", "a tuple"), (bool, 1, "True or False"), (str, 1, "a text"),
+    (Sizes, 3, "a tuple"), (Sizes, "abc", "a tuple"), (bool, 1, "True or False"), (str, 1, "a string"),
     (float | None, "x", "a number or None"), (Literal["a", "b"], "c", "one of 'a', 'b'"), (Literal[1], True, "one of 1"),
     (Annotated[float, Interval(ge=0, le=INF)], NAN, "a finite number"), (Annotated[float, Lt(2)], 2.0, "below 2"),
     (Annotated[int, MultipleOf(4)], 6, "a multiple of 4"), (Annotated[Sizes, Len(1, 2)], (), "of length at least 1 and"),

@@ -11,6 +11,7 @@ import pytest
 from annotated_types import Ge, Gt
 
 from headstart import registry
+from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.guidance import Guidance, TeacherLike, takes_teacher, teacher_of
@@ -24,7 +25,9 @@ from headstart.envs.pettingzoo import PettingZoo
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
+from headstart.storage import files
 from headstart.training import config as training
+from headstart.training import run
 
 
 @part("guidance")
@@ -37,6 +40,7 @@ class Nest:
     named: dict[str, Any] = dataclasses.field(default_factory=lambda: {"a": Spread(5), "b": (1, (2.5, "x", None, True))})
     groups: tuple[tuple[str, tuple[int, ...]], ...] = (("leader", (0,)), ("adversary", (1, 2)))
     inside: Any = Distill(alpha=0.25)
+    weight: Unit = 0.5
 
     def make(self, spec, learner):
         return Guidance()
@@ -125,6 +129,7 @@ def another(hint: Any, value: Any) -> Any:
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in registry.KINDS for name in registry.presets(kind)])
 def test_every_setting_comes_back(kind, name):
     preset = registry.preset(kind, name)
+    assert kind_of(preset) == kind
     assert registry.decode(kind, written(kind, preset)) == preset
     hints, varied, changed = get_type_hints(type(preset), include_extras=True), preset, []
     for field in dataclasses.fields(preset):
@@ -238,8 +243,22 @@ def test_a_part_says_what_it_is(as_users):
 def test_guidance_without_a_teacher():
     assert takes_teacher(Distill()) and not takes_teacher(Nest())
     assert teacher_of(Distill("runs/x")) == "runs/x" and teacher_of(Distill()) is None and teacher_of(Nest()) is None
-    config = training.Config(Spread(), PPO(), (Nest(), Distill()))
-    assert registry.encode("guidance", config.guidance[0])["name"] == "nest"
+
+
+def test_a_run_with_parts_inside_its_guidance_is_read_back(tmp_path):
+    learner = PPO(num_envs=4, rollout=4, hidden=(4,))
+    config = training.Config(Spread(2, horizon=5), learner, (Nest(weight=0.25),), steps=16, evaluations=1, episodes=1)
+    run.train(config, tmp_path / "run")
+    about = files.read_json(tmp_path / "run/run.json")
+    assert training.restore(about, tmp_path / "run") == config
+    saved = about["config"]["guidance"][0]
+    assert saved["settings"]["weight"] == 0.25 and not saved["teacher"] and not saved["scripted"]
+
+
+def test_a_teacher_for_guidance_that_learns_from_none_is_refused(capsys, tmp_path):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["train", "spread", "--guidance", "nest", "--teacher", "runs/x", "--out", str(tmp_path / "out")])
+    assert "does not learn from a teacher: leave out --teacher" in capsys.readouterr().err
 
 
 def test_declarations_are_frozen_dataclasses():

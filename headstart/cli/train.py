@@ -54,8 +54,10 @@ def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:
     from headstart.core.guidance import takes_teacher
 
     takers = [i for i, guide in enumerate(guides) if takes_teacher(guide)]
+    if teachers and not takers:
+        raise HeadstartError("this guidance does not learn from a teacher: leave out --teacher")
     if len(teachers) > len(takers):
-        count = f"{len(teachers)} teachers but {len(takers)} guidance that learns from one"
+        count = f"{len(teachers)} teachers but {len(takers)} guidance to learn from them"
         raise HeadstartError(f"{count}: give each --guidance one --teacher")
     given = {i: teachers[min(n, len(teachers) - 1)] for n, i in enumerate(takers) if teachers}
     return [dataclasses.replace(guide, teacher=given[i]) if i in given else guide for i, guide in enumerate(guides)]

@@ -60,7 +60,7 @@ TeacherLike = Annotated[Any, tyro.conf.Suppress]
 
 @runtime_checkable
 class GuidanceConfig(Protocol):
-    """A frozen dataclass of settings that can become guidance for any learner."""
+    """Settings, a class with `@part("guidance")`, that can become guidance for any learner."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 

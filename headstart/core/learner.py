@@ -54,7 +54,7 @@ class Learner(NamedTuple):
 
 @runtime_checkable
 class LearnerConfig(Protocol):
-    """A frozen dataclass of settings that can become a learner for any team."""
+    """Settings, a class with `@part("learner")`, that can become a learner for any team."""
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError for a team it cannot train."""

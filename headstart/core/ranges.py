@@ -30,7 +30,7 @@ def fit(value: Any, hint: Any) -> Any:
     """`value` as `hint` wants it; raises `Unfit`.
 
     Numbers of NumPy and JAX become Python's, lists become tuples. NaN is refused, and infinity unless the hint has it as a
-    bound. Types other than numbers, texts, choices, tuples and dicts of them are not looked into.
+    bound. Types other than numbers, strings, choices, tuples and dicts of them are not looked into.
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -65,7 +65,7 @@ def _plain(value: Any, hint: Any, infinite: bool = False) -> Any:
     if hint is float and not (math.isfinite(value) or (infinite and not math.isnan(value))):
         raise Unfit("a finite number")
     if hint is str and not isinstance(value, str):
-        raise Unfit("a text")
+        raise Unfit("a string")
     if hint is type(None) and value is not None:
         raise Unfit("None")
     return value
@@ -74,7 +74,7 @@ def _plain(value: Any, hint: Any, infinite: bool = False) -> Any:
 def _marked(value: Any, hint: Any, marks: list[BaseMetadata]) -> Any:
     infinite = any(isinstance(mark, Ge | Le) and math.isinf(_rule(0, mark)[2]) for mark in marks)
     value = _plain(value, float, infinite) if hint is float else fit(value, hint)
-    if not all(_rule(value, mark)[0] for mark in marks):
+    if value is not None and not all(_rule(value, mark)[0] for mark in marks):
         raise Unfit(_words(marks))
     return value
 
