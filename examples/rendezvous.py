@@ -3,13 +3,14 @@
 headstart train rendezvous --use examples.rendezvous --learner ippo --steps 200000 --out runs/rendezvous
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from headstart.core.part import part
+from headstart.core.ranges import Count, Positive
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle import physics, world
 
@@ -22,13 +23,13 @@ class State(NamedTuple):
     time: jax.Array
 
 
-@dataclass(frozen=True)
+@part("env")
 class Rendezvous:
     """Agents meet, wherever they like: the reward of all is minus their mean distance to their centre."""
 
-    agents: int = 3
-    radius: float = 0.05
-    horizon: int = 25
+    agents: Count = 3
+    radius: Positive = 0.05
+    horizon: Count = 25
 
     @property
     def spec(self) -> TeamSpec:

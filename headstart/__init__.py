@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headstart.core.guidance import Guidance as Guidance
     from headstart.core.guidance import chain as chain
     from headstart.core.learner import Learner as Learner
+    from headstart.core.part import part as part
     from headstart.core.trainer import make_trainer as make_trainer
     from headstart.core.types import Continuous as Continuous
     from headstart.core.types import Discrete as Discrete
@@ -93,6 +94,7 @@ _HOMES = {
     "use": "registry",
     "train": "training.api",
     "make_trainer": "core.trainer",
+    "part": "core.part",
     "Continuous": "core.types",
     "Discrete": "core.types",
     "Field": "core.types",

@@ -6,6 +6,7 @@ ever imported because a run directory or a policy file names it.
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.named import named
+from headstart.core.part import kind_of, parts_in
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
 _joined: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -65,14 +67,12 @@ def use(module: str | ModuleType) -> None:
 
 
 def _kind(name: str, part: Any) -> str:
-    if not dataclasses.is_dataclass(part) or isinstance(part, type):
-        raise HeadstartError(f"'{name}' must be an instance of a frozen dataclass, e.g. PRESETS = {{'{name}': Mine()}}")
-    has = lambda *names: all(hasattr(type(part), n) or hasattr(part, n) for n in names)
-    kinds = {"env": has("reset", "step"), "guidance": has("make", "teacher"), "learner": has("make")}
-    for kind, fits in kinds.items():
-        if fits:
-            return kind
-    raise HeadstartError(f"'{name}' is no part: an environment has reset and step, a learner make, guidance make and teacher")
+    if kind := kind_of(part):
+        return kind
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        mend = f'write @headstart.part("env"), ("learner") or ("guidance") above class {type(part).__name__}'
+        raise HeadstartError(f"'{name}' must say which kind of part it is: {mend}, in place of @dataclass")
+    raise HeadstartError(f"'{name}' must be an instance of a part's class, e.g. PRESETS = {{'{name}': Mine()}}")
 
 
 def preset(kind: str, name: str) -> Any:
@@ -125,27 +125,79 @@ def _difference(part: Any, name: str) -> str:
 
 
 def encode(kind: str, part: Any) -> dict[str, Any]:
-    """A part's settings as JSON: its name and its fields, without the teacher (a value, not a setting)."""
+    """A part's settings as JSON: its name and its fields, without guidance's teacher (a value, not a setting).
+
+    A part inside says its kind as well: {"part": kind, "name", "settings"}. Raises HeadstartError if something would be
+    lost: a part inside that no registry knows, or a value that JSON has not. Only an environment that nobody has named may
+    hold such values, and goes without its settings: a team can be used without the place it was trained in.
+    """
     name = next((n for n, p in presets(kind).items() if type(p) is type(part)), None)
-    if name is None:
-        return {"name": f"{type(part).__module__}:{type(part).__qualname__}", "settings": {}}
-    plain = lambda value: encode("env", value) if dataclasses.is_dataclass(value) else value
-    fields = {f.name: plain(getattr(part, f.name)) for f in dataclasses.fields(part) if f.name != "teacher"}
-    return {"name": name, "settings": fields}
+    known = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    fields = [f.name for f in known if not (kind == "guidance" and f.name == "teacher")]
+    try:
+        settings = {field: _plain(f"{kind}.{field}", getattr(part, field)) for field in fields}
+    except HeadstartError:
+        if name is not None or kind != "env":
+            raise
+        settings = {}
+    return {"name": name or _class_name(part), "settings": settings}
+
+
+def _class_name(part: Any) -> str:
+    return f"{type(part).__module__}:{type(part).__qualname__}"
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting as JSON that `_setting` reads back."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise HeadstartError(f"{name} cannot be saved: JSON has no {value}")
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) is tuple:
+        return [_plain(name, entry) for entry in value]
+    if type(value) is dict and all(type(key) is str for key in value) and "part" not in value:
+        return {key: _plain(name, entry) for key, entry in value.items()}
+    if kind := kind_of(value):
+        if not any(type(known) is type(value) for known in presets(kind).values()):
+            mend = "name it in PRESETS of a module, and pass --use MODULE (headstart.use)"
+            raise HeadstartError(f"{name} cannot be saved: no registry knows {_class_name(value)}; {mend}")
+        if kind == "guidance" and getattr(value, "teacher", None) is not None:
+            raise HeadstartError(f"{name} cannot be saved: only a run's own guidance may have a teacher")
+        return {"part": kind, **encode(kind, value)}
+    can = "settings are numbers, strings, True, False, None, parts, and tuples and dicts (by string) of them"
+    raise HeadstartError(f"{name} cannot be saved, being a {type(value).__name__}: {can}")
 
 
 def decode(kind: str, saved: Any) -> Any:
     """The part that `encode` wrote; raises HeadstartError for names and settings this version does not know, and
     `Untrusted` for an environment of a module that a file must not make us import."""
     try:
-        part, settings = preset(kind, saved["name"]), saved["settings"]
-        as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        if isinstance(as_tuples.get("env"), dict):
-            as_tuples["env"] = decode("env", as_tuples["env"])
-        part = dataclasses.replace(part, **as_tuples)
+        name, settings = saved["name"], saved["settings"]
+        own = (part for part in presets(kind).values() if _class_name(part) == name)  # saved before a module named it
+        part = dataclasses.replace(next(own, None) or preset(kind, name), **{k: _setting(k, x) for k, x in settings.items()})
     except (TypeError, KeyError, AttributeError) as error:
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None
-    module = getattr(part, "module", "")
-    if kind == "env" and module and module not in used:
-        raise Untrusted(f"a file names an environment of the module {module}: pass --use {module} (headstart.use) to trust it")
+    _check_trust(part)
     return part
+
+
+def _setting(name: str, saved: Any) -> Any:
+    """A setting that `_plain` made JSON. Files of earlier versions have an environment inside without its kind."""
+    if isinstance(saved, list):
+        return tuple(_setting("", entry) for entry in saved)
+    if not isinstance(saved, dict):
+        return saved
+    if "part" in saved:
+        check_known("kind of part", str(saved["part"]), KINDS)
+        return decode(saved["part"], saved)
+    if name == "env" and saved.keys() == {"name", "settings"}:
+        return decode("env", saved)
+    return {key: _setting("", entry) for key, entry in saved.items()}
+
+
+def _check_trust(part: Any) -> None:
+    module = getattr(part, "module", "") if kind_of(part) == "env" else ""
+    if module and module not in used:
+        raise Untrusted(f"a file names an environment of the module {module}: pass --use {module} (headstart.use) to trust it")
+    for inner in parts_in(part):
+        _check_trust(inner)

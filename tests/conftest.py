@@ -23,9 +23,16 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import jax
+import jaxtyping
 from jaxtyping import install_import_hook
 
 install_import_hook("headstart", "typecheck.checked")
+
+
+@pytest.fixture
+def as_users(monkeypatch):
+    """Without the import hook's checks, which find a value of a wrong type before headstart does."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ from probes import Lengths, learners, loop, mixed, same, small
 
 from headstart import registry
 from headstart.core.actions import legal, sample
-from headstart.core.checks import HeadstartError, check_choices
+from headstart.core.checks import HeadstartError
+from headstart.core.part import check_part
 from headstart.core.types import Continuous
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
@@ -266,7 +267,7 @@ def test_a_setting_that_is_none_of_its_choices_is_refused(kind, name, setting):
     part = copy.copy(registry.preset(kind, name))
     object.__setattr__(part, setting, "no such thing")
     with pytest.raises(HeadstartError, match=rf"{kind}.{setting} must be one of '.*', not 'no such thing'$"):
-        check_choices(part, kind)
+        check_part(part)
 
 
 @pytest.mark.parametrize("kind", ["env", "learner", "guidance"])

@@ -359,7 +359,7 @@ class Stubborn:
             bias = jr.normal(jr.key(6), team.net.layers[-1].bias.shape).at[:, 4].set(1e3)  # no two words are a tie
             last = dataclasses.replace(team.net.layers[-1], bias=bias)
             net = dataclasses.replace(team.net, layers=[*team.net.layers[:-1], last])
-            return {"actor": {"agent": dataclasses.replace(team, net=net)}}
+            return {"actor": {"agent": dataclasses.replace(team, net=net)}}, []
 
         return Guidance(start=start)
 

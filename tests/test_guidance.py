@@ -379,7 +379,7 @@ def test_roles_can_be_chosen():
     assert set(guidance.init(jr.key(0), jnp.asarray(0))["teacher"]["actor"]) == {"mover"}
     warm = WarmStart(guru, roles=("mover",)).make(env.spec, learner)
     fresh = learner.init(jr.key(1))
-    started = warm.start(warm.init(jr.key(0), jnp.asarray(0)), fresh)
+    started, _ = warm.start(warm.init(jr.key(0), jnp.asarray(0)), fresh)
     assert same(started["actor"]["talker"], fresh["actor"]["talker"])
     assert same(started["actor"]["mover"], guru.seed(0)["actor"]["mover"])
     for kind in (Distill, WarmStart):

@@ -101,5 +101,5 @@ def test_a_force_pushes_as_the_moves_do():
 
 @pytest.mark.parametrize("given", [{"radii": (0.1, 0.2)}, {"accelerations": (1.0, 0.0, 1.0)}, {"radii": (-1.0, 1, 1)}])
 def test_one_positive_number_an_agent(given):
-    with pytest.raises(HeadstartError, match="3 numbers above 0"):
+    with pytest.raises(HeadstartError, match=r"must be (3 numbers|a tuple with every entry) above 0"):
         Spread(3, **given)

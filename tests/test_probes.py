@@ -26,15 +26,14 @@ def solved(env, config, updates):
     return state.params, made.learner, played(env, made.learner, state.params)
 
 
-def worth(config, learner, params, obs):
-    """[S X]: the critic's value of each observation of one agent [X O], with the action the policy would take, if it asks."""
+def worth(learner, params, obs):
+    """[S X]: what the learner expects of each observation of one agent [X O], with the action that its policy would take."""
 
     def one(params):
         batch = {"agent": obs[:, None]}
-        if hasattr(config, "_q"):
-            logits = learner.policy(params, learner.start(len(obs)), batch)[1]["agent"]
-            return config._q(params, batch, {"agent": jax.nn.softmax(logits, -1)})["agent"][0]
-        return params["critic"]["agent"]((), batch["agent"])[1][:, 0, 0]
+        logits = learner.policy(params, learner.start(len(obs)), batch)[1]["agent"]
+        likely = jax.nn.softmax(logits, -1) if "actor" in params else jax.nn.one_hot(logits.argmax(-1), logits.shape[-1])
+        return learner.value(params, batch, {"agent": likely})["agent"][:, 0]
 
     return np.asarray(jax.vmap(one)(params))
 
@@ -45,10 +44,7 @@ def test_values(name):
     config = small(LEARNERS[name])
     made = loop(Values(), config, 400)
     state, _ = made.run(SEEDS)
-    params = state.params
-    if "critic" not in params:
-        pytest.skip(f"{name} has no critic")
-    got = worth(config, made.learner, params, jnp.eye(5))
+    got = worth(made.learner, state.params, jnp.eye(5))
     np.testing.assert_allclose(got, [Values.answers(config.gamma)] * len(SEEDS), atol=0.1)
 
 

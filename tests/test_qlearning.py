@@ -535,7 +535,7 @@ def test_continuous_actions_are_refused_in_one_line():
     ids=str,
 )  # fmt: skip
 def test_bad_settings_are_refused_in_one_line(settings):
-    with pytest.raises(HeadstartError, match=f"^{next(iter(settings))} must be") as caught:
+    with pytest.raises(HeadstartError, match=f"^learner.{next(iter(settings))} must be") as caught:
         QLearning(**settings)
     assert "\n" not in str(caught.value)
 

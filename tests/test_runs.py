@@ -21,6 +21,7 @@ import pytest
 from probes import Choice, shown, small
 
 from headstart.core.checks import HeadstartError
+from headstart.core.part import part
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.guidance.warm_start import WarmStart
@@ -307,7 +308,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_a_spoilt_run_json_is_refused_in_one_line(cut_short, tmp_path, name):
+def test_a_spoilt_run_json_is_refused_in_one_line(as_users, cut_short, tmp_path, name):
     spoil, words = SPOILT[name]
     shutil.copy(cut_short / "run.json", tmp_path / "run.json")
     spoil(tmp_path / "run.json")
@@ -391,7 +392,7 @@ def test_no_directory(tmp_path, verb):
 # ------------------------------------------------------------------ divergence
 
 
-@dataclasses.dataclass(frozen=True)
+@part("env")
 class Poison:
     """`Choice` that pays NaN where the observation is above a threshold that few draws reach."""
 

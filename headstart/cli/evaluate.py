@@ -10,6 +10,7 @@ from headstart.training.progress import spread
 def evaluate(args: list[str]) -> None:
     """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt]."""
     from headstart import registry
+    from headstart.core.ranges import Count
     from headstart.storage import files
     from headstart.teams.policy import load
     from headstart.training.run import score
@@ -27,7 +28,7 @@ def evaluate(args: list[str]) -> None:
             registry.decode("env", trained_in)  # says which module is missing
         raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
     fields = [
-        ("episodes", int, 1000, "Episodes of each seed."),
+        ("episodes", Count, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: agents paired, observations by field."),
         ("env", None, env, ""),
     ]

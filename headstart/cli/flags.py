@@ -1,9 +1,13 @@
 """Flags of a command: read by tyro from dataclasses, and refused in one line."""
 
+import ast
 import contextlib
 import dataclasses
+import inspect
 import io
 import sys
+import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ def read_flags(options: Any, args: list[str], prog: str, about: str = "") -> Any
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(options, args=args, prog=prog, description=about)
+            return tyro.cli(options, args=args, prog=prog, description=about, registry=_parts())
     except SystemExit as end:
         if end.code in (0, None):
             raise
@@ -82,8 +86,54 @@ def options_of(fields: list[Any]) -> Any:
     made = []
     for name, kind, default, text in fields:
         kind = kind or type(default)
-        if getattr(kind, "__parameters__", ()):  # an environment around another: its flags are those of both
-            kind = kind[type(default.env)]  # pyright: ignore[reportIndexIssue]
-        kind = Annotated[kind, tyro.conf.arg(help=text)] if text else kind
+        kind = Annotated[kind, tyro.conf.arg(help=_with_range(text, kind))] if text else kind
         made.append((name, kind, dataclasses.field(default=default)))
     return dataclasses.make_dataclass("Options", made, frozen=True)
+
+
+def _parts() -> Any:
+    """How tyro makes flags of parts: help with the ranges of their fields, and flags of the parts inside as they are."""
+    from typing import get_type_hints
+
+    from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
+
+    from headstart.core.part import kind_of
+
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def flags(info: Any) -> StructConstructorSpec | None:
+        if not kind_of(info.default):
+            return None
+        cls, fields = type(info.default), []
+        hints, texts = get_type_hints(cls, include_extras=True), _docstrings(cls)
+        for field in dataclasses.fields(cls):
+            value = getattr(info.default, field.name)
+            hint = type(value) if kind_of(value) else hints[field.name]  # a part inside is declared as any of its kind
+            text = _with_range(texts.get(field.name, ""), hint)
+            fields.append(StructFieldSpec(field.name, hint, value, text))
+        return StructConstructorSpec(cls, tuple(fields))
+
+    return registry
+
+
+def _with_range(text: str, hint: Any) -> str:
+    from headstart.core.ranges import in_words
+
+    words = in_words(hint)
+    return f"{text} ({words})".strip() if words else text
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """{field: the text below it} of a class and of those it inherits from."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        try:
+            body: Any = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        except (OSError, TypeError, SyntaxError):  # a class of Python's own, or typed into a session
+            continue
+        for field, below in pairwise(body.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                text = ast.literal_eval(below.value) if isinstance(below.value, ast.Constant) else ""
+                found[field.target.id] = " ".join(str(text).split())
+    return found

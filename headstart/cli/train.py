@@ -14,6 +14,7 @@ from headstart.training.progress import progress
 def train(args: list[str]) -> None:
     """Train a team: headstart train ENV --learner L [--guidance G --teacher RUN] --steps N --seeds S --out DIR."""
     from headstart import registry
+    from headstart.core.ranges import Count, Natural
     from headstart.training import run
     from headstart.training.config import Config
 
@@ -25,15 +26,12 @@ def train(args: list[str]) -> None:
     guides = [registry.preset("guidance", guide) for guide in given["--guidance"]]
     if given["--teacher"] and not guides:
         raise HeadstartError("--teacher needs --guidance: how should the team learn from it? (headstart list names them)")
-    if len(given["--teacher"]) > len(guides):
-        count = f"{len(given['--teacher'])} teachers but {len(guides)} guidance"
-        raise HeadstartError(f"{count}: give each --guidance one --teacher")
     fields: list[Any] = [
-        ("steps", int, 500_000, "Env-steps of each seed."),
-        ("seeds", int, 1, "Independent teams, trained side by side."),
-        ("first_seed", int, 0, "Number of the first seed."),
-        ("evaluations", int, 20, "How often to evaluate along the run."),
-        ("episodes", int, 100, "Episodes of an evaluation."),
+        ("steps", Count, 500_000, "Env-steps of each seed."),
+        ("seeds", Count, 1, "Independent teams, trained side by side."),
+        ("first_seed", Natural, 0, "Number of the first seed."),
+        ("evaluations", Count, 20, "How often to evaluate along the run."),
+        ("episodes", Count, 100, "Episodes of an evaluation."),
         ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
         ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
@@ -43,13 +41,26 @@ def train(args: list[str]) -> None:
     fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
     options = read_flags(options_of(fields), rest, f"headstart train {name}", train.__doc__ or "")
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
-    teachers = given["--teacher"] or [None]
-    taught = [dataclasses.replace(g, teacher=teachers[min(i, len(teachers) - 1)]) for i, g in enumerate(chosen)]
+    taught = _taught(chosen, given["--teacher"])
     scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until")}
     config = Config(options.env, options.learner, tuple(taught), **scalars)
     with progress() as watch:
         run.train(config, options.out, lambda now: watch(options.out.name, now))
     finish(options.out)
+
+
+def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:
+    """Guidance with its teachers, the last of them for all that are left; what learns from none stays as it is."""
+    from headstart.core.guidance import takes_teacher
+
+    takers = [i for i, guide in enumerate(guides) if takes_teacher(guide)]
+    if teachers and not takers:
+        raise HeadstartError("this guidance does not learn from a teacher: leave out --teacher")
+    if len(teachers) > len(takers):
+        count = f"{len(teachers)} teachers but {len(takers)} guidance to learn from them"
+        raise HeadstartError(f"{count}: give each --guidance one --teacher")
+    given = {i: teachers[min(n, len(teachers) - 1)] for n, i in enumerate(takers) if teachers}
+    return [dataclasses.replace(guide, teacher=given[i]) if i in given else guide for i, guide in enumerate(guides)]
 
 
 def resume(args: list[str]) -> None:

@@ -22,7 +22,7 @@ EnvState = PyTree
 
 @runtime_checkable
 class Env(Protocol):
-    """One environment: a frozen dataclass whose fields are its settings (and its command-line flags)."""
+    """One environment: a class with `@part("env")` whose fields are its settings (and its command-line flags)."""
 
     @property
     def spec(self) -> TeamSpec:

@@ -87,18 +87,23 @@ TeacherLike = Annotated[Any, tyro.conf.Suppress]
 
 @runtime_checkable
 class GuidanceConfig(Protocol):
-    """A frozen dataclass of settings that can become guidance for any learner."""
+    """Settings, a class with `@part("guidance")`, that can become guidance for any learner."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def teacher(self) -> Any:
-        """Who teaches; see `TeacherLike`."""
-        ...
 
     def make(self, spec: Any, learner: Any) -> Guidance:
         """Guidance for this team and learner; raises HeadstartError if teacher and student do not fit."""
         ...
+
+
+def takes_teacher(guide: Any) -> bool:
+    """Whether guidance learns from a teacher, a `TeacherLike` field of that name; not all does."""
+    return any(field.name == "teacher" for field in dataclasses.fields(guide))
+
+
+def teacher_of(guide: Any) -> Any:
+    """Who teaches; None if nobody does, or nobody yet."""
+    return guide.teacher if takes_teacher(guide) else None
 
 
 def chain(*guides: Guidance) -> Guidance:

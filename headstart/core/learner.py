@@ -68,7 +68,7 @@ class Learner(NamedTuple):
 
 @runtime_checkable
 class LearnerConfig(Protocol):
-    """A frozen dataclass of settings that can become a learner for any team."""
+    """Settings, a class with `@part("learner")`, that can become a learner for any team."""
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError for a team it cannot train."""
@@ -76,13 +76,9 @@ class LearnerConfig(Protocol):
 
 
 def check_replay(config: Any) -> None:
-    """Raise HeadstartError for settings that no learner with a replay memory can have."""
-    require(min(config.hidden, default=1) >= 1, "hidden", config.hidden, "sizes of at least 1")
-    for name in ("batch", "capacity", "train_every", "gradient_steps", "num_envs"):
-        require(getattr(config, name) >= 1, name, getattr(config, name), "at least 1")
-    require(config.warmup >= 0, "warmup", config.warmup, "at least 0")
+    """Raise HeadstartError for settings that no learner with a replay memory can have together."""
     fits = config.train_every % config.num_envs == 0
-    require(fits, "train_every", config.train_every, f"a multiple of num_envs ({config.num_envs})")
+    require(fits, "learner.train_every", config.train_every, f"a multiple of num_envs ({config.num_envs})")
 
 
 def replaying(config: Any) -> dict[str, Any]:

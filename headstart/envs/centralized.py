@@ -3,13 +3,14 @@
 headstart train centralized:navigation --learner ddpg --out runs/expert
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from headstart.core.env import Env
+from headstart.core.part import part
 from headstart.core.types import TeamSpec, TimeStep
 from headstart.envs.particle.spread import Spread
 from headstart.envs.wrapper import Wrapper
@@ -18,7 +19,7 @@ from headstart.views.central import TEAM, Actions, View, view
 Inner = TypeVar("Inner")
 
 
-@dataclass(frozen=True)
+@part("env")
 class Centralized(Wrapper, Generic[Inner]):
     """Any environment with its team as one agent that sees and moves everybody: centralized:ENV.
 

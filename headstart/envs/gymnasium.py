@@ -3,13 +3,13 @@
 headstart train gymnasium:CartPole-v1 --learner ppo
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from headstart.core.part import part
 from headstart.envs.host.env import HostEnv
 
 
-@dataclass(frozen=True)
+@part("env")
 class Gymnasium(HostEnv):
     """Any Gymnasium environment as a team of one: gymnasium:ID, or gymnasium:MODULE:ID to import its module first."""
 

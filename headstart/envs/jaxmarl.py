@@ -5,7 +5,6 @@ headstart train jaxmarl:MPE_simple_tag_v3 --learner ippo
 
 import functools
 import json
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from headstart.core.checks import HeadstartError, check_known, require
+from headstart.core.checks import HeadstartError, check_known
 from headstart.core.named import called, named, options_text
+from headstart.core.part import part
+from headstart.core.ranges import Natural
 from headstart.core.types import ActionSpace, Continuous, Field, TeamSpec, TimeStep
 from headstart.envs.host.spaces import LARGEST, acted, roles_of
 
@@ -27,7 +28,7 @@ class JaxMARLState(NamedTuple):
     alive: dict[str, Array]
 
 
-@dataclass(frozen=True)
+@part("env")
 class JaxMARL:
     """Any environment of JaxMARL, stepped inside the jitted program: jaxmarl:ID."""
 
@@ -35,12 +36,11 @@ class JaxMARL:
     """As of `jaxmarl.make`."""
     options: Any = "{}"
     """What it is made with: a JSON object, or a dict from Python."""
-    horizon: int = 0
+    horizon: Natural = 0
     """Env-steps after which an episode is cut off; 0 asks the environment for its `max_steps`."""
 
     def __post_init__(self):
         object.__setattr__(self, "options", options_text(self.options))
-        require(self.horizon >= 0, "env.horizon", self.horizon, "at least 0")
 
     @property
     def spec(self) -> TeamSpec:

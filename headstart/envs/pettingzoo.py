@@ -3,16 +3,16 @@
 headstart train pettingzoo:mpe2.simple_spread_v3 --env.options '{"N": 4}' --learner ippo
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from headstart.core.env import Env
 from headstart.core.named import named
+from headstart.core.part import part
 from headstart.envs.host.env import HostEnv
 from headstart.envs.host.openers import full_name
 
 
-@dataclass(frozen=True)
+@part("env")
 class PettingZoo(HostEnv):
     """Any environment of PettingZoo's parallel kind: pettingzoo:PACKAGE.MODULE, or pettingzoo:PACKAGE.MODULE:CLASS."""
 

@@ -5,13 +5,14 @@ headstart train regrouped:tag --env.role adversary --env.groups leader=0 adversa
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError, check_known
+from headstart.core.part import part
 from headstart.core.types import TeamSpec, TimeStep
 from headstart.envs.particle.tag import Tag
 from headstart.envs.wrapper import Wrapper
@@ -21,7 +22,7 @@ LAST = ("reward", "alive", "agent_terminated")
 """What a time step has of each agent in its last axis; all else has the agents in the last but one."""
 
 
-@dataclass(frozen=True)
+@part("env")
 class Regrouped(Wrapper, Generic[Inner]):
     """Any environment with the agents of one role in groups, each a role of its own: regrouped:ENV.
 

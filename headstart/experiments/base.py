@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.core.checks import check_known
 from headstart.core.env import Env
-from headstart.core.guidance import GuidanceConfig
+from headstart.core.guidance import GuidanceConfig, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.report.claims import Claim
 
@@ -67,7 +67,7 @@ class Experiment:
         ordered: dict[str, Stage] = {}
 
         def add(stage: Stage) -> None:
-            needs = [stage.until, *(str(guide.teacher) for guide in stage.guidance)]
+            needs = [stage.until, *(str(teacher_of(guide)) for guide in stage.guidance)]
             for name in needs:
                 if name in stages and name not in ordered:
                     add(stages[name])

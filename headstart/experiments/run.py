@@ -8,6 +8,7 @@ from typing import Any
 from headstart import registry
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, check_known
+from headstart.core.guidance import teacher_of
 from headstart.experiments.base import SCALES, Experiment, Scale, Stage
 from headstart.experiments.report import report_experiment
 from headstart.report.build import read_curve
@@ -61,7 +62,9 @@ def _train_or_resume(stage: Stage, path: Path, seeds: int, watch: session.Watch 
     if (path / "run.json").exists():
         run.resume(path, watch)
         return
-    taught = tuple(dataclasses.replace(guide, teacher=path.parent / guide.teacher) for guide in stage.guidance)
+    named = lambda guide: isinstance(teacher_of(guide), str)
+    found = lambda guide: dataclasses.replace(guide, teacher=path.parent / teacher_of(guide)) if named(guide) else guide
+    taught = tuple(found(guide) for guide in stage.guidance)
     until = float(iqm(final(read_curve(path.parent / stage.until)))) if stage.until else None
     config = Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations, until=until)
     run.train(config, path, watch)

@@ -11,7 +11,6 @@ agent j hears, agent i descends its action loss ℓ(â_i, π_i(ô_i, ĉ_i)), b' 
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -20,10 +19,12 @@ import jax.random as jr
 from jaxtyping import Array
 
 from headstart.core import actions
-from headstart.core.checks import HeadstartError, require
+from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
 from headstart.core.ops import chosen_where, linear_schedule, masked_mean, unroll
+from headstart.core.part import part
+from headstart.core.ranges import NonNegative, Unit
 from headstart.core.types import Continuous, TeamSpec
 from headstart.envs.centralized import Centralized
 from headstart.teams.fit import check_teacher, label_name
@@ -31,28 +32,23 @@ from headstart.views.central import view_of
 from headstart.views.messages import hear, listeners, words
 
 
-@dataclass(frozen=True)
+@part("guidance")
 class Dagger:
     """CESMA, multi-agent DAgger: imitate a centralised expert on what the students themselves visit, messages included."""
 
     teacher: TeacherLike = None
     """A run directory, a policy directory, or a team: trained on `centralized:ENV`, or on the students' own task."""
-    beta: float = 0.0
+    beta: Unit = 0.0
     """Share of env-steps in which the expert acts instead of the students; falls linearly to 0 along the run."""
-    weight: float = 1.0
+    weight: NonNegative = 1.0
     """Factor on the imitation loss."""
-    active_weight: float = 1.0
+    active_weight: NonNegative = 1.0
     """Factor on samples in which the expert moves an agent (does not choose its option 0): above 1 for experts that move
     one agent at a time, whose students are told to do nothing most of the time."""
     datasets: Literal["shared", "own"] = "shared"
     """Agents learn from the same samples, or each from samples of its own (a batch is dealt out among them)."""
     messages: Literal["learned", "fixed"] = "learned"
     """Whether the agents' losses reach those who spoke to them."""
-
-    def __post_init__(self):
-        require(0 <= self.beta <= 1, "guidance.beta", self.beta, "between 0 and 1")
-        for name in ("weight", "active_weight"):
-            require(0 <= getattr(self, name) < float("inf"), f"guidance.{name}", getattr(self, name), "a number, at least 0")
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry": its memory, "dataset": [] its size in env-steps}."""

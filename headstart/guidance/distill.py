@@ -11,7 +11,6 @@ included; `kl` is KL(teacher ‖ student), the usual direction, where the paper'
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import jax
@@ -19,16 +18,18 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from headstart.core import actions
-from headstart.core.checks import HeadstartError, require
+from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
 from headstart.core.ops import linear_schedule, masked_mean
+from headstart.core.part import part
+from headstart.core.ranges import NonNegative, Unit
 from headstart.core.types import Continuous, TeamSpec
 from headstart.teams.fit import FittedTeacher, fit_teacher
 from headstart.views.adapt import Select
 
 
-@dataclass(frozen=True)
+@part("guidance")
 class Distill:
     """KnowRU: imitate a teacher's logits on one's own observations, with a weight that falls along the run."""
 
@@ -36,26 +37,20 @@ class Distill:
     """A run directory, a policy directory, or a team."""
     loss: Literal["mse", "ce", "kl"] = "mse"
     """Squared error of logits, cross-entropy, or KL(teacher ‖ student)."""
-    alpha: float = 0.5
+    alpha: Unit = 0.5
     """Weight of the teacher at the first update."""
-    alpha_end: float = 0.02
+    alpha_end: Unit = 0.02
     """Weight of the teacher at the last update."""
     schedule: Literal["linear", "literal", "constant"] = "linear"
     """Along the learning updates; the paper's literal decrement `beta` for every episode; or `alpha` throughout."""
-    beta: float = 0.002
+    beta: NonNegative = 0.002
     """Decrement of the literal schedule for every episode's length of env-steps, from the first on."""
-    scale: float = 1.0
+    scale: NonNegative = 1.0
     """Factor on the distillation loss, to bring it to the magnitude of the actor's."""
     roles: tuple[str, ...] = ()
     """Roles to guide; all that the teacher has when empty."""
     select: Select = "nearest"
     """Which entities a teacher of a smaller task sees."""
-
-    def __post_init__(self):
-        for name in ("alpha", "alpha_end"):
-            require(0 <= getattr(self, name) <= 1, f"guidance.{name}", getattr(self, name), "between 0 and 1")
-        require(self.beta >= 0, "guidance.beta", self.beta, "at least 0")
-        require(self.scale >= 0, "guidance.scale", self.scale, "at least 0")
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}."""

@@ -4,18 +4,18 @@ The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks are matched 
 path, observed fields by name; see `adapt.transplant`. The optimiser starts afresh.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import Guidance, Rows, TeacherLike, start_rows
 from headstart.core.learner import Learner
+from headstart.core.part import part
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import role_pairs
 from headstart.views.adapt import transplant
 
 
-@dataclass(frozen=True)
+@part("guidance")
 class WarmStart:
     """Start from a teacher's parameters; afterwards learn as usual."""
 

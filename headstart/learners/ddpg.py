@@ -4,25 +4,24 @@ Lowe et al. 2017, "Multi-Agent Actor-Critic for Mixed Cooperative-Competitive En
 authors' openai/maddpg. Discrete actors are Gumbel-softmax ones, so that the critic's gradient reaches their logits.
 """
 
-from dataclasses import dataclass
-
 import jax.numpy as jnp
 import jax.random as jr
 import optax
 
 from headstart.core import actions
-from headstart.core.checks import require
 from headstart.core.learner import Learner, actors, check_replay, replaying, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import masked_mean, polyak, td_target
 from headstart.core.optimisers import clip_per_variable, per_team
+from headstart.core.part import part
+from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body
 from headstart.learners.critics import Critic, Kind, by_agent, critic
 
 
-@dataclass(frozen=True)
+@part("learner")
 class DDPG:
     """Deterministic actors with a critic each: one that sees the whole team (MADDPG), or its own agent only (independent)."""
 
@@ -30,45 +29,39 @@ class DDPG:
     """What a critic sees: every agent's observation and action, or its own agent's."""
     shared: bool = False
     """One actor and one critic for all agents of a role, instead of one each."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Sizes = (64, 64)
     """Units of the hidden layers of actors and critics."""
     activation: Activation = "relu"
-    actor_lr: float = 1e-2
-    critic_lr: float = 1e-2
-    gamma: float = 0.95
+    actor_lr: Positive = 1e-2
+    critic_lr: Positive = 1e-2
+    gamma: Unit = 0.95
     """Discount."""
-    tau: float = 0.01
+    tau: Share = 0.01
     """Share of the new parameters that the target networks take over at each update."""
-    clip: float = 0.5
+    clip: Positive = 0.5
     """Largest gradient norm of each weight matrix or bias."""
-    batch: int = 1024
+    batch: Count = 1024
     """Env-steps in a batch."""
-    capacity: int = 1_000_000
+    capacity: Count = 1_000_000
     """Env-steps kept for replay."""
-    warmup: int = 25_600
+    warmup: Natural = 25_600
     """Env-steps collected before learning starts."""
-    train_every: int = 100
+    train_every: Count = 100
     """Env-steps between two updates."""
-    gradient_steps: int = 1
+    gradient_steps: Count = 1
     """Gradient steps of an update."""
-    num_envs: int = 100
+    num_envs: Count = 100
     """Environments that step together; divides `train_every`."""
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """Of the Gumbel-softmax."""
     hard: bool = False
     """Send the environment one-hot samples instead of soft ones (discrete actions)."""
-    logit_penalty: float = 1e-3
+    logit_penalty: NonNegative = 1e-3
     """Weight of the mean squared logit in the actor's loss."""
-    noise: float = 0.1
+    noise: NonNegative = 0.1
     """Standard deviation of the exploration noise (continuous actions)."""
 
     def __post_init__(self):
-        require(0 <= self.gamma <= 1, "gamma", self.gamma, "between 0 and 1")
-        require(0 < self.tau <= 1, "tau", self.tau, "above 0 and at most 1")
-        for name in ("actor_lr", "critic_lr", "clip", "temperature"):
-            require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
-        for name in ("noise", "logit_penalty"):
-            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
         check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:

@@ -1,46 +1,44 @@
 """Actors with no objective of their own: they learn what guidance asks of them, from everything they have visited."""
 
-from dataclasses import dataclass
-
 import jax.numpy as jnp
 import jax.random as jr
 import optax
 
 from headstart.core.actions import greedy, legal
-from headstart.core.checks import require
 from headstart.core.learner import Learner, actors, check_replay, replaying, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.optimisers import per_team
+from headstart.core.part import part
+from headstart.core.ranges import Count, Natural, Positive, Sizes
 from headstart.core.types import TeamSpec
 from headstart.learners.bodies import mlp_body
 
 
-@dataclass(frozen=True)
+@part("learner")
 class Imitator:
     """Actors that act greedily and learn nothing by themselves: the students of an expert (with guidance dagger)."""
 
     shared: bool = False
     """One actor for all agents of a role, instead of one each."""
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: Sizes = (128, 128)
     """Units of the hidden layers."""
     activation: Activation = "relu"
-    lr: float = 1e-3
-    batch: int = 32
+    lr: Positive = 1e-3
+    batch: Count = 32
     """Env-steps in a batch."""
-    capacity: int = 1_000_000
+    capacity: Count = 1_000_000
     """Env-steps kept: the aggregate dataset."""
-    warmup: int = 1_000
+    warmup: Natural = 1_000
     """Env-steps collected before learning starts."""
-    train_every: int = 32
+    train_every: Count = 32
     """Env-steps between two updates."""
-    gradient_steps: int = 32
+    gradient_steps: Count = 32
     """Gradient steps of an update."""
-    num_envs: int = 32
+    num_envs: Count = 32
     """Environments that step together; divides `train_every`."""
 
     def __post_init__(self):
-        require(0 < self.lr < float("inf"), "lr", self.lr, "a number above 0")
         check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:

@@ -7,13 +7,13 @@ from the carry they began with.
 """
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
+from annotated_types import MinLen
 
 from headstart.core import actions
 from headstart.core.checks import require
@@ -23,12 +23,14 @@ from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import gae, masked_mean, unroll
 from headstart.core.optimisers import per_team
+from headstart.core.part import part
+from headstart.core.ranges import Count, NonNegative, Positive, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import core_body
 from headstart.learners.critics import Critic, Kind, critic
 
 
-@dataclass(frozen=True)
+@part("learner")
 class PPO:
     """PPO with clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
@@ -38,48 +40,34 @@ class PPO:
     """What a value function sees: its own agent's observation (independent PPO), or every agent's (MAPPO)."""
     shared: bool = True
     """One actor and one value function for all agents of a role, instead of one each."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Annotated[Sizes, MinLen(1)] = (64, 64)
     """Units of the hidden layers; a GRU takes the last number as its size."""
     activation: Activation = "tanh"
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     anneal: bool = True
     """Let the learning rate fall linearly to 0 along the run."""
-    gamma: float = 0.99
+    gamma: Unit = 0.99
     """Discount."""
-    lam: float = 0.95
+    lam: Unit = 0.95
     """λ of the generalised advantage estimate."""
-    clip: float = 0.2
+    clip: Positive = 0.2
     """ε of the clipped surrogate."""
-    entropy: float = 0.01
+    entropy: NonNegative = 0.01
     """Weight of the entropy bonus."""
-    value: float = 0.5
+    value: NonNegative = 0.5
     """Weight of the value loss."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Positive = 0.5
     """Largest gradient norm of one agent's actor or value function."""
-    num_envs: int = 16
+    num_envs: Count = 16
     """Environments that step together."""
-    rollout: int = 128
+    rollout: Count = 128
     """Env-steps of each environment between updates."""
-    epochs: int = 4
-    minibatches: int = 4
+    epochs: Count = 4
+    minibatches: Count = 4
 
     def __post_init__(self):
-        for name in ("gamma", "lam"):
-            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
-        for name in ("lr", "clip", "max_grad_norm"):
-            require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
-        for name in ("entropy", "value"):
-            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
-        require(bool(self.hidden) and min(self.hidden) >= 1, "hidden", self.hidden, "one or more sizes of at least 1")
-        for name in ("num_envs", "rollout", "epochs", "minibatches"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        items = self._items
-        require(
-            items % self.minibatches == 0,
-            "minibatches",
-            self.minibatches,
-            f"a divisor of the {items} items of a rollout",
-        )
+        must = f"a divisor of the {self._items} items of a rollout"
+        require(self._items % self.minibatches == 0, "learner.minibatches", self.minibatches, must)
 
     @property
     def _items(self) -> int:

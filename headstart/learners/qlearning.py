@@ -8,7 +8,6 @@ head that is plain Q-learning. With one head for every agent of a team that one 
 over joint observations, whose output grows with the team and not with the number of joint actions.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import jax.numpy as jnp
@@ -16,17 +15,19 @@ import jax.random as jr
 import optax
 
 from headstart.core import actions
-from headstart.core.checks import HeadstartError, require
+from headstart.core.checks import HeadstartError
 from headstart.core.learner import Learner, check_replay, replaying, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import linear_schedule, masked_mean, polyak, td_target
 from headstart.core.optimisers import per_team
+from headstart.core.part import part
+from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body
 
 
-@dataclass(frozen=True)
+@part("learner")
 class QLearning:
     """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN where their values are summed."""
 
@@ -34,56 +35,48 @@ class QLearning:
     """A target for every agent from its own reward, or one for the sum of all living agents' values (VDN)."""
     shared: bool = False
     """One network for all agents of a role, instead of one each."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Sizes = (64, 64)
     """Units of the hidden layers."""
     activation: Activation = "relu"
-    lr: float = 5e-4
-    gamma: float = 0.99
+    lr: Positive = 5e-4
+    gamma: Unit = 0.99
     """Discount."""
     double: bool = True
     """Double Q: the network chooses the next action and the target network values it, instead of doing both."""
     loss: Literal["huber", "mse"] = "huber"
     """Of a temporal-difference error δ: δ²/2 up to |δ| = 1 and |δ| − 1/2 beyond, or δ²."""
-    tau: float = 0.0
+    tau: Unit = 0.0
     """Share of the new parameters that the target network takes over at each gradient step; 0: see `target_every`."""
-    target_every: int = 200
+    target_every: Count = 200
     """Gradient steps between two copies of the network to its target, where `tau` is 0."""
     exploration: Literal["epsilon", "noise"] = "epsilon"
     """A random legal choice with probability ε, each head of each agent for itself; or choices by noisy values."""
-    epsilon: float = 1.0
+    epsilon: Unit = 1.0
     """ε at first, and while collecting before learning."""
-    epsilon_end: float = 0.05
+    epsilon_end: Unit = 0.05
     """ε at last."""
-    exploration_share: float = 0.3
+    exploration_share: Share = 0.3
     """Share of the learning in which ε falls, in a straight line."""
-    noise: float = 0.1
+    noise: NonNegative = 0.1
     """Factor on the Gumbel noise added to values: exploration by softmax(Q/noise), Boltzmann's at that temperature."""
-    clip: float = 10.0
+    clip: Positive = 10.0
     """Largest gradient norm of one agent's network."""
-    weight_decay: float = 0.0
+    weight_decay: NonNegative = 0.0
     """Times the parameters, added to the clipped gradient (an L2 penalty)."""
-    batch: int = 32
+    batch: Count = 32
     """Env-steps in a batch."""
-    capacity: int = 100_000
+    capacity: Count = 100_000
     """Env-steps kept for replay."""
-    warmup: int = 1_000
+    warmup: Natural = 1_000
     """Env-steps collected before learning starts."""
-    train_every: int = 8
+    train_every: Count = 8
     """Env-steps between two updates."""
-    gradient_steps: int = 2
+    gradient_steps: Count = 2
     """Gradient steps of an update."""
-    num_envs: int = 8
+    num_envs: Count = 8
     """Environments that step together; divides `train_every`."""
 
     def __post_init__(self):
-        for name in ("gamma", "tau", "epsilon", "epsilon_end"):
-            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
-        require(0 < self.exploration_share <= 1, "exploration_share", self.exploration_share, "above 0 and at most 1")
-        for name in ("lr", "clip"):
-            require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a number above 0")
-        for name in ("noise", "weight_decay"):
-            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number, at least 0")
-        require(self.target_every >= 1, "target_every", self.target_every, "at least 1")
         check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:

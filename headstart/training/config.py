@@ -9,10 +9,12 @@ import jax
 
 from headstart import registry
 from headstart._version import __version__
-from headstart.core.checks import HeadstartError, check_choices, require
+from headstart.core.checks import HeadstartError, require
 from headstart.core.env import Env
-from headstart.core.guidance import GuidanceConfig, Rows
+from headstart.core.guidance import GuidanceConfig, Rows, teacher_of
 from headstart.core.learner import LearnerConfig
+from headstart.core.part import check_kind, check_part
+from headstart.core.ranges import Count, Natural
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.teams.policy import TeamPolicy, load
@@ -25,30 +27,26 @@ class Config:
     env: Env
     learner: LearnerConfig
     guidance: tuple[GuidanceConfig, ...] = ()
-    steps: int = 500_000
+    steps: Count = 500_000
     """Env-steps of one seed (rounded up to whole updates)."""
-    seeds: int = 1
+    seeds: Count = 1
     """How many independent teams to train side by side."""
-    first_seed: int = 0
+    first_seed: Natural = 0
     """Number of the first seed; seed 2 alone gives the same team as seed 2 among others."""
-    evaluations: int = 20
+    evaluations: Count = 20
     """How often to evaluate, beside once before training."""
-    episodes: int = 100
+    episodes: Count = 100
     """Fresh episodes of an evaluation, with greedy actions."""
     until: float | None = None
     """Stop at the first evaluation after which the mean return over seeds has reached this."""
 
     def __post_init__(self):
-        for name in ("steps", "seeds", "evaluations", "episodes"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name, has, example in (("env", "step", "Spread()"), ("learner", "make", "DDPG()")):
-            part = getattr(self, name)
-            require(hasattr(type(part), has), name, repr(part), f"a part, e.g. headstart.{example}, or its name")
-        check_choices(self.env, "env")
-        check_choices(self.learner, "learner")
+        check_kind("env", self.env)
+        check_kind("learner", self.learner)
         for guide in self.guidance:
-            check_choices(guide, "guidance")
-        require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "at least 0 and below 2³¹")
+            check_kind("guidance", guide)
+        check_part(self)
+        require(self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "below 2³¹ with all seeds after it")
 
 
 def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) ->
     spec = config.env.spec
     saved = {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
     saved["env"], saved["learner"] = registry.encode("env", config.env), registry.encode("learner", config.learner)
-    saved["guidance"] = [registry.encode("guidance", guide) | _teacher(guide.teacher) for guide in config.guidance]
+    saved["guidance"] = [registry.encode("guidance", guide) | _teacher(teacher_of(guide)) for guide in config.guidance]
     return {
         "config": saved,
         "seeds": seeds,
@@ -64,7 +62,7 @@ def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) ->
         "env_steps": trainer.updates * trainer.steps_per_update,
         "learning_starts": trainer.warmup_updates * trainer.steps_per_update,
         "start": start,
-        "teachers": [_price(guide.teacher) for guide in config.guidance if isinstance(guide.teacher, TeamPolicy)],
+        "teachers": [_price(teacher) for teacher in map(teacher_of, config.guidance) if isinstance(teacher, TeamPolicy)],
         "versions": {"headstart": __version__, "jax": jax.__version__, "python": platform.python_version()},
         "device": jax.devices()[0].device_kind,
         "finished": False,
@@ -101,12 +99,8 @@ def restore(about: dict[str, Any], directory: Path, teacher: Any = None) -> Conf
                     raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
                 part = dataclasses.replace(part, teacher=teacher)
             guides.append(part)
-        scalars = {f.name: saved[f.name] for f in dataclasses.fields(Config) if f.type in (int, "int")}
-        for name, value in scalars.items():
-            require(isinstance(value, int), f"{name} in {directory / 'run.json'}", value, "a whole number")
-        until = saved.get("until")
-        require(until is None or isinstance(until, int | float), f"until in {directory / 'run.json'}", until, "a number")
+        scalars = {name: saved[name] for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
         env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
     except (KeyError, TypeError, AttributeError) as error:
         raise HeadstartError(f"{directory / 'run.json'} is damaged ({error!r})") from None
-    return Config(env, learner, tuple(guides), **scalars, until=until)
+    return Config(env, learner, tuple(guides), **scalars, until=saved.get("until"))

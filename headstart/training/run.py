@@ -11,6 +11,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
+from headstart.core.guidance import teacher_of
 from headstart.core.trainer import evaluate, team_mean
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
@@ -26,14 +27,16 @@ def train(config: Config, out: str | Path, watch: Watch | None = None) -> TeamPo
     session = Session(_with_teachers(config), directory)
     directory.create(session.about)
     for i, guide in enumerate(session.config.guidance):
-        if isinstance(guide.teacher, TeamPolicy):
-            guide.teacher.write(directory.path / f"teacher-{i}")
+        teacher = teacher_of(guide)
+        if isinstance(teacher, TeamPolicy):
+            teacher.write(directory.path / f"teacher-{i}")
     return session.go(watch)
 
 
 def _with_teachers(config: Config) -> Config:
     """The configuration with teachers given by path loaded."""
-    loaded = lambda g: dataclasses.replace(g, teacher=load(g.teacher)) if isinstance(g.teacher, str | Path) else g
+    given = lambda guide: isinstance(teacher_of(guide), str | Path)
+    loaded = lambda guide: dataclasses.replace(guide, teacher=load(teacher_of(guide))) if given(guide) else guide
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 

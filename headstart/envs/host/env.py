@@ -9,7 +9,6 @@ import itertools
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -20,9 +19,11 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import io_callback
 from jaxtyping import Array
 
-from headstart.core.checks import HeadstartError, require
+from headstart.core.checks import HeadstartError
 from headstart.core.env import VectorEnv
 from headstart.core.named import options_text
+from headstart.core.part import part
+from headstart.core.ranges import Natural
 from headstart.core.spec import TeamSpec
 from headstart.core.types import TimeStep
 from headstart.envs.host import layout
@@ -142,7 +143,7 @@ def _folded(host: Callable, result: Callable) -> Callable:
     return call
 
 
-@dataclass(frozen=True)
+@part("env")
 class HostEnv:
     """Base of environments that run on the host; a subclass says what `id` means and how a worker opens one."""
 
@@ -151,15 +152,13 @@ class HostEnv:
     id: str = ""
     options: Any = "{}"
     """What it is made with: a JSON object, or a dict from Python."""
-    horizon: int = 0
+    horizon: Natural = 0
     """Env-steps after which an episode is cut off; 0 asks the environment how long it lasts at most."""
-    workers: int = 0
+    workers: Natural = 0
     """Worker processes; 0 for one a core."""
 
     def __post_init__(self):
         object.__setattr__(self, "options", options_text(self.options))
-        require(self.horizon >= 0, "env.horizon", self.horizon, "at least 0")
-        require(self.workers >= 0, "env.workers", self.workers, "at least 0")
 
     @property
     def settings(self) -> dict[str, Any]:

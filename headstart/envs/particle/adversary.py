@@ -3,15 +3,15 @@
 Lowe et al. 2017.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from headstart.core.checks import require
 from headstart.core.env import Scene
+from headstart.core.part import part
+from headstart.core.ranges import Count, Natural
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -30,7 +30,7 @@ class AdversaryState(NamedTuple):
     time: Array
 
 
-@dataclass(frozen=True)
+@part("env")
 class Adversary:
     """Physical deception: agents cover the goal landmark without showing an adversary which one it is.
 
@@ -39,20 +39,16 @@ class Adversary:
     collides.
     """
 
-    adversaries: int = 1
+    adversaries: Count = 1
     """Those who look for the goal and do not know it; mpe2 has one."""
-    agents: int = 2
+    agents: Count = 2
     """Those who know it."""
-    landmarks: int = 0
+    landmarks: Natural = 0
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and the adversaries' reward: of the original package, or of today's mpe2."""
-    horizon: int = 25
+    horizon: Count = 25
     """Env-steps of an episode."""
-
-    def __post_init__(self):
-        for name, least in (("adversaries", 1), ("agents", 1), ("landmarks", 0), ("horizon", 1)):
-            require(getattr(self, name) >= least, f"env.{name}", getattr(self, name), f"at least {least}")
 
     @property
     def spec(self) -> TeamSpec:

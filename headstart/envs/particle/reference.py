@@ -3,16 +3,17 @@
 Lowe et al. 2017; for three agents and with the reward of the presets `communication-*`, Lin et al. 2019 (CESMA), App. D.4.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from annotated_types import Ge
 from jaxtyping import Array, Float
 
-from headstart.core.checks import require
 from headstart.core.env import Scene
+from headstart.core.part import part
+from headstart.core.ranges import Count
 from headstart.core.types import Discrete, Field, RoleSpec, Route, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -34,7 +35,7 @@ class ReferenceState(NamedTuple):
     time: Array
 
 
-@dataclass(frozen=True)
+@part("env")
 class Reference:
     """Navigation with communication: each agent must reach a landmark whose colour only the others see, and they talk.
 
@@ -46,23 +47,18 @@ class Reference:
         distance  −Σ_j d_j, as all are (CESMA)
     """
 
-    agents: int = 2
+    agents: Annotated[int, Ge(2)] = 2
     """At least two: nobody knows its own goal."""
-    landmarks: int = 3
+    landmarks: Count = 3
     """Each of a colour of its own; several agents may have the same one for a goal."""
-    words: int = 10
+    words: Count = 10
     """Size of the vocabulary; what words mean is for the agents to settle."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""
     reward: Literal["", "squared", "split", "distance"] = ""
     """Which of the rewards; empty for the one of the semantics (squared or split)."""
-    horizon: int = 25
+    horizon: Count = 25
     """Env-steps of an episode."""
-
-    def __post_init__(self):
-        require(self.agents >= 2, "env.agents", self.agents, "at least 2, for nobody knows its own goal")
-        for name in ("landmarks", "words", "horizon"):
-            require(getattr(self, name) >= 1, f"env.{name}", getattr(self, name), "at least 1")
 
     @property
     def spec(self) -> TeamSpec:

@@ -3,7 +3,6 @@
 Lowe et al. 2017; in CESMA (Lin et al. 2019) App. D.3.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +10,9 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from headstart.core.checks import require
 from headstart.core.env import Scene
+from headstart.core.part import part
+from headstart.core.ranges import Count
 from headstart.core.types import Discrete, Field, RoleSpec, Route, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -34,7 +34,7 @@ class SpeakerListenerState(NamedTuple):
     time: Array
 
 
-@dataclass(frozen=True)
+@part("env")
 class SpeakerListener:
     """Cooperative communication: a speaker sees the goal's colour and speaks; a listener hears it and goes there.
 
@@ -42,16 +42,12 @@ class SpeakerListener:
     d the listener's distance to the goal, both are paid −d² (mpe2) or −2d² (the original, which sums over both agents).
     """
 
-    landmarks: int = 3
+    landmarks: Count = 3
     """Each of a colour of its own; the speaker has as many words."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""
-    horizon: int = 25
+    horizon: Count = 25
     """Env-steps of an episode."""
-
-    def __post_init__(self):
-        for name in ("landmarks", "horizon"):
-            require(getattr(self, name) >= 1, f"env.{name}", getattr(self, name), "at least 1")
 
     @property
     def spec(self) -> TeamSpec:

@@ -3,7 +3,6 @@
 Lowe et al. 2017; with agents of different sizes and strengths, Lin et al. 2019 (CESMA), App. D.2.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -13,6 +12,8 @@ from jaxtyping import Array, Float
 
 from headstart.core.checks import require
 from headstart.core.env import Scene
+from headstart.core.part import part
+from headstart.core.ranges import Count, Natural, Positive
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -29,7 +30,7 @@ class SpreadState(NamedTuple):
     time: Array
 
 
-@dataclass(frozen=True)
+@part("env")
 class Spread:
     """Cooperative navigation: agents cover all landmarks and do not bump into each other.
 
@@ -41,38 +42,34 @@ class Spread:
         any     −D − 1 if P > 0, for all
     """
 
-    agents: int = 3
+    agents: Count = 3
     """N."""
-    landmarks: int = 0
+    landmarks: Natural = 0
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""
     observe: Literal["all", "cesma"] = "all"
     """Own velocity and position, landmarks, other agents and their (silent) messages: 6N numbers; or without the own
     position and the silence: 4N."""
-    nearest: int = 0
+    nearest: Natural = 0
     """Observe only this many nearest landmarks and one fewer nearest agents, sorted by distance; 0 observes all."""
     reward: Literal["", "sum", "split", "pairs", "any"] = ""
     """Which of the rewards; empty for the one of the semantics (sum or split)."""
-    radii: tuple[float, ...] = ()
+    radii: tuple[Positive, ...] = ()
     """Sizes of the agents; 0.15 each when empty."""
-    accelerations: tuple[float, ...] = ()
+    accelerations: tuple[Positive, ...] = ()
     """Thrusts of the agents per unit of action; 5 each when empty."""
     control: Literal["moves", "force"] = "moves"
     """Five moves, or continuous: a force of two numbers in [-1, 1]."""
-    horizon: int = 25
+    horizon: Count = 25
     """Env-steps of an episode."""
 
     def __post_init__(self):
-        require(self.agents >= 1, "env.agents", self.agents, "at least 1")
-        require(self.landmarks >= 0, "env.landmarks", self.landmarks, "at least 0")
-        require(self.horizon >= 1, "env.horizon", self.horizon, "at least 1")
         most = min(self.agents, self.landmarks or self.agents)
-        require(0 <= self.nearest <= most, "env.nearest", self.nearest, f"between 0 and {most}, the number of entities")
+        require(self.nearest <= most, "env.nearest", self.nearest, f"between 0 and {most}, the number of entities")
         for name in ("radii", "accelerations"):
             given = getattr(self, name)
-            fits = not given or (len(given) == self.agents and min(given) > 0)
-            require(fits, f"env.{name}", given, f"{self.agents} numbers above 0, one an agent")
+            require(len(given) in (0, self.agents), f"env.{name}", given, f"{self.agents} numbers above 0, one an agent")
 
     @property
     def spec(self) -> TeamSpec:

@@ -4,7 +4,6 @@ Lowe et al. 2017. With a prey that the environment moves at random it is the tas
 adversary against one prey, then a team of three).
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -12,8 +11,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.core.checks import require
 from headstart.core.env import Scene
+from headstart.core.part import part
+from headstart.core.ranges import Count, Natural, Positive
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -35,7 +35,7 @@ class TagState(NamedTuple):
     time: Array
 
 
-@dataclass(frozen=True)
+@part("env")
 class Tag:
     """Predator and prey: slow adversaries catch faster prey among obstacles.
 
@@ -43,30 +43,25 @@ class Tag:
     Σ_axis b(|x|) for leaving the arena, with b(x) = 0 below 0.9, 10(x − 0.9) below 1, min(e^(2x−2), 10) beyond.
     """
 
-    adversaries: int = 3
+    adversaries: Count = 3
     """Predators: the role `adversary`."""
-    prey: int = 1
+    prey: Count = 1
     """What they hunt."""
-    obstacles: int = 2
+    obstacles: Natural = 2
     """Immovable circles in everybody's way."""
     policy: Literal["learned", "random", "evasive"] = "learned"
     """Who moves the prey: the role `agent` of the team, or the environment. A random prey thrusts uniformly in [-1, 1] an
     axis, anew each step. An evasive one (of no paper) thrusts along Σ_a (x − x_a)/|x − x_a|², scaled to length 1, and
     turns back at full thrust on an axis where |x| > 0.9."""
-    prey_speed: float = 1.3
+    prey_speed: Positive = 1.3
     """Largest speed of the prey (of adversaries: 1). A random prey hardly ever gets that fast: for that one, only
     `scale_acceleration` makes another speed another task."""
     scale_acceleration: bool = False
     """The prey's thrust grows with its largest speed, 4·prey_speed/1.3 instead of 4."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration and signs of actions: of the original package, or of today's mpe2."""
-    horizon: int = 25
+    horizon: Count = 25
     """Env-steps of an episode."""
-
-    def __post_init__(self):
-        for name, least in (("adversaries", 1), ("prey", 1), ("obstacles", 0), ("horizon", 1)):
-            require(getattr(self, name) >= least, f"env.{name}", getattr(self, name), f"at least {least}")
-        require(self.prey_speed > 0, "env.prey_speed", self.prey_speed, "above 0")
 
     @property
     def spec(self) -> TeamSpec:

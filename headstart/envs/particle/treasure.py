@@ -5,7 +5,6 @@ Iqbal and Sha 2019 (MAAC), §4.1; with other numbers of agents, Gao et al. 2021 
 Axes: C collectors, D banks and as many types of treasure, n = C + D agents (collectors first), L treasures.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -14,8 +13,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from headstart.core.checks import require
 from headstart.core.env import Scene
+from headstart.core.part import part
+from headstart.core.ranges import Count, Natural
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -47,7 +47,7 @@ class TreasureState(NamedTuple):
     time: Array
 
 
-@dataclass(frozen=True)
+@part("env")
 class Treasure:
     """Cooperative treasure collection: collectors bring treasures to the bank of their type.
 
@@ -63,28 +63,22 @@ class Treasure:
         banks        −0.1·d, d to the nearest collector holding its type or, with none, to the mean of the 7 nearest ones
     """
 
-    collectors: int = 6
-    banks: int = 2
+    collectors: Count = 6
+    banks: Count = 2
     """Also the number of types of treasure."""
-    treasures: int = 0
+    treasures: Natural = 0
     """0 for as many as there are collectors."""
     collide: bool = True
     """Whether agents push each other; collectors pay for an overlap in either case."""
-    seen_agents: int = 7
+    seen_agents: Natural = 7
     """Observe at most this many agents, the nearest ones."""
-    seen_treasures: int = 7
+    seen_treasures: Natural = 7
     """Observe at most this many treasures, the nearest ones."""
     gone: Literal["far", "zeros"] = "far"
     """Where a treasure is in the step after its pickup: at (-999, -999) for observations and distances, as in the original;
     or nowhere: observed as zeros, and no distance to pay for while all are away."""
-    horizon: int = 100
+    horizon: Count = 100
     """Env-steps of an episode."""
-
-    def __post_init__(self):
-        for name in ("collectors", "banks", "horizon"):
-            require(getattr(self, name) >= 1, f"env.{name}", getattr(self, name), "at least 1")
-        for name in ("treasures", "seen_agents", "seen_treasures"):
-            require(getattr(self, name) >= 0, f"env.{name}", getattr(self, name), "at least 0")
 
     @property
     def spec(self) -> TeamSpec:

@@ -1,0 +1,82 @@
+"""What a part is: a frozen dataclass of settings that says what kind it is, and that cannot be made with bad ones."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar, dataclass_transform, get_args, get_type_hints
+
+from headstart.core.checks import HeadstartError
+from headstart.core.ranges import Unfit, fit
+
+Kind = Literal["env", "learner", "guidance"]
+Class = TypeVar("Class")
+
+
+@dataclass_transform(frozen_default=True)
+def part(kind: Kind) -> Callable[[type[Class]], type[Class]]:
+    """Make a class an environment, a learner or guidance: `@part("env")` in place of `@dataclass(frozen=True)`.
+
+    Its fields are its settings; each is checked against its annotation when a part is made (see `core.ranges`). A
+    `__post_init__` of its own comes after that, for rules that relate fields to each other.
+    """
+
+    def made(cls: type[Class]) -> type[Class]:
+        own = getattr(cls, "__post_init__", None)
+
+        def __post_init__(self: Any) -> None:
+            check_part(self)
+            if own is not None:
+                own(self)
+
+        for name, value in (("kind", kind), ("__post_init__", __post_init__)):
+            setattr(cls, name, value)
+        return dataclasses.dataclass(frozen=True)(cls)
+
+    return made
+
+
+def kind_of(value: Any) -> Kind | None:
+    """Which kind of part a value is; None if it is no part."""
+    kind = getattr(type(value), "kind", None)
+    instance = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return next((known for known in get_args(Kind) if instance and kind == known), None)
+
+
+def check_kind(kind: Kind, value: Any) -> None:
+    """Raise HeadstartError unless a value is a part of this kind."""
+    example = {"env": "Spread()", "learner": "DDPG()", "guidance": "Distill(teacher)"}[kind]
+    own = f'a class of your own becomes one by @headstart.part("{kind}") in place of @dataclass'
+    if kind_of(value) != kind:
+        raise HeadstartError(f"{kind} must be a part of this kind, e.g. headstart.{example}, not {value!r}; {own}")
+
+
+def parts_in(value: Any) -> Iterator[Any]:
+    """The parts that a part holds, in tuples and dicts as well, but not those inside them."""
+    if isinstance(value, tuple | list | dict):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from [entry] if kind_of(entry) else parts_in(entry)
+    elif kind_of(value):
+        yield from parts_in([getattr(value, field.name) for field in dataclasses.fields(value)])
+
+
+def check_part(value: Any) -> None:
+    """Raise HeadstartError "KIND.FIELD must be ..., not ..." if a field, or one of a part inside, breaks its annotation.
+
+    Numbers of NumPy become Python's and lists become tuples.
+    """
+    prefix = f"{kind}." if (kind := kind_of(value)) else ""
+    for field in dataclasses.fields(value):
+        before = getattr(value, field.name)
+        try:
+            after = fit(before, _hints(type(value))[field.name])
+        except Unfit as error:
+            raise HeadstartError(f"{prefix}{field.name} must be {error}, not {before!r}") from None
+        if after is not before:
+            object.__setattr__(value, field.name, after)
+        for inner in [before] if kind_of(before) else parts_in(before):
+            check_part(inner)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)

@@ -1,0 +1,153 @@
+"""Which values a field may have, said beside it: `gamma: Unit = 0.99`.
+
+The marks are those of the package annotated-types. A part checks its fields by `fit` when it is made, and the command line
+shows `in_words` beside each flag.
+"""
+
+import math
+import types
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Interval, Le, Lt, MaxLen, MinLen, MultipleOf
+
+Unit = Annotated[float, Interval(ge=0, le=1)]
+Share = Annotated[float, Interval(gt=0, le=1)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+Sizes = tuple[Count, ...]
+"""Widths of layers."""
+
+
+class Unfit(ValueError):
+    """A value is not what its annotation asks for; the text completes the sentence "NAME must be ..."."""
+
+
+def fit(value: Any, hint: Any) -> Any:
+    """`value` as `hint` wants it; raises `Unfit`.
+
+    Numbers of NumPy and JAX become Python's, lists become tuples. NaN is refused, and infinity unless the hint has it as a
+    bound. Types other than numbers, strings, choices, tuples and dicts of them are not looked into.
+    """
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _marked(value, args[0], list(_flat(args[1:])))
+    if origin is Literal:
+        if not any(value == choice and type(value) is type(choice) for choice in args):
+            raise Unfit(f"one of {', '.join(map(repr, args))}")
+        return value
+    if origin in (Union, types.UnionType):
+        return _any_of(value, args)
+    if origin is tuple or hint is tuple:
+        return _tuple(value, args)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise Unfit("a dict")
+        return {fit(key, args[0]): fit(x, args[1]) for key, x in value.items()}
+    return _plain(value, hint)
+
+
+def _plain(value: Any, hint: Any, infinite: bool = False) -> Any:
+    if hint not in (bool, int, float, str, type(None)):
+        return value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    number = not isinstance(value, bool)
+    if hint is bool and not isinstance(value, bool):
+        raise Unfit("True or False")
+    if hint is int and not (isinstance(value, Integral) and number):
+        raise Unfit("a whole number")
+    if hint is float and not (isinstance(value, Real) and number):
+        raise Unfit("a number")
+    if hint is float and not (math.isfinite(value) or (infinite and not math.isnan(value))):
+        raise Unfit("a finite number")
+    if hint is str and not isinstance(value, str):
+        raise Unfit("a string")
+    if hint is type(None) and value is not None:
+        raise Unfit("None")
+    return value
+
+
+def _marked(value: Any, hint: Any, marks: list[BaseMetadata]) -> Any:
+    infinite = any(isinstance(mark, Ge | Le) and math.isinf(_rule(0, mark)[2]) for mark in marks)
+    value = _plain(value, float, infinite) if hint is float else fit(value, hint)
+    if value is not None and not all(_rule(value, mark)[0] for mark in marks):
+        raise Unfit(_words(marks))
+    return value
+
+
+def _any_of(value: Any, hints: tuple[Any, ...]) -> Any:
+    asked = []
+    for hint in hints:
+        try:
+            return fit(value, hint)
+        except Unfit as error:
+            asked.append(str(error))
+    raise Unfit(" or ".join(asked))
+
+
+def _tuple(value: Any, hints: tuple[Any, ...]) -> Any:
+    if not isinstance(value, tuple | list):
+        raise Unfit("a tuple")
+    if not hints:
+        return tuple(value)
+    if hints[-1] is Ellipsis:
+        try:
+            return tuple(fit(x, hints[0]) for x in value)
+        except Unfit as error:
+            raise Unfit(f"a tuple with every entry {error}") from None
+    if len(value) != len(hints):
+        raise Unfit(f"a tuple of {len(hints)} entries")
+    return tuple(fit(x, hint) for x, hint in zip(value, hints, strict=True))
+
+
+def _flat(marks: Iterable[Any]) -> Iterable[BaseMetadata]:
+    """The single marks; those of other packages are left out."""
+    for mark in marks:
+        if isinstance(mark, GroupedMetadata):
+            yield from _flat(mark)
+        elif isinstance(mark, BaseMetadata):
+            yield mark
+
+
+def _rule(value: Any, mark: BaseMetadata) -> tuple[bool, str, Any]:
+    """Whether a value keeps to a mark, the mark in words, and its bound."""
+    match mark:
+        case Gt(gt=bound):
+            return value > bound, f"above {bound}", bound
+        case Ge(ge=bound):
+            return value >= bound, f"at least {bound}", bound
+        case Lt(lt=bound):
+            return value < bound, f"below {bound}", bound
+        case Le(le=bound):
+            return value <= bound, f"at most {bound}", bound
+        case MultipleOf(multiple_of=bound):
+            return value % bound == 0, f"a multiple of {bound}", bound
+        case MinLen(min_length=bound):
+            return not hasattr(value, "__len__") or len(value) >= bound, f"of length at least {bound}", bound
+        case MaxLen(max_length=bound):
+            return not hasattr(value, "__len__") or len(value) <= bound, f"of length at most {bound}", bound
+    raise TypeError(f"{mark} cannot be checked: use bounds, lengths and multiples, and __post_init__ for all else")
+
+
+def _words(marks: list[BaseMetadata]) -> str:
+    match marks:
+        case [Ge(ge=low), Le(le=high)]:
+            return f"between {low} and {high}"
+    return " and ".join(_rule(0, mark)[1] for mark in marks)
+
+
+def in_words(hint: Any) -> str:
+    """The range of a field in words, "between 0 and 1" or "every entry at least 1"; empty if it has none."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return ", ".join(filter(None, (in_words(args[0]), _words(list(_flat(args[1:]))))))
+    if origin is tuple and args[-1] is Ellipsis:
+        each = in_words(args[0])
+        return f"every entry {each}" if each else ""
+    if origin in (Union, types.UnionType):
+        return " or ".join(filter(None, map(in_words, args)))
+    return ""
