@@ -3,19 +3,17 @@
 The import hook has to be installed before anything of headstart is imported, hence at this file's top level.
 """
 
-import atexit
 import gc
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
-# Through the environment, so that the processes that tests start use it as well.
-_CACHE = tempfile.mkdtemp(prefix="headstart-tests-")
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+# Through the environment, so that the processes that tests start use them as well. One cache of compiled programs serves all
+# of them and is kept: what a program is stored under is its own text, so a change in the code makes a new entry.
+_CACHE = Path(__file__).parent.parent / ".pytest_cache" / "jax"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["JAX_ENABLE_X64"] = "0"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -33,6 +31,22 @@ install_import_hook("headstart", "typecheck.checked")
 def as_users(monkeypatch):
     """Without the import hook's checks, which find a value of a wrong type before headstart does."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+LARGEST_CACHE = 2 * 1024**3
+"""Bytes of compiled programs to keep from one run of the tests to the next."""
+
+
+def pytest_configure(config):
+    """Drop the programs that were used least recently, before any process of this run reads the cache."""
+    if "PYTEST_XDIST_WORKER" in os.environ or not _CACHE.exists():
+        return
+    files = sorted((path for path in _CACHE.iterdir()), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for path in files:
+        total += path.stat().st_size
+        if total > LARGEST_CACHE:
+            path.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)

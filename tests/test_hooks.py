@@ -1,0 +1,103 @@
+"""The contract of guidance, proven by two methods that are not there yet: a discriminator and a companion, in short files."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import throwaway_companion
+import throwaway_gail
+from probes import loop, same, small
+from test_runs import identical, stopper
+from throwaway_companion import Companion
+from throwaway_gail import Gail
+
+from headstart import registry
+from headstart.core.env import vectorise
+from headstart.envs.particle.spread import Spread
+from headstart.learners.ddpg import DDPG
+from headstart.learners.ppo import PPO
+from headstart.training import programs, run, session
+
+TINY = {"num_envs": 4, "train_every": 4, "rollout": 4, "batch": 8, "warmup": 8, "capacity": 32, "hidden": (8, 8)}
+ENV, EASIER = Spread(2, horizon=4), Spread(2, horizon=3)
+LEARNERS = {"ppo": small(PPO(), **TINY, critic="joint"), "ddpg": small(DDPG(), **TINY)}
+GUIDES = {
+    "gail": lambda learner, coefficient: Gail(coefficient, batch=4),
+    "tie": lambda learner, coefficient: Companion(EASIER, learner, "tie", coefficient),
+    "momentum": lambda learner, coefficient: Companion(EASIER, learner, "momentum", coefficient),
+}
+each = pytest.mark.parametrize("guide", GUIDES)
+both = pytest.mark.parametrize("name", ["ddpg", pytest.param("ppo", marks=pytest.mark.slow)])
+UPDATES = 5
+
+
+@pytest.fixture(autouse=True)
+def known():
+    registry.use(throwaway_gail)
+    registry.use(throwaway_companion)
+
+
+def learned(state):
+    return state.params, state.target, state.opt, state.env, state.step, state.key
+
+
+@each
+@both
+def test_it_trains_and_does_nothing_with_coefficient_0(name, guide):
+    """Bitwise nothing: what the guide computes for itself reaches neither the learner nor the episodes."""
+    learner, make = LEARNERS[name], GUIDES[guide]
+    plain, _ = loop(ENV, learner, UPDATES).run((0, 1))
+    silent, _ = loop(ENV, learner, UPDATES, (make(learner, 0.0),)).run((0, 1))
+    guided, metrics = loop(ENV, learner, UPDATES, (make(learner, 0.5),)).run((0, 1))
+    assert same(learned(plain), learned(silent)) and not same(plain.params, guided.params)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((guided.params, metrics)))
+    assert len({str(m["guidance"]) for m in metrics}) > 1
+
+
+@pytest.mark.slow
+@each
+@both
+def test_interrupted_and_resumed_equals_uninterrupted_bitwise(name, guide, tmp_path, monkeypatch):
+    """Discriminators, their optimisers, momentum and a companion's whole training are part of what is saved."""
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)
+    config = run.Config(ENV, LEARNERS[name], (GUIDES[guide](LEARNERS[name], 0.5),), 60, 2, evaluations=3, episodes=3)
+    run.train(config, tmp_path / "whole")
+    with pytest.raises(session.Interrupted):
+        run.train(config, tmp_path / "cut", stopper(5))
+    run.resume(tmp_path / "cut")
+    identical(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_rewards_are_asked_for_when_targets_are_made():
+    """What a discriminator pays is never what an older one would have: replay asks it anew about every batch."""
+    learner = LEARNERS["ddpg"].make(ENV.spec)
+    plain, guide = loop(ENV, LEARNERS["ddpg"], UPDATES), loop(ENV, LEARNERS["ddpg"], UPDATES, (Gail(0.5, batch=4),))
+    kept, _ = plain.run((0,), last=2)
+    remembered, _ = guide.run((0,), last=2)  # the warm-up: nothing has been learned
+    assert learner.memory.replays and same(kept.memory.reward, remembered.memory.reward)
+
+
+def test_demonstrations_are_an_argument_of_the_program_and_nothing_else():
+    """Once for all lanes: neither in the state that is saved, nor mapped, nor a constant of the program."""
+    made = loop(ENV, LEARNERS["ddpg"], UPDATES, (Gail(),))
+    trainer, state = made.trainer, made.start((0, 1))
+    size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
+    assert size(trainer.data) == 64 * 2 * ENV.spec.roles["agent"].obs_size
+    assert not any(x.shape == y.shape for x in jax.tree.leaves(state) for y in jax.tree.leaves(trainer.data))
+    start = jax.vmap(lambda key, seed: programs.begin(trainer, key, seed))
+    begun = jax.eval_shape(start, jr.split(jr.key(0), 2), jnp.arange(2))
+    program = jax.make_jaxpr(programs.advance(trainer))(begun, 0, 1, trainer.data)
+    assert [x.shape for x in jax.tree.leaves(trainer.data)] == [v.aval.shape for v in program.jaxpr.invars[-1:]]
+    assert not any(np.size(c) >= size(trainer.data) for c in program.consts)
+
+
+def test_nested_parts_survive_their_file():
+    guide = dataclasses.replace(GUIDES["momentum"](LEARNERS["ddpg"], 0.25))
+    saved = registry.encode("guidance", guide)
+    back = registry.decode("guidance", saved)
+    assert back == guide and back.learner == LEARNERS["ddpg"] and back.env == EASIER
+    assert vectorise(back.env, 2).num_envs == 2
