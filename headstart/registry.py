@@ -155,7 +155,8 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if type(value) is tuple:
         return [_plain(name, entry) for entry in value]
-    if type(value) is dict and all(type(key) is str for key in value) and "part" not in value:
+    looks_like_a_part = type(value) is dict and ("part" in value or value.keys() == {"name", "settings"})
+    if type(value) is dict and all(type(key) is str for key in value) and not looks_like_a_part:
         return {key: _plain(name, entry) for key, entry in value.items()}
     if kind := kind_of(value):
         if not any(type(known) is type(value) for known in presets(kind).values()):

@@ -192,7 +192,11 @@ def test_what_no_registry_knows_is_refused_inside():
     assert "teacher" in refusal(lambda: registry.encode("guidance", Nest(inside=Distill("runs/x"))))
 
 
-@pytest.mark.parametrize("value", [len, np.ones(2), [1], {1: 2}, {"part": 1}, {1}, 1j, np.float32(1), float("inf")], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [len, np.ones(2), [1], {1: 2}, {"part": 1}, {"name": 1, "settings": 2}, {1}, 1j, np.float32(1), float("inf")],
+    ids=repr,
+)
 def test_what_json_has_not_is_refused(value):
     told = refusal(lambda: registry.encode("guidance", Nest(inside=value)))
     assert told.startswith("guidance.inside cannot be saved")
