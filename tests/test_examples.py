@@ -1,4 +1,4 @@
-"""The examples of docs/your-own.md: the page shows the files, and the files do what they say."""
+"""The examples of the documents: a page shows the files, and the files do what they say."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ from headstart.storage import files
 from headstart.training import run, session
 
 ROOT = Path(__file__).parent.parent
-FILES = ["rendezvous", "lights", "controller"]
+PAGES = {"your-own": ["rendezvous", "lights", "controller"], "learner-and-guidance": ["reinforce", "curiosity"]}
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def here(monkeypatch):
     registry.presets.cache_clear()
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_page_shows_the_file(name):
-    page = (ROOT / "docs/your-own.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```py\n# examples/(\w+)\.py\n(.*?)```", page, re.DOTALL)
-    shown = dict(blocks)
-    assert set(shown) == set(FILES)
-    assert shown[name] == (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_shows_the_files(page):
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"```py\n# examples/(\w+)\.py\n(.*?)```", text, re.DOTALL))
+    assert list(shown) == PAGES[page]
+    for name, code in shown.items():
+        assert code == (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
 
 
 def test_a_scenario_joins_by_name(here, tmp_path, capsys):
@@ -172,3 +172,19 @@ def test_the_lights_are_learned(here):
     last = metrics[-1]["episodes"]
     returns = np.stack([np.asarray(x)[:, 0] for x in last["returns"].values()]).mean(0) / np.asarray(last["count"])
     assert returns.shape == (2,) and returns.min() > 8, returns
+
+
+@pytest.mark.slow
+def test_a_learner_and_a_guidance_of_ones_own(here):
+    """REINFORCE solves what every learner solves, and does so when it is curious; a bonus of 0 is no guidance, bitwise."""
+    from probes import Choice, played, same
+
+    from examples.curiosity import Curiosity
+    from examples.reinforce import Reinforce
+
+    config = Reinforce(lr=1e-2, num_envs=32, rollout=4)
+    plain, curious, silent = (loop(Choice(), config, 60, guides) for guides in ((), (Curiosity(0.01),), (Curiosity(0.0),)))
+    states = [made.run((0, 1))[0] for made in (plain, curious, silent)]
+    for state in states[:2]:
+        assert (played(Choice(), plain.learner, state.params)["agent"] > 0.95).all()
+    assert same(states[0].params, states[2].params) and not same(states[0].params, states[1].params)
