@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from probes import SMALL, Choice, Mixed, loop, same, small
+from probes import Choice, Mixed, loop, same, small
 
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Guidance, chain
@@ -450,7 +450,11 @@ def test_a_warm_start_acts_like_its_teacher_and_reports_what_it_did(name):
     assert same(jax.tree.map(lambda x: x[0], warm.params["actor"]), given["actor"])
     assert same(warm.params["critic"], fresh.params["critic"]) and same(warm.params, warm.target)
     assert {what for _, what, _ in guide.report(env.spec, config.make(env.spec))} == {"loaded"}
-    assert SMALL  # the helper's settings are what made both alike
+    assert not same(warm.params["actor"], fresh.params["actor"])  # else nothing shows that anything was loaded
+    student, teacher = (config.make(env.spec), TEACHERS[name].learner)
+    numbers = np.random.default_rng(0).normal(size=(5, 2, env.spec.roles["agent"].obs_size)).astype(np.float32)
+    acts = lambda learner, params: learner.policy(params, learner.start(5), {"agent": jnp.asarray(numbers)})[1]
+    assert same(acts(student, jax.tree.map(lambda x: x[0], warm.params)), acts(teacher, given))
 
 
 @pytest.mark.parametrize(
