@@ -1,5 +1,6 @@
 """The benchmarks still run: speed itself is never a test."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,14 +8,35 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import __main__ as benchmarks
+from benchmarks import common
+
+ROOT = Path(__file__).parent.parent
+NO_ROWS = {"common", "dagger_imitation", "sb3_ppo", "treasure_python"}
+"""What benchmarks share, peers that other Pythons run, and a comparison of returns."""
+
+
+def test_every_benchmark_is_listed_and_can_be_called():
+    """The rest of this file runs one of them, so at least their modules must import: they use the library's own names."""
+    modules = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("__")}
+    assert set(benchmarks.ALL) == modules - NO_ROWS
+    for name, module in benchmarks.ALL.items():
+        assert module is importlib.import_module(f"benchmarks.{name}") and callable(module.main)
+
+
+def test_a_row_says_what_was_compared(capsys):
+    row = common.row("name", 3.0, 2.0, "peer", "env-steps/s", seeds=1)
+    assert json.loads(capsys.readouterr().out) == row
+    assert row["ratio"] == 1.5 and row["settings"]["seeds"] == 1 and row["settings"]["cores"] >= 1
+    assert common.row("name", 3.0, None, "no peer", "env-steps/s")["ratio"] is None
+
 
 @pytest.mark.slow
-def test_a_row_of_every_benchmark_without_peers():
-    root = Path(__file__).parent.parent
+def test_rows_of_the_maddpg_benchmark_without_peers():
     code = "from benchmarks import common, maddpg; maddpg.main(common.Options(quick=True, jaxmarl=None))"
-    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     rows = [json.loads(line) for line in out.splitlines()]
-    assert rows
+    assert [row["name"] for row in rows] == ["maddpg", "maddpg-4-seeds"]
     for row in rows:
         assert {"name", "ours", "peer", "peer_name", "unit", "ratio", "settings"} == set(row)
         assert row["ours"] > 0

@@ -15,6 +15,7 @@ from probes import Lengths, learners, loop, mixed, same, small
 from headstart import registry
 from headstart.core.actions import legal, sample
 from headstart.core.checks import HeadstartError
+from headstart.core.networks import RoleNet
 from headstart.core.part import check_part
 from headstart.core.types import Continuous
 from headstart.envs.particle.spread import Spread
@@ -166,7 +167,11 @@ def test_a_learner_learns_and_stays_finite(name):
     assert shapes(before) == shapes(state)
     assert not same(before.params, state.params)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
-    assert {"actor", "critic"} >= set(state.params) or all(isinstance(k, str) for k in state.params)
+    # What tools that copy, adapt or count parameters rely on: {network: {role: RoleNet}}, and the policy's among them.
+    assert set(made.learner.policy_networks) <= set(state.params)
+    for network, roles in state.params.items():
+        assert isinstance(network, str) and set(roles) == set(Lengths().spec.roles)
+        assert all(isinstance(team, RoleNet) for team in roles.values())
 
 
 @pytest.mark.slow

@@ -463,6 +463,10 @@ def test_a_warm_start_acts_like_its_teacher_and_reports_what_it_did(name):
     assert same(warm.params["critic"], fresh.params["critic"]) and same(warm.params, warm.target)
     learner = config.make(env.spec)
     assert {what for _, what, _ in start_rows(guide.make(env.spec, learner), learner)} == {"loaded"}
+    assert not same(warm.params["actor"], fresh.params["actor"])  # else nothing shows that anything was loaded
+    numbers = np.random.default_rng(0).normal(size=(5, 2, env.spec.roles["agent"].obs_size)).astype(np.float32)
+    acts = lambda learner, params: learner.policy(params, learner.start(5), {"agent": jnp.asarray(numbers)})[1]
+    assert same(acts(learner, jax.tree.map(lambda x: x[0], warm.params)), acts(TEACHERS[name].learner, given))
 
 
 @pytest.mark.parametrize(
