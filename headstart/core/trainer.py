@@ -1,4 +1,4 @@
-"""THE loop: collect, learn, let the guidance learn; and greedy episodes, to score or to draw. There are no others.
+"""THE training loop: collect, learn, let the guidance learn. There is no other.
 
     update:   rollout = T joint steps of E environments, acted by guidance.behave ∘ learner.act
               items   = learner.prepare(guidance.relabel(rollout)) → memory
@@ -21,7 +21,6 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, PyTree
 
-from headstart.core.actions import greedy, legal
 from headstart.core.env import Env, vectorise
 from headstart.core.guidance import Guidance
 from headstart.core.learner import Learner
@@ -179,56 +178,3 @@ def transition(now: TimeStep, action: dict[str, Array], new: TimeStep, first: Ar
         first=first,
         extras={},
     )
-
-
-def play(
-    env: Env, learner: Learner, see: Callable[[PyTree], PyTree] = lambda state: ()
-) -> Callable[[PyTree, Array, Array], tuple[dict[str, Array], Array, PyTree]]:
-    """`(params, keys [E], key) -> reward {role: [T E A]}, alive [T E], seen [T+1 E ..]`: one greedy episode a reset key.
-
-    `see(state)` is what is kept of one environment's state, before the first step and after each. Environments do not
-    restart: `alive` tells the steps up to and including an episode's end, and rewards after it are 0.
-    """
-    spec, steps, look = env.spec, jax.vmap(env.step), jax.vmap(see)
-
-    def body(loop, key, params):
-        state, now, carry, alive = loop
-        carry, logits = learner.policy(params, carry, now.obs)
-        masks = now.available or dict.fromkeys(logits)
-        action = {r: greedy(spec.roles[r].actions, legal(x, masks[r])) for r, x in logits.items()}
-        state, new = steps(state, action, jr.split(key, alive.shape[0]))
-        reward = {role: jnp.where(alive[:, None], x, 0.0) for role, x in new.reward.items()}
-        return (state, new, carry, alive & ~(new.terminated | new.truncated)), (reward, alive, look(state))
-
-    def run(params, keys, key):
-        state, now = jax.vmap(env.reset)(keys)
-        loop = (state, now, learner.start(keys.shape[0]), jnp.ones(keys.shape[0], bool))
-        step_keys = jr.split(key, spec.horizon)
-        _, (reward, alive, seen) = jax.lax.scan(lambda loop, k: body(loop, k, params), loop, step_keys)
-        return reward, alive, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), look(state), seen)
-
-    return run
-
-
-def evaluate(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array], Metrics]:
-    """`(params, key) -> {"return": {role: [episodes A]}, "length": [episodes]}`: fresh episodes, greedy actions.
-
-    A return is the plain sum of an agent's rewards up to the first end of its episode: neither discounted nor divided by
-    the number of agents or steps.
-    """
-    episode = play(env, learner)
-
-    def run(params, key):
-        reset_key, key = jr.split(key)
-        reward, alive, _ = episode(params, jr.split(reset_key, episodes), key)
-        return {"return": {role: x.sum(0) for role, x in reward.items()}, "length": alive.sum(0)}
-
-    return run
-
-
-def team_mean(per_agent: dict[str, Array]) -> Array:
-    """The team's value of something each agent has, {role: [.. A]} -> [..]: the mean over ALL its agents.
-
-    For a reward that everyone shares, this is that reward. Nothing else is ever averaged over agents.
-    """
-    return jnp.concatenate(list(per_agent.values()), -1).mean(-1)

@@ -12,8 +12,9 @@ from jaxtyping import Array, PyTree
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
+from headstart.core.episodes import evaluate, team_mean
 from headstart.core.learner import Learner
-from headstart.core.trainer import Trainer, evaluate, team_mean
+from headstart.core.trainer import Trainer
 from headstart.core.types import Metrics
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
-from headstart.core.trainer import evaluate, team_mean
+from headstart.core.episodes import evaluate, team_mean
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training.config import Config, restore

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
+from headstart.core.episodes import team_mean
 from headstart.core.guidance import chain
-from headstart.core.trainer import make_trainer, team_mean
+from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.teams.policy import TeamPolicy
 from headstart.training import programs
