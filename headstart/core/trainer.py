@@ -34,7 +34,8 @@ class Trainer(NamedTuple):
     init: Callable[[Array, Array], TrainState]
     """key, number of the seed -> state."""
     update: Callable[[TrainState, Array], tuple[TrainState, Metrics]]
-    """state, index of the update -> state, metrics: `episodes` (sums over those that ended), `learning`, `guidance`."""
+    """state, index of the update -> state, metrics: `episodes` (those that ended: sums of their returns and events, and their
+    count), `learning`, `guidance`."""
     steps_per_update: int
     updates: int
     warmup_updates: int
@@ -51,27 +52,25 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         return jnp.clip((index - warmup) / max(updates - 1 - warmup, 1), 0.0, 1.0)
 
     def env_step(loop, key, params, g, progress):
-        env_state, now, carry, first, returns = loop
+        env_state, now, carry, first, totals = loop
         act_key, guide_key, env_key = jr.split(key, 3)
         carry, action = learner.act(params, carry, now, act_key, progress)
         action = guidance.behave(g, guide_key, now, action)
         env_state, new = envs.step(env_state, action, env_key)
         ended = new.terminated | new.truncated
         carry = chosen_where(ended, learner.start(learner.num_envs), carry)
-        returns = {role: total + new.reward[role] for role, total in returns.items()}
-        done = {
-            "returns": {r: jnp.where(ended[:, None], x, 0).sum(0) for r, x in returns.items()},
-            "count": ended.sum(),
-        }
-        returns = chosen_where(ended, jax.tree.map(jnp.zeros_like, returns), returns)
-        return (env_state, new, carry, ended, returns), (transition(now, action, new, first), done)
+        totals = jax.tree.map(jnp.add, totals, {"returns": new.reward, "events": new.events})
+        none = jax.tree.map(jnp.zeros_like, totals)
+        done = {"count": ended.sum(), **jax.tree.map(lambda x: x.sum(0), chosen_where(ended, totals, none))}
+        loop = (env_state, new, carry, ended, chosen_where(ended, none, totals))
+        return loop, (transition(now, action, new, first), done)
 
     def collect(ts: TrainState, key, progress):
-        loop = (ts.env, ts.step, ts.carry, ts.first, ts.returns)
+        loop = (ts.env, ts.step, ts.carry, ts.first, {"returns": ts.returns, "events": ts.events})
         body = lambda loop, k: env_step(loop, k, ts.params, ts.guidance, progress)
         loop, (rollout, done) = jax.lax.scan(body, loop, jr.split(key, learner.rollout))
-        env_state, step, carry, first, returns = loop
-        ts = dataclasses.replace(ts, env=env_state, step=step, carry=carry, first=first, returns=returns)
+        env_state, step, carry, first, totals = loop
+        ts = dataclasses.replace(ts, env=env_state, step=step, carry=carry, first=first, **totals)
         return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
 
     def gradient_step(learned, batch, key, step, g, rate):
@@ -139,6 +138,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
             carry=learner.start(learner.num_envs),
             first=jnp.ones(learner.num_envs, bool),
             returns=jax.tree.map(jnp.zeros_like, step.reward),
+            events=jax.tree.map(jnp.zeros_like, step.events),
             key=key,
         )
         items = jax.eval_shape(lambda: first_items(ts))

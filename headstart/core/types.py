@@ -109,4 +109,6 @@ class TrainState(eqx.Module):
     first: Array
     returns: dict[str, Array]
     """{role: [E A]}: return of the running episodes so far."""
+    events: dict[str, Array]
+    """{name: [E]}: how often each event has happened in the running episodes so far."""
     key: Array

@@ -53,7 +53,8 @@ def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array,
     def one(params, key, index):
         out = run(params, jr.fold_in(jr.fold_in(key, 1), index))
         roles = {f"eval_return/{role}": x.mean() for role, x in out["return"].items()} if len(out["return"]) > 1 else {}
-        return {"eval_return": team_mean(out["return"]).mean(), "eval_length": out["length"].mean(), **roles}
+        events = {f"eval_event/{name}": x.mean() for name, x in out["events"].items()}
+        return {"eval_return": team_mean(out["return"]).mean(), "eval_length": out["length"].mean(), **roles, **events}
 
     return jax.vmap(one, in_axes=(0, 0, None))
 

@@ -46,12 +46,17 @@ def resume(out: str | Path, watch: Watch | None = None, teacher: Any = None) -> 
     return Session(restore(about, directory.path, teacher), directory).go(watch)
 
 
-def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:
-    """[S]: every seed's mean return of fresh greedy episodes in `env`; HeadstartError where the team does not fit it."""
+def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
+    """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
+
+    Raises HeadstartError if the team does not fit the environment, and for samples of a team fitted by `adapt`.
+    """
     if not team.fits(env.spec):
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
-    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes)))
+    if sample and team.trained is not None:
+        raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes, sample)))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
     with host_errors():
         return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))

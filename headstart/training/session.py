@@ -170,6 +170,9 @@ class Session:
             columns["train_return"] = np.asarray(team_mean(sums["episodes"]["returns"])) / ended
             columns |= {name: np.asarray(x) / np.float32(learned) for name, x in sums["learning"].items()}
             columns |= {name: np.asarray(x) / np.float32(done - counted_from) for name, x in sums["guidance"].items()}
+            happened = {f"train_event/{name}": np.asarray(x) / ended for name, x in sums["episodes"]["events"].items()}
+        scored = {name: columns.pop(name) for name in [*columns] if name.startswith("eval_event/")}
+        columns |= scored | happened
         plain = lambda x: repr(float(x)) if np.isfinite(x) else ""
         self.directory.append(
             [
