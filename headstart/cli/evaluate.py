@@ -4,7 +4,6 @@ from pathlib import Path
 
 from headstart.cli.flags import directory_of, options_of, read_flags, take
 from headstart.core.checks import HeadstartError, check_known
-from headstart.training.progress import spread
 
 
 def evaluate(args: list[str]) -> None:
@@ -12,6 +11,7 @@ def evaluate(args: list[str]) -> None:
     from headstart import registry
     from headstart.storage import files
     from headstart.teams.policy import load
+    from headstart.training.progress import spread
     from headstart.training.run import score
     from headstart.views.adapt import describe_adaptation
 

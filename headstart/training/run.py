@@ -1,6 +1,7 @@
 """Runs on disk: train one, go on with one, score what came out."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,19 @@ from headstart.teams.policy import TeamPolicy, load
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
 from headstart.training.programs import host_errors
-from headstart.training.session import Session, Watch
+from headstart.training.session import Session
+from headstart.training.watch import Watcher
 
 
-def train(config: Config, out: str | Path, watch: Watch | None = None) -> TeamPolicy:
+def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
     """Train a team and leave a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
-    session = Session(_with_teachers(config), directory)
+    session = Session(_with_teachers(config), directory, watchers)
     directory.create(session.about)
     for i, guide in enumerate(session.config.guidance):
         if isinstance(guide.teacher, TeamPolicy):
             guide.teacher.write(directory.path / f"teacher-{i}")
-    return session.go(watch)
+    return session.go()
 
 
 def _with_teachers(config: Config) -> Config:
@@ -37,13 +39,20 @@ def _with_teachers(config: Config) -> Config:
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
-def resume(out: str | Path, watch: Watch | None = None, teacher: Any = None) -> TeamPolicy:
-    """Go on with a run from its last checkpoint; a finished one is just loaded. `teacher`: its scripted one, if any."""
+def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None) -> TeamPolicy:
+    """Go on with a run from its last checkpoint; a finished one is just loaded. `teacher`: its scripted one, if any.
+
+    Watchers of a finished run are told its beginning and its end.
+    """
     directory = RunDir(out)
     about = directory.about()
     if about.get("finished"):
-        return load(out)
-    return Session(restore(about, directory.path, teacher), directory).go(watch)
+        team = load(out)
+        for watcher in watchers:
+            watcher.begin(about)
+            watcher.end(team)
+        return team
+    return Session(restore(about, directory.path, teacher), directory, watchers).go()
 
 
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
