@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from headstart.training.api import resume as resume
     from headstart.training.api import train as train
     from headstart.training.run import score as score
+    from headstart.training.watch import Watcher as Watcher
     from headstart.views.adapt import adapt as adapt
 
 _HOMES = {
@@ -90,6 +91,7 @@ _HOMES = {
     "load": "teams.policy",
     "resume": "training.api",
     "score": "training.run",
+    "Watcher": "training.watch",
     "preset": "registry",
     "use": "registry",
     "train": "training.api",

@@ -17,8 +17,9 @@ import pytest
 
 from headstart import registry
 from headstart.core.checks import HeadstartError
+from headstart.core.episodes import evaluate
 from headstart.core.guidance import chain
-from headstart.core.trainer import evaluate, make_trainer
+from headstart.core.trainer import make_trainer
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.learners.imitator import Imitator
 

@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import functools
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import toy_envs
 from gymnasium import spaces as gym_spaces
 from mpe2 import simple_tag_v3
 from probes import small
+from test_runs import stop_at
 
 from headstart import registry
 from headstart.core.checks import HeadstartError
@@ -464,12 +464,8 @@ def test_a_run_goes_on_after_sigterm(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)
     monkeypatch.setattr(registry, "used", {"toy_envs"})
 
-    def stop(progress):
-        if progress.env_steps >= 1000:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with pytest.raises(session.Interrupted, match="headstart resume"):
-        run.train(PLAIN, tmp_path / "cut", stop)
+        run.train(PLAIN, tmp_path / "cut", stop_at(1000))
     with spied() as frames:
         team = run.resume(tmp_path / "cut")
     assert frames[0][0] == pool.RESET and frames[0][1].size == 2 * 8

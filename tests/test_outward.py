@@ -15,7 +15,7 @@ from probes import Masked, Mixed, shown
 
 from headstart import registry
 from headstart.core.checks import HeadstartError
-from headstart.core.trainer import evaluate
+from headstart.core.episodes import evaluate
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.adversary import Adversary
 from headstart.envs.particle.spread import Spread, SpreadState

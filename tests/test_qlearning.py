@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import os
-import signal
 from dataclasses import dataclass
 
 import jax
@@ -13,6 +11,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from probes import Choice, Mixed, Values, loop, one_role, played, same, shown, small
+from test_runs import stop_at
 
 from headstart import registry
 from headstart.core.checks import HeadstartError
@@ -295,12 +294,8 @@ def test_a_resumed_run_copies_at_the_same_steps(tmp_path, monkeypatch):
     config = run.Config(Spread(2, horizon=5), learner, steps=160, seeds=2, evaluations=2, episodes=2)  # 37 gradient steps
     run.train(config, tmp_path / "whole")
 
-    def stop(progress):
-        if progress.env_steps >= 52:  # 10 gradient steps
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with pytest.raises(session.Interrupted):
-        run.train(config, tmp_path / "cut", watch=stop)
+        run.train(config, tmp_path / "cut", stop_at(52))  # 10 gradient steps
     run.resume(tmp_path / "cut")
     read = lambda name: (tmp_path / name / "policy.safetensors").read_bytes()
     assert read("cut") == read("whole")

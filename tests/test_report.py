@@ -14,6 +14,7 @@ import pytest
 import scipy.stats
 
 import headstart.report as package
+from headstart.core.checks import HeadstartError
 from headstart.report import (
     Claim,
     Curve,
@@ -29,6 +30,7 @@ from headstart.report import (
     write,
 )
 from headstart.report.html import render_html
+from headstart.report.metric import label, name_in_report
 from headstart.report.plain import interval_text, number, plain, script_json, text
 from headstart.report.stats import as_json
 from headstart.report.summary import headline
@@ -519,6 +521,42 @@ def test_read_a_run(tmp_path):
     (tmp_path / "metrics.csv").write_text("\n".join(lines[:2]) + "\n")
     with pytest.raises(ValueError, match="no point"):
         read_curve(tmp_path)
+
+
+def test_read_a_run_by_another_metric(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"format": 1, "seeds": [0], "env_steps": 10}))
+    lines = ["seed,env_steps,updates,eval_return,eval_return/prey,eval_event/tag", "0,0,0,1,2,3", "0,10,1,4,5,6"]
+    (tmp_path / "metrics.csv").write_text("\n".join(lines) + "\n")
+    for metric, expected in (("return", [1, 4]), ("return/prey", [2, 5]), ("tag", [3, 6])):
+        np.testing.assert_array_equal(read_curve(tmp_path, metric).returns, [expected])
+    with pytest.raises(
+        HeadstartError, match="no column eval_event/win for the metric 'win': eval_return, eval_return/prey"
+    ) as e:
+        read_curve(tmp_path, "win")
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name", "shown"),
+    [
+        ("return", "episode_return", "episode return"),
+        ("return/prey", "episode_return/prey", "episode return of prey"),
+        ("tag", "tag", "tag per episode"),
+        ("win", "win", "win rate"),
+    ],
+)
+def test_a_report_calls_its_metric_by_name(metric, name, shown):
+    from rich.console import Console
+
+    assert name_in_report(metric) == name and label(name) == shown
+    report = build_report({**EXPERIMENT, "metric": name}, two_arms())
+    assert report["metric"] == name
+    page = Page(render_html(report, [], {}))
+    assert json.loads(page.scripts[0])["figures"]["curves"]["layout"]["yaxis"]["title"]["text"] == shown
+    assert any(f"baseline's {shown} before training" in words for words in page.words)
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=100))
+    assert shown in out.getvalue()
 
 
 def test_write_replaces_whole_files_or_none(tmp_path):

@@ -29,6 +29,7 @@ from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training import run, session
+from headstart.training.watch import Watcher
 
 ENV = Spread(2, horizon=5)
 SMALL = {"num_envs": 4, "train_every": 4, "batch": 16, "warmup": 40, "capacity": 400, "hidden": (8,)}
@@ -58,25 +59,31 @@ def eager(monkeypatch):
 
 
 def stopper(at: int):
-    """A watcher that asks the run to stop, as a terminal or a scheduler would, after `at` pieces."""
-    seen = []
+    """A watcher that asks the run to stop, as a terminal or a scheduler would, when it has been told `at` things."""
 
-    def watch(progress):
-        seen.append(progress)
-        if len(seen) == at:
-            os.kill(os.getpid(), signal.SIGTERM)
+    class Stopper(Watcher):
+        calls = 0
 
-    return watch
+        def begin(self, manifest):
+            self.calls += 1
+            if self.calls == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def progress(self, progress):
+            self.begin({})
+
+    return (Stopper(),)
 
 
 def stop_at(env_steps: int):
-    """The same once the run has come as far as `env_steps`."""
+    """The same when the run has come as far as `env_steps`."""
 
-    def watch(progress):
-        if progress.env_steps >= env_steps:
-            os.kill(os.getpid(), signal.SIGTERM)
+    class Stopper(Watcher):
+        def progress(self, progress):
+            if progress.env_steps >= env_steps:
+                os.kill(os.getpid(), signal.SIGTERM)
 
-    return watch
+    return (Stopper(),)
 
 
 def rows(out):
@@ -176,7 +183,10 @@ sys.path.insert(0, {tests!r})
 import test_runs
 from headstart.training import run, session
 session.CHECKPOINT_SECONDS, session.PIECE_SECONDS = 0.0, 1e-3
-slow = lambda progress: test_runs.time.sleep(0.02)
+class Slow(test_runs.Watcher):
+    def progress(self, progress):
+        test_runs.time.sleep(0.02)
+slow = (Slow(),)
 out = sys.argv[1]
 if test_runs.os.path.exists(out + "/run.json"):
     run.resume(out, slow)

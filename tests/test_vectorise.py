@@ -110,7 +110,7 @@ def test_returns_are_counted_as_a_replay_counts_them():
 
 
 def test_evaluation_counts_the_first_episode_only():
-    from headstart.core.trainer import evaluate
+    from headstart.core.episodes import evaluate
 
     config = small(PPO(), hidden=(8,))
     learner = config.make(Lengths().spec)

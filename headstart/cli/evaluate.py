@@ -4,15 +4,15 @@ from pathlib import Path
 
 from headstart.cli.flags import directory_of, options_of, read_flags, take
 from headstart.core.checks import HeadstartError, check_known
-from headstart.training.progress import spread
 
 
 def evaluate(args: list[str]) -> None:
-    """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt]."""
+    """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt] [--sample]."""
     from headstart import registry
     from headstart.core.ranges import Count
     from headstart.storage import files
     from headstart.teams.policy import load
+    from headstart.training.progress import spread
     from headstart.training.run import score
     from headstart.views.adapt import describe_adaptation
 
@@ -30,6 +30,7 @@ def evaluate(args: list[str]) -> None:
     fields = [
         ("episodes", Count, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: agents paired, observations by field."),
+        ("sample", bool, False, "Score the actions of the exploring learner as well, drawn as at the end of training."),
         ("env", None, env, ""),
     ]
     options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "")
@@ -44,10 +45,11 @@ def evaluate(args: list[str]) -> None:
             agents = f"{there.roles[role].agents} agents by {team.spec.roles[role].agents} policies"
             print(f"adapted {role}: {', '.join([agents, *told])}")
         team = team.adapt(there)
-    returns = score(team, options.env, options.episodes)
-    for seed, value in zip(team.seeds, returns, strict=True):
-        print(f"seed {seed}: return {value:.2f}")
-    print(f"return {spread(returns)} over {len(returns)} seeds, {options.episodes} greedy episodes each")
+    for kind in ("greedy", "sampled")[: 1 + options.sample]:
+        returns, word = score(team, options.env, options.episodes, kind == "sampled"), "" if kind == "greedy" else "sampled "
+        for seed, value in zip(team.seeds, returns, strict=True):
+            print(f"seed {seed}: {word}return {value:.2f}")
+        print(f"{word}return {spread(returns)} over {len(returns)} seeds, {options.episodes} {kind} episodes each")
 
 
 def render(args: list[str]) -> None:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from headstart.cli.flags import existing, options_of, read_flags, take
 from headstart.cli.output import show_report
 from headstart.core.checks import HeadstartError, check_known
-from headstart.training.progress import progress
 
 
 def reproduce(args: list[str]) -> None:
@@ -48,9 +47,10 @@ def demo(args: list[str]) -> None:
 def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: int | None) -> None:
     from headstart import registry
     from headstart.experiments import run
+    from headstart.training.progress import progress
 
-    with progress() as watch:
-        report = run.reproduce(name, registry.experiments()[name], scale, out, arms, seeds, watch)
+    with progress() as bar:
+        report = run.reproduce(name, registry.experiments()[name], scale, out, arms, seeds, bar)
     show_report(report, out)
 
 

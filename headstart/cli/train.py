@@ -8,7 +8,6 @@ from typing import Any
 from headstart.cli.flags import directory_of, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
 from headstart.core.checks import HeadstartError
-from headstart.training.progress import progress
 
 
 def train(args: list[str]) -> None:
@@ -17,6 +16,7 @@ def train(args: list[str]) -> None:
     from headstart.core.ranges import Count, Natural
     from headstart.training import run
     from headstart.training.config import Config
+    from headstart.training.progress import progress
 
     given, rest = take(args, ("--learner", "--guidance", "--teacher"))
     if (not rest or rest[0].startswith("-")) and not {"-h", "--help"} & set(rest):
@@ -44,8 +44,8 @@ def train(args: list[str]) -> None:
     taught = _taught(chosen, given["--teacher"])
     scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until")}
     config = Config(options.env, options.learner, tuple(taught), **scalars)
-    with progress() as watch:
-        run.train(config, options.out, lambda now: watch(options.out.name, now))
+    with progress() as bar:
+        run.train(config, options.out, (bar(options.out.name),))
     finish(options.out)
 
 
@@ -67,12 +67,13 @@ def resume(args: list[str]) -> None:
     """Go on with a run or an experiment that was interrupted: headstart resume DIR."""
     from headstart.experiments import run as experiment
     from headstart.training import run
+    from headstart.training.progress import progress
 
     directory = directory_of(args, "resume", resume.__doc__ or "")[0]
     if (directory / "experiment.json").exists():
-        with progress() as watch:
-            report = experiment.resume(directory, watch)
+        with progress() as bar:
+            report = experiment.resume(directory, bar)
         return show_report(report, directory)
-    with progress() as watch:
-        run.resume(directory, lambda now: watch(directory.name, now))
+    with progress() as bar:
+        run.resume(directory, (bar(directory.name),))
     finish(directory)

@@ -1,4 +1,4 @@
-"""THE loop: collect, let the guidance look, learn. There is no other.
+"""THE training loop: collect, let the guidance look, learn. There is no other.
 
     update:   rollout = T joint steps of E environments, acted by guidance.behave ∘ learner.act
               rollout = guidance.observe(rollout); params = guidance.tie(params)
@@ -21,7 +21,6 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, PyTree
 
-from headstart.core.actions import greedy, legal
 from headstart.core.env import Env, vectorise
 from headstart.core.guidance import Clock, Guidance, has
 from headstart.core.learner import Learner
@@ -35,7 +34,8 @@ class Trainer(NamedTuple):
     init: Callable[[Array, Array], TrainState]
     """key, number of the seed -> state."""
     update: Callable[..., tuple[TrainState, Metrics]]
-    """state, index of the update -> state, metrics: `episodes` (sums over those that ended), `learning`, `guidance`.
+    """state, index of the update -> state, metrics: `episodes` (those that ended: sums of
+    their returns and events, and their count), `learning`, `guidance`.
 
     A third argument stands in for `data`, so that a compiled program can take it as an argument, unmapped.
     """
@@ -57,7 +57,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         return jnp.clip((index - warmup) / max(updates - 1 - warmup, 1), 0.0, 1.0)
 
     def env_step(loop, key, params, g, clock):
-        env_state, now, carry, guide_carry, first, returns = loop
+        env_state, now, carry, guide_carry, first, totals = loop
         act_key, guide_key, env_key = jr.split(key, 3)
         carry, action = learner.act(params, carry, now, act_key, clock.progress)
         guide_carry, action = guidance.behave(g, guide_carry, guide_key, now, action, clock)
@@ -65,20 +65,18 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         ended = new.terminated | new.truncated
         carry = chosen_where(ended, learner.start(learner.num_envs), carry)
         guide_carry = chosen_where(ended, guidance.carry(learner.num_envs), guide_carry)
-        returns = {role: total + new.reward[role] for role, total in returns.items()}
-        done = {
-            "returns": {r: jnp.where(ended[:, None], x, 0).sum(0) for r, x in returns.items()},
-            "count": ended.sum(),
-        }
-        returns = chosen_where(ended, jax.tree.map(jnp.zeros_like, returns), returns)
-        return (env_state, new, carry, guide_carry, ended, returns), (transition(now, action, new, first), done)
+        totals = jax.tree.map(jnp.add, totals, {"returns": new.reward, "events": new.events})
+        none = jax.tree.map(jnp.zeros_like, totals)
+        done = {"count": ended.sum(), **jax.tree.map(lambda x: x.sum(0), chosen_where(ended, totals, none))}
+        loop = (env_state, new, carry, guide_carry, ended, chosen_where(ended, none, totals))
+        return loop, (transition(now, action, new, first), done)
 
     def collect(ts: TrainState, key, clock):
-        loop = (ts.env, ts.step, ts.carry, ts.guide_carry, ts.first, ts.returns)
+        loop = (ts.env, ts.step, ts.carry, ts.guide_carry, ts.first, {"returns": ts.returns, "events": ts.events})
         body = lambda loop, k: env_step(loop, k, ts.params, ts.guidance, clock)
         loop, (rollout, done) = jax.lax.scan(body, loop, jr.split(key, learner.rollout))
-        parts = dict(zip(("env", "step", "carry", "guide_carry", "first", "returns"), loop, strict=True))
-        ts = dataclasses.replace(ts, **parts)
+        env_state, step, carry, guide_carry, first, totals = loop
+        ts = dataclasses.replace(ts, env=env_state, step=step, carry=carry, guide_carry=guide_carry, first=first, **totals)
         return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
 
     def experience(ts: TrainState, carry, rollout, key, clock, data):
@@ -160,6 +158,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
             guide_carry=guidance.carry(learner.num_envs),
             first=jnp.ones(learner.num_envs, bool),
             returns=jax.tree.map(jnp.zeros_like, step.reward),
+            events=jax.tree.map(jnp.zeros_like, step.events),
             key=key,
         )
         items = jax.eval_shape(lambda: first_items(ts))
@@ -200,56 +199,3 @@ def transition(now: TimeStep, action: dict[str, Array], new: TimeStep, first: Ar
         first=first,
         extras={},
     )
-
-
-def play(
-    env: Env, learner: Learner, see: Callable[[PyTree], PyTree] = lambda state: ()
-) -> Callable[[PyTree, Array, Array], tuple[dict[str, Array], Array, PyTree]]:
-    """`(params, keys [E], key) -> reward {role: [T E A]}, alive [T E], seen [T+1 E ..]`: one greedy episode a reset key.
-
-    `see(state)` is what is kept of one environment's state, before the first step and after each. Environments do not
-    restart: `alive` tells the steps up to and including an episode's end, and rewards after it are 0.
-    """
-    spec, steps, look = env.spec, jax.vmap(env.step), jax.vmap(see)
-
-    def body(loop, key, params):
-        state, now, carry, alive = loop
-        carry, logits = learner.policy(params, carry, now.obs)
-        masks = now.available or dict.fromkeys(logits)
-        action = {r: greedy(spec.roles[r].actions, legal(x, masks[r])) for r, x in logits.items()}
-        state, new = steps(state, action, jr.split(key, alive.shape[0]))
-        reward = {role: jnp.where(alive[:, None], x, 0.0) for role, x in new.reward.items()}
-        return (state, new, carry, alive & ~(new.terminated | new.truncated)), (reward, alive, look(state))
-
-    def run(params, keys, key):
-        state, now = jax.vmap(env.reset)(keys)
-        loop = (state, now, learner.start(keys.shape[0]), jnp.ones(keys.shape[0], bool))
-        step_keys = jr.split(key, spec.horizon)
-        _, (reward, alive, seen) = jax.lax.scan(lambda loop, k: body(loop, k, params), loop, step_keys)
-        return reward, alive, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), look(state), seen)
-
-    return run
-
-
-def evaluate(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array], Metrics]:
-    """`(params, key) -> {"return": {role: [episodes A]}, "length": [episodes]}`: fresh episodes, greedy actions.
-
-    A return is the plain sum of an agent's rewards up to the first end of its episode: neither discounted nor divided by
-    the number of agents or steps.
-    """
-    episode = play(env, learner)
-
-    def run(params, key):
-        reset_key, key = jr.split(key)
-        reward, alive, _ = episode(params, jr.split(reset_key, episodes), key)
-        return {"return": {role: x.sum(0) for role, x in reward.items()}, "length": alive.sum(0)}
-
-    return run
-
-
-def team_mean(per_agent: dict[str, Array]) -> Array:
-    """The team's value of something each agent has, {role: [.. A]} -> [..]: the mean over ALL its agents.
-
-    For a reward that everyone shares, this is that reward. Nothing else is ever averaged over agents.
-    """
-    return jnp.concatenate(list(per_agent.values()), -1).mean(-1)

@@ -18,6 +18,7 @@ An **action** is always a float vector `[A, U]`. For discrete heads it is the he
 Gumbel-softmax actor may send soft ones); for continuous actions the numbers are meant to lie in [-1, 1].
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -61,6 +62,9 @@ class TimeStep(eqx.Module):
     agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
     """{role: [A]}: the task ended for this agent, though perhaps not for its team, and it earns nothing more: bootstrap
     from zero. None where agents end with their team only."""
+    events: dict[str, Float[Array, "*n"]] = dataclasses.field(default_factory=dict)
+    """{name: how often it happened in the step just taken}, such as a win or a tag; zeros after a reset. The names are
+    always the same ones, none for an environment that has no events."""
 
 
 class Transition(eqx.Module):
@@ -106,4 +110,6 @@ class TrainState(eqx.Module):
     first: Array
     returns: dict[str, Array]
     """{role: [E A]}: return of the running episodes so far."""
+    events: dict[str, Array]
+    """{name: [E]}: how often each event has happened in the running episodes so far."""
     key: Array

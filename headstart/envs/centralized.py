@@ -60,6 +60,7 @@ class Centralized(Wrapper, Generic[Inner]):
             alive={TEAM: jnp.ones_like(reward, bool)},
             available=seen.available(step.available),
             final_available=seen.available(step.final_available),
+            events=step.events,
         )
 
 

@@ -57,6 +57,8 @@ class Experiment:
     claims: tuple[Claim, ...]
     headline: str
     """The arm the report is about."""
+    metric: str = "return"
+    """What its arms are judged by: "return" (the mean over the team), "return/ROLE", or the name of an event ("win")."""
     notes: tuple[str, ...] = ()
     """What differs from the paper, and why."""
 

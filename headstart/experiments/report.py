@@ -10,6 +10,7 @@ from headstart.core.env import Drawable, Env
 from headstart.experiments.base import Experiment
 from headstart.replay.record import record
 from headstart.report.build import build_report, read_curve, read_stage, write
+from headstart.report.metric import RETURN, name_in_report
 from headstart.storage import files
 from headstart.teams.policy import load
 
@@ -21,9 +22,16 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
         stages = [read_stage(out / "stages" / stage.name, stage.name) for stage in arm.stages]
         last = out / "stages" / arm.stages[-1].name
         measures = {quantity: measure(last) for quantity, measure in arm.measures.items()}
-        arms[arm_name] = {"stages": stages, "curve": read_curve(last), "versus": arm.versus, "measures": measures}
+        arms[arm_name] = {
+            "stages": stages,
+            "curve": read_curve(last, experiment.metric),
+            "versus": arm.versus,
+            "measures": measures,
+        }
     about = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
-    report = build_report(about | {"metric": "episode_return", "headline": experiment.headline}, arms, experiment.claims)
+    report = build_report(
+        about | {"metric": name_in_report(experiment.metric), "headline": experiment.headline}, arms, experiment.claims
+    )
     command = "headstart demo" if scale == "demo" else f"headstart reproduce {name} --scale {scale} --seeds {seeds}"
     provenance: dict[str, Any] = {"command": command, "notes": list(experiment.notes)}
     provenance["stages"] = {
@@ -35,12 +43,12 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
 
 def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
     runs = {name: out / "stages" / arm.stages[-1].name for name, arm in experiment.arms.items()}
-    return [replay for name, path in runs.items() if (replay := replay_of(path, name))]
+    return [replay for name, path in runs.items() if (replay := replay_of(path, name, experiment.metric))]
 
 
-def replay_of(path: Path, title: str) -> dict[str, Any] | None:
+def replay_of(path: Path, title: str, metric: str = RETURN) -> dict[str, Any] | None:
     """The first start (alike for all teams) played by the seed of a run nearest to the middle of its seeds."""
-    team, last = load(path), read_curve(path).returns[:, -1]
+    team, last = load(path), read_curve(path, metric).returns[:, -1]
     env: Env | None = team.env
     if not isinstance(env, Drawable):
         return None
@@ -66,7 +74,7 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
         for path in directories
     }
     kind = {"kind": "run"} if len(names) == 1 else {"kind": "experiment", "headline": names[-1]}
-    report = build_report({"experiment": " vs ".join(names), "metric": "episode_return", **kind}, arms)
+    report = build_report({"experiment": " vs ".join(names), **kind}, arms)
     replays = [replay for path in directories if (replay := replay_of(path, path.name))]
     write(out, report, replays, {"runs": abouts})
     return report

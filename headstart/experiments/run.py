@@ -18,10 +18,10 @@ from headstart.storage import files
 from headstart.training import run, session
 from headstart.training.config import Config
 from headstart.training.directory import go_on
+from headstart.training.watch import Watcher
 
-Watch = Callable[[str, session.Progress | None], None]
-
-"""Told the stage's name with every piece of its progress, and with None when it ends."""
+Watch = Callable[[str], Watcher]
+"""The name of a stage -> the watcher of its run."""
 
 
 def reproduce(
@@ -48,26 +48,23 @@ def continue_experiment(
     """Do what is left of an experiment: stages that are finished are read, a stage that was cut short is resumed."""
     for stage in experiment.stages:
         path = out / "stages" / stage.name
-        told = (lambda progress, stage=stage: watch(stage.name, progress)) if watch else None
         try:
-            _train_or_resume(stage, path, seeds, told)
+            _train_or_resume(stage, path, seeds, (watch(stage.name),) if watch else ())
         except session.Interrupted:
             raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
-        if watch:
-            watch(stage.name, None)
     return report_experiment(name, experiment, scale, out, seeds)
 
 
-def _train_or_resume(stage: Stage, path: Path, seeds: int, watch: session.Watch | None) -> None:
+def _train_or_resume(stage: Stage, path: Path, seeds: int, watchers: tuple[Watcher, ...]) -> None:
     if (path / "run.json").exists():
-        run.resume(path, watch)
+        run.resume(path, watchers)
         return
     named = lambda guide: isinstance(teacher_of(guide), str)
     found = lambda guide: dataclasses.replace(guide, teacher=path.parent / teacher_of(guide)) if named(guide) else guide
     taught = tuple(found(guide) for guide in stage.guidance)
     until = float(iqm(final(read_curve(path.parent / stage.until)))) if stage.until else None
     config = Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations, until=until)
-    run.train(config, path, watch)
+    run.train(config, path, watchers)
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Drawable, Env
-from headstart.core.trainer import play, team_mean
+from headstart.core.episodes import Moment, actor_of, episodes, team_mean
 from headstart.teams.policy import TeamPolicy
 
 
@@ -23,10 +23,21 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
     if not isinstance(env, Drawable):
         raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
     reset_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), episode))
-    reward, alive, seen = jax.jit(play(env, team.learner, env.scene))(team.place(seed), reset_key[None], key)
-    length = int(alive.sum())
-    place, word, shade = (np.asarray(x)[: length + 1, 0] for x in seen)
-    score = np.concatenate([[0.0], np.cumsum(np.asarray(team_mean(reward))[:length, 0])])
+    look = jax.vmap(env.scene)
+
+    def keep(now: Moment):
+        return team_mean(now.new.reward), now.running, look(now.new_state)
+
+    @jax.jit
+    def play(params, keys):
+        (state, _), kept = episodes(env, actor_of(env, team.learner, params), keep)(keys, key)
+        return look(state), *kept
+
+    start, reward, running, seen = play(team.place(seed), reset_key[None])
+    length = int(running.sum())
+    frames = jax.tree.map(lambda first, rest: np.concatenate([first, rest[:length, 0]]), start, seen)
+    place, word, shade = frames
+    score = np.concatenate([[0.0], np.cumsum(np.asarray(reward)[:length, 0])])
     reach = np.nanmax(np.abs(place), initial=1.0)
     extra = {"words": word.tolist()} if (word >= 0).any() else {}
     extra |= {"shades": shade.tolist()} if (shade > 0).any() else {}

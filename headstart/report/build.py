@@ -13,6 +13,7 @@ import numpy as np
 from headstart.core.checks import HeadstartError
 from headstart.report import transfer
 from headstart.report.claims import Claim, judge
+from headstart.report.metric import RETURN, column, name_in_report
 from headstart.report.plain import number, plain
 from headstart.report.stats import as_json, interval
 from headstart.report.transfer import Curve
@@ -25,7 +26,8 @@ def build_report(
 ) -> dict[str, Any]:
     """The content of report.json, ready for `json.dumps(..., allow_nan=False)`.
 
-    experiment: {"experiment": name, "scale", "metric", ...}. `seeds` (their number) is counted from the curves if not
+    experiment: {"experiment": name, "scale", "metric", ...}; the metric is that of the curves, as of
+    `metric.name_in_report`. `seeds` (their number) is counted from the curves if not
     given; `baseline` names the arm that sets the threshold, else it is the first arm that others are compared with,
     else the first arm. Other keys ("title", "source", "kind": "run", "headline") are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
@@ -53,7 +55,7 @@ def build_report(
         "format": FORMAT,
         "kind": "experiment",
         "scale": None,
-        "metric": "episode_return",
+        "metric": name_in_report(RETURN),
         "seeds": max(len(arm["curve"].returns) for arm in arms.values()),
         **plain(dict(experiment)),
         "baseline": baseline,
@@ -76,23 +78,31 @@ def _arm(name: str, arms: Mapping[str, Mapping[str, Any]], level: float | None) 
     return {**out, "versus": other, **transfer.compare(*_run(arm), *_run(arms[other]), level)}
 
 
-def read_curve(run_dir: str | os.PathLike[str]) -> Curve:
+def read_curve(run_dir: str | os.PathLike[str], metric: str = RETURN) -> Curve:
     """The evaluation curve of a run on disk, from its run.json and metrics.csv.
+
+    metric: "return" (the team's mean), "return/ROLE", or the name of an event that the environment counts.
 
     Only points at which every seed of the run was evaluated count, so a run that was cut short can be read. Where a
     point stands twice, as after a resume, the later row holds. Rows without an evaluation are passed over.
 
-    Raises FileNotFoundError if a file is missing, ValueError if no evaluation is complete.
+    Raises FileNotFoundError if a file is missing, ValueError if no evaluation is complete or the run has no such metric.
     """
-    run_dir = Path(run_dir)
+    run_dir, name = Path(run_dir), column(metric)
     settings = json.loads((run_dir / "run.json").read_text())
     seeds = [int(seed) for seed in settings["seeds"]]
     found: dict[int, dict[int, float]] = {}
     with (run_dir / "metrics.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row.get("eval_return"):
+        table = csv.DictReader(file)
+        if name not in (columns := table.fieldnames or [name]):
+            known = [x for x in columns if x.startswith(("eval_return", "eval_event/"))]
+            raise HeadstartError(
+                f"{run_dir.name}: metrics.csv has no column {name} for the metric {metric!r}: {', '.join(known)}"
+            )
+        for row in table:
+            if row.get(name):
                 point = found.setdefault(int(float(row["env_steps"])), {})
-                point[int(float(row["seed"]))] = float(row["eval_return"])
+                point[int(float(row["seed"]))] = float(row[name])
     steps = sorted(step for step, point in found.items() if set(seeds) <= set(point))
     if not steps:
         raise HeadstartError(f"{run_dir.name}: metrics.csv holds no point at which all of the seeds {seeds} were evaluated")

@@ -3,6 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from headstart.report.metric import label
 from headstart.report.transfer import teacher_steps
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def colours(report: dict[str, Any]) -> dict[str, str]:
 
 
 def learning_curves(report: dict[str, Any]) -> "Figure":
-    """Return over env-steps: the interquartile mean of each arm as a line, its 95 % interval as a band.
+    """The metric over env-steps: the interquartile mean of each arm as a line, its 95 % interval as a band.
 
     Each trace carries `meta.teacher_steps`, by which the page moves it to the right to charge the teacher's steps.
     """
@@ -44,7 +45,7 @@ def learning_curves(report: dict[str, Any]) -> "Figure":
             annotation={"text": "threshold", "font": {"size": 11}, "xanchor": "left", "x": 0, "yanchor": "bottom"},
         )
     figure.update_xaxes(title="env-steps", rangemode="tozero")
-    figure.update_yaxes(title=escape(str(report["metric"]).replace("_", " "), quote=False))
+    figure.update_yaxes(title=escape(label(str(report["metric"])), quote=False))
     return figure
 
 

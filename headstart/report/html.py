@@ -4,6 +4,7 @@ from importlib.resources import files
 from typing import Any
 
 from headstart.report.figures import colours, effects, learning_curves
+from headstart.report.metric import label
 from headstart.report.plain import interval_text, plain, script_json, text
 from headstart.report.summary import headline, leading_arm
 from headstart.report.table import STYLES, filled
@@ -56,6 +57,7 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "report": report,
         "title": str(report.get("title") or report["experiment"]),
         "headline": headline(report),
+        "metric": label(str(report["metric"])),
         "facts": _facts(report),
         "tiles": _tiles(report),
         "claims": [{**claim, "mark": STYLES[claim["verdict"]][0]} for claim in report["claims"]],
@@ -71,7 +73,7 @@ def _facts(report: dict[str, Any]) -> list[str]:
     seeds = report["seeds"]
     shown = [str(report["experiment"])] if report.get("title") else []
     shown += [f"{report['scale']} scale"] if report.get("scale") else []
-    return [*shown, f"{seeds} seed" + "s" * (seeds != 1), str(report["metric"]).replace("_", " ")]
+    return [*shown, f"{seeds} seed" + "s" * (seeds != 1), label(str(report["metric"]))]
 
 
 def _tiles(report: dict[str, Any]) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from headstart.report.metric import label
 from headstart.report.plain import interval_text, text
 from headstart.report.summary import caution
 
@@ -57,7 +58,7 @@ def transfer_table(report: dict[str, Any]) -> "Table":
     from rich.text import Text
 
     threshold, seeds = report.get("threshold"), report["seeds"]
-    caption = f"{report['metric']}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
+    caption = f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
     table = Table(
         box=SIMPLE_HEAD,
         pad_edge=False,

@@ -11,7 +11,8 @@ from headstart.core.learner import LearnerConfig
 from headstart.teams.policy import TeamPolicy
 from headstart.training import run
 from headstart.training.config import Config
-from headstart.training.progress import progress as bar
+from headstart.training.progress import progress as bars
+from headstart.training.watch import Watcher
 
 
 def train(
@@ -27,6 +28,7 @@ def train(
     episodes: int = 100,
     until: float | None = None,
     progress: bool = True,
+    watchers: Sequence[Watcher] = (),
 ) -> TeamPolicy:
     """Train a team of every seed in `env` and leave a run directory at `out`; returns the trained teams.
 
@@ -34,6 +36,7 @@ def train(
     steps: env-steps of each seed, rounded up to whole updates. seeds: independent teams, trained side by side and
     numbered from `first_seed`. evaluations: how often to evaluate, each on `episodes` fresh greedy episodes.
     until: stop early, at the first evaluation whose mean return over seeds has reached this.
+    progress: show a progress bar. watchers: told how the run goes, beside the bar and metrics.csv.
 
     Raises HeadstartError for settings that do not fit and where `out` already holds something.
     """
@@ -42,17 +45,17 @@ def train(
     guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
     config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until)
     if not progress:
-        return run.train(config, out)
-    with bar() as watch:
-        return run.train(config, out, lambda now: watch(Path(out).name, now))
+        return run.train(config, out, watchers)
+    with bars() as bar:
+        return run.train(config, out, (bar(Path(out).name), *watchers))
 
 
-def resume(out: str | Path, *, teacher: Any = None, progress: bool = True) -> TeamPolicy:
+def resume(out: str | Path, *, teacher: Any = None, progress: bool = True, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
     """Go on with the run at `out` from its last checkpoint; a finished one is loaded.
 
-    teacher: the scripted teacher of a run that learns from one; no file keeps a function.
+    teacher: the scripted teacher of a run that learns from one; no file keeps a function. watchers: as of `train`.
     """
     if not progress:
-        return run.resume(out, teacher=teacher)
-    with bar() as watch:
-        return run.resume(out, lambda now: watch(Path(out).name, now), teacher)
+        return run.resume(out, watchers, teacher)
+    with bars() as bar:
+        return run.resume(out, (bar(Path(out).name), *watchers), teacher)

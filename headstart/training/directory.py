@@ -6,8 +6,6 @@ checkpoints/  the last two complete training states; gone when the run has finis
 policy.*      the trained team
 """
 
-import csv
-import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,37 +49,6 @@ class RunDir:
         if not self.path.is_dir():
             raise HeadstartError(f"{self.path} is not a directory: pass the --out directory of a run")
         return files.read_json(self.path / "run.json")
-
-    def append(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows to metrics.csv; the first ones decide its columns."""
-        columns = self._columns() or list(rows[0])
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-        if not self._columns():
-            writer.writeheader()
-        writer.writerows(rows)
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(text.getvalue())
-
-    def _columns(self) -> list[str]:
-        if not self.metrics.exists() or not self.metrics.stat().st_size:
-            return []
-        with self.metrics.open(encoding="utf-8") as file:
-            return file.readline().strip().split(",")
-
-    def forget_after(self, updates: int) -> None:
-        """Drop the metrics of updates after a checkpoint, and a line a crash left half-written."""
-        if not self.metrics.exists():
-            return
-        try:
-            header, *lines = self.metrics.read_text(encoding="utf-8").split("\n")
-            if not lines:  # not even the header's line was finished
-                return self.metrics.unlink()
-            place, width = header.split(",").index("updates"), header.count(",")
-            kept = [x for x in lines[:-1] if x.count(",") == width and int(x.split(",")[place]) <= updates]
-        except ValueError as error:
-            raise HeadstartError(f"{self.metrics} is damaged ({error}): move it away and start the run anew") from None
-        files.write_text(self.metrics, "\n".join([header, *kept, ""]))
 
     def save_checkpoint(self, updates: int, state: PyTree, note: dict[str, str]) -> None:
         """Write the whole training state, and drop all but the last checkpoints."""

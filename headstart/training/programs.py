@@ -12,8 +12,9 @@ from jaxtyping import Array, PyTree
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
+from headstart.core.episodes import evaluate, team_mean
 from headstart.core.learner import Learner
-from headstart.core.trainer import Trainer, evaluate, team_mean
+from headstart.core.trainer import Trainer
 from headstart.core.types import Metrics
 
 
@@ -53,7 +54,8 @@ def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array,
     def one(params, key, index):
         out = run(params, jr.fold_in(jr.fold_in(key, 1), index))
         roles = {f"eval_return/{role}": x.mean() for role, x in out["return"].items()} if len(out["return"]) > 1 else {}
-        return {"eval_return": team_mean(out["return"]).mean(), "eval_length": out["length"].mean(), **roles}
+        events = {f"eval_event/{name}": x.mean() for name, x in out["events"].items()}
+        return {"eval_return": team_mean(out["return"]).mean(), "eval_length": out["length"].mean(), **roles, **events}
 
     return jax.vmap(one, in_axes=(0, 0, None))
 

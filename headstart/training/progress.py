@@ -2,39 +2,45 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from headstart.training.session import Progress
+from headstart.training.watch import Progress, Watcher
+
+
+class Bar(Watcher):
+    """One line of a `rich` display: return with its interval over seeds, env-steps a second, time left."""
+
+    def __init__(self, display: Any, name: str):
+        self.display, self.name, self.task = display, name, None
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Show the line; not before, so that a refusal is one line and not one below an empty bar."""
+        self.display.start()
+        self.task = self.display.add_task(self.name, total=manifest["env_steps"], said="compiling")
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar."""
+        said = f"return {spread(progress.returns)}  {progress.steps_per_second:,.0f} steps/s"
+        self.display.update(self.task, total=progress.total_steps, completed=progress.env_steps, said=said)
+
+    def end(self, team: Any) -> None:
+        """Fill the bar."""
+        total = self.display.tasks[self.task].total
+        self.display.update(self.task, completed=total, total=total)
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[str, "Progress | None"], None]]:
-    """A bar for each stage that runs: return with its interval over seeds, env-steps a second, time left."""
+def progress() -> Iterator[Callable[[str], Bar]]:
+    """A display of bars: a function from the name of a run or stage to its watcher."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = ("{task.description}", BarColumn(bar_width=20), "{task.percentage:>3.0f}%", TextColumn("{task.fields[said]}"))
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(compact=True), console=Console(stderr=True))
-    tasks: dict[str, Any] = {}
+    display = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(compact=True), console=Console(stderr=True))
     try:
-
-        def watch(name: str, now: "Progress | None") -> None:
-            if not tasks:
-                bar.start()  # not before: a refusal is one line, not one below an empty bar
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=None, said="compiling")
-            if now is None:
-                total = bar.tasks[tasks[name]].total or 1
-                bar.update(tasks[name], completed=total, total=total)
-                return
-            said = f"return {spread(now.returns)}  {now.steps_per_second:,.0f} steps/s" if now.env_steps else "compiling"
-            bar.update(tasks[name], total=now.total_steps, completed=now.env_steps, said=said)
-
-        yield watch
+        yield lambda name: Bar(display, name)
     finally:
-        if tasks:
-            bar.stop()
+        display.stop()
 
 
 def spread(returns: Any) -> str:

@@ -1,6 +1,7 @@
 """Runs on disk: train one, go on with one, score what came out."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,27 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
+from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
-from headstart.core.trainer import evaluate, team_mean
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
 from headstart.training.programs import host_errors
-from headstart.training.session import Session, Watch
+from headstart.training.session import Session
+from headstart.training.watch import Watcher
 
 
-def train(config: Config, out: str | Path, watch: Watch | None = None) -> TeamPolicy:
+def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
     """Train a team and leave a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
-    session = Session(_with_teachers(config), directory)
+    session = Session(_with_teachers(config), directory, watchers)
     directory.create(session.about)
     for i, guide in enumerate(session.config.guidance):
         teacher = teacher_of(guide)
         if isinstance(teacher, TeamPolicy):
             teacher.write(directory.path / f"teacher-{i}")
-    return session.go(watch)
+    return session.go()
 
 
 def _with_teachers(config: Config) -> Config:
@@ -40,21 +42,33 @@ def _with_teachers(config: Config) -> Config:
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
-def resume(out: str | Path, watch: Watch | None = None, teacher: Any = None) -> TeamPolicy:
-    """Go on with a run from its last checkpoint; a finished one is just loaded. `teacher`: its scripted one, if any."""
+def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None) -> TeamPolicy:
+    """Go on with a run from its last checkpoint; a finished one is just loaded. `teacher`: its scripted one, if any.
+
+    Watchers of a finished run are told its beginning and its end.
+    """
     directory = RunDir(out)
     about = directory.about()
     if about.get("finished"):
-        return load(out)
-    return Session(restore(about, directory.path, teacher), directory).go(watch)
+        team = load(out)
+        for watcher in watchers:
+            watcher.begin(about)
+            watcher.end(team)
+        return team
+    return Session(restore(about, directory.path, teacher), directory, watchers).go()
 
 
-def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:
-    """[S]: every seed's mean return of fresh greedy episodes in `env`; HeadstartError where the team does not fit it."""
+def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
+    """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
+
+    Raises HeadstartError if the team does not fit the environment, and for samples of a team fitted by `adapt`.
+    """
     if not team.fits(env.spec):
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
-    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes)))
+    if sample and team.trained is not None:
+        raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes, sample)))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
     with host_errors():
         return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))

@@ -4,11 +4,10 @@ One program advances all seeds by any number of updates, so evaluation points, c
 compilation of their own, and a run cut anywhere equals one that was not, bitwise.
 """
 
-import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,13 +17,16 @@ import numpy as np
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
+from headstart.core.episodes import team_mean
 from headstart.core.guidance import chain, start_rows
-from headstart.core.trainer import make_trainer, team_mean
+from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.teams.policy import TeamPolicy
 from headstart.training import programs
 from headstart.training.config import Config, describe
 from headstart.training.directory import RunDir
+from headstart.training.metrics import MetricsFile
+from headstart.training.watch import Progress, Watched, Watcher
 
 PIECE_SECONDS = 0.5
 """Aim for one call of the program: how often the progress bar moves and signals are looked at."""
@@ -40,25 +42,10 @@ class Diverged(HeadstartError):
     """A loss or a parameter became NaN or infinite."""
 
 
-@dataclasses.dataclass
-class Progress:
-    """What a watcher is told after every piece of a run."""
-
-    env_steps: int
-    total_steps: int
-    returns: np.ndarray | None
-    """Evaluation return of each seed, once there is one."""
-    steps_per_second: float
-    """Env-steps of one seed a second, compilation left out."""
-
-
-Watch = Callable[[Progress], None]
-
-
 class Session:
     """One process's part of a run: its compiled programs and its place in the run."""
 
-    def __init__(self, config: Config, directory: RunDir):
+    def __init__(self, config: Config, directory: RunDir, watchers: Sequence[Watcher] = ()):
         programs.use_compilation_cache()
         self.config, self.directory = config, directory
         spec = config.env.spec
@@ -73,13 +60,15 @@ class Session:
         self.seeds = config.first_seed + np.arange(config.seeds)
         self.about = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist())
         self.compile_s = self.run_s = 0.0
+        self.metrics = MetricsFile(directory.metrics, self.trainer.steps_per_update)
+        self.watched = Watched(self.metrics, watchers)
 
-    def go(self, watch: Watch | None = None) -> TeamPolicy:
+    def go(self) -> TeamPolicy:
         """Run to the end, from the last checkpoint where there is one."""
         with _signals() as stop, programs.host_errors():
-            if watch:
-                watch(Progress(0, self.about["env_steps"], None, 0.0))
-            params = self._trained(watch, stop)
+            self.watched.tell("begin", self.about)
+            self.watched.check(f"try again with: headstart resume {self.directory.path}")
+            params = self._trained(stop)
         steps = self.about["env_steps"] + sum(teacher["env_steps"] for teacher in self.about["teachers"])
         seeds = tuple(self.seeds.tolist())
         team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps)
@@ -87,11 +76,13 @@ class Session:
         timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
         self.directory.write_about(self.about | {"finished": True, "timing": timing})
         self.directory.drop_checkpoints()
+        self.watched.tell("end", team)
+        self.watched.check(f"the run has finished: {self.directory.path}")
         if stop.is_set():
             raise Interrupted(f"asked to stop, but {self.directory.path} had just finished")
         return team
 
-    def _trained(self, watch: Watch | None, stop: threading.Event) -> PyTree:
+    def _trained(self, stop: threading.Event) -> PyTree:
         seeds = jnp.asarray(self.seeds)
         keys = jax.vmap(lambda seed: jr.fold_in(jr.key(0), seed))(seeds)
         start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
@@ -104,9 +95,9 @@ class Session:
         done, loop, note = saved or (0, self._compiled(start, keys, seeds)(keys, seeds), {})
         self.run_s += float(note.get("run_s", 0))
         self.compile_s += float(note.get("compile_s", 0))
-        self.directory.forget_after(done if saved else -1)
+        self.metrics.forget_after(done if saved else -1)
         run = lambda loop, start, stop: advance(loop, start, stop, data)
-        loop = self._advance_all(done, loop, run, lambda p, i: score(p, keys, i), watch, stop, fresh=saved is None)
+        loop = self._advance_all(done, loop, run, lambda p, i: score(p, keys, i), stop, fresh=saved is None)
         return loop["state"].params
 
     def _compiled(self, function: Callable, *args: Any, donate: int | None = None) -> Callable:
@@ -116,7 +107,7 @@ class Session:
         self.compile_s += time.perf_counter() - start
         return program
 
-    def _advance_all(self, done, loop, advance, score, watch, stop, fresh: bool):
+    def _advance_all(self, done, loop, advance, score, stop, fresh: bool):
         trainer, config = self.trainer, self.config
         points = np.unique(np.linspace(0, trainer.updates, config.evaluations + 1).round().astype(int))
         counted_from = int(points[points <= done][-1])
@@ -143,19 +134,19 @@ class Session:
                 self.run_s += time.perf_counter() - start
                 if config.until is not None and returns.mean() >= config.until:
                     self.about["env_steps"] = done * trainer.steps_per_update
-            if watch:
-                per_second = (done - first_update) * trainer.steps_per_update / max(spent, 1e-9)
-                watch(Progress(done * trainer.steps_per_update, self.about["env_steps"], returns, per_second))
+            per_second = (done - first_update) * trainer.steps_per_update / max(spent, 1e-9)
+            now = Progress(done * trainer.steps_per_update, self.about["env_steps"], returns, per_second)
+            self.watched.tell("progress", now)
             if done * trainer.steps_per_update >= self.about["env_steps"]:
                 return loop
             due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
-            if due or stop.is_set():
+            if due or stop.is_set() or self.watched.error:
                 self._checkpoint(done, loop)
                 saved_at = time.perf_counter()
+            stopped = f"stopped after {done} of {trainer.updates} updates; go on with: headstart resume {self.directory.path}"
+            self.watched.check(stopped)
             if stop.is_set() and done < trainer.updates:
-                raise Interrupted(
-                    f"stopped after {done} of {trainer.updates} updates; go on with: headstart resume {self.directory.path}"
-                )
+                raise Interrupted(stopped)
         return loop
 
     def _checkpoint(self, done: int, loop: PyTree) -> None:
@@ -163,7 +154,7 @@ class Session:
         self.directory.save_checkpoint(done, loop, note)
 
     def _row(self, counted_from: int, done: int, loop: PyTree, scores: Metrics) -> np.ndarray:
-        """Write a row a seed of what happened since the last one; returns the evaluation returns [S]."""
+        """Tell what happened since the last row, a value a seed; returns the evaluation returns [S]."""
         sums, columns = loop["sums"], {name: np.asarray(x) for name, x in scores.items()}
         learned = max(done - max(counted_from, self.trainer.warmup_updates), 0)
         ended = np.asarray(sums["episodes"]["count"])
@@ -171,14 +162,9 @@ class Session:
             columns["train_return"] = np.asarray(team_mean(sums["episodes"]["returns"])) / ended
             columns |= {name: np.asarray(x) / np.float32(learned) for name, x in sums["learning"].items()}
             columns |= {name: np.asarray(x) / np.float32(done - counted_from) for name, x in sums["guidance"].items()}
-        plain = lambda x: repr(float(x)) if np.isfinite(x) else ""
-        self.directory.append(
-            [
-                {"seed": int(seed), "env_steps": done * self.trainer.steps_per_update, "updates": done}
-                | {name: plain(x[i]) for name, x in columns.items()}
-                for i, seed in enumerate(self.seeds)
-            ]
-        )
+            columns |= {name: columns.pop(name) for name in scores if name.startswith("eval_event/")}  # those come last
+            columns |= {f"train_event/{name}": np.asarray(x) / ended for name, x in sums["episodes"]["events"].items()}
+        self.watched.tell("row", done * self.trainer.steps_per_update, columns)
         return columns["eval_return"]
 
 

@@ -40,6 +40,8 @@ class Spread:
         split   −½·D − ½·(agents it collides with), each agent its own: today's mpe2
         pairs   −D − P, for all (CESMA)
         any     −D − 1 if P > 0, for all
+
+    Event: `covered`, a step after which the centre of every landmark lies within some agent.
     """
 
     agents: Count = 3
@@ -103,7 +105,7 @@ class Spread:
         count = self.landmarks or self.agents
         places = jr.uniform(key, (self.agents + count, 2), minval=-1.0, maxval=1.0)
         state = SpreadState(places[: self.agents], jnp.zeros((self.agents, 2)), places[self.agents :], jnp.zeros((), jnp.int32))
-        return state, self._show(state, jnp.zeros(self.agents))
+        return state, self._show(state, jnp.zeros(self.agents), jnp.zeros(()))
 
     def step(self, state: SpreadState, action: dict[str, Array], key: Array) -> tuple[SpreadState, TimeStep]:
         """One step of 0.1 s; nothing in it is random."""
@@ -115,7 +117,7 @@ class Spread:
         body = physics.bodies(self._radii)
         position, velocity = physics.move(state.position, state.velocity, push, body, self.semantics)
         state = SpreadState(position, velocity, state.landmarks, state.time + 1)
-        return state, self._show(state, self._reward(state))
+        return state, self._show(state, self._reward(state), self._covered(state))
 
     def _reward(self, state: SpreadState) -> Float[Array, " A"]:
         to_landmark = physics.squared(world.gaps(state.position, state.landmarks))
@@ -130,7 +132,12 @@ class Spread:
             "any": jnp.full(self.agents, cover - (twice_pairs > 0)),
         }[self.reward or {"openai": "sum", "mpe2": "split"}[self.semantics]]
 
-    def _show(self, state: SpreadState, reward: Float[Array, " A"]) -> TimeStep:
+    def _covered(self, state: SpreadState) -> Float[Array, ""]:
+        """1 if every landmark lies within some agent, else 0."""
+        within = world.touching(state.position, self._radii, state.landmarks, 0.0)
+        return within.any(0).all().astype(jnp.float32)
+
+    def _show(self, state: SpreadState, reward: Float[Array, " A"], covered: Float[Array, ""]) -> TimeStep:
         to_landmarks = world.gaps(state.position, state.landmarks)
         to_others = physics.others(state.position) - state.position[:, None]
         if self.nearest:
@@ -140,7 +147,8 @@ class Spread:
         if self.observe == "cesma":
             seen = (seen[0], *seen[2:4])
         over = state.time >= self.horizon
-        return world.time_step({"agent": world.side_by_side(*seen)}, {"agent": reward}, state[:3], over)
+        obs, paid = {"agent": world.side_by_side(*seen)}, {"agent": reward}
+        return world.time_step(obs, paid, state[:3], over, {"covered": covered})
 
     @property
     def entities(self) -> list[dict[str, Any]]:

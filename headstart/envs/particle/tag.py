@@ -41,6 +41,8 @@ class Tag:
 
     Every touching pair of an adversary and a prey is worth +10 to every adversary and costs the prey 10. Prey also pay
     Σ_axis b(|x|) for leaving the arena, with b(x) = 0 below 0.9, 10(x − 0.9) below 1, min(e^(2x−2), 10) beyond.
+
+    Event: `tag`, each of those touching pairs.
     """
 
     adversaries: Count = 3
@@ -95,7 +97,7 @@ class Tag:
         agents = self.adversaries + self.prey
         places = jr.uniform(key, (agents + self.obstacles, 2), minval=-1.0, maxval=1.0)
         state = TagState(places[:agents], jnp.zeros((agents, 2)), 0.9 * places[agents:], jnp.zeros((), jnp.int32))
-        return state, self._show(state, jnp.zeros(self.adversaries), jnp.zeros(self.prey))
+        return state, self._show(state, jnp.zeros(self.adversaries), jnp.zeros(self.prey), jnp.zeros(()))
 
     def step(self, state: TagState, action: dict[str, Array], key: Array) -> tuple[TagState, TimeStep]:
         """One step of 0.1 s; only a random prey uses the key."""
@@ -119,15 +121,20 @@ class Tag:
         length = jnp.sqrt(physics.squared(escape) + 1e-12)
         return jnp.where(jnp.abs(prey) > FENCE, -jnp.sign(prey), escape / length[:, None])
 
-    def _reward(self, state: TagState) -> tuple[Float[Array, " A"], Float[Array, " P"]]:
+    def _reward(self, state: TagState) -> tuple[Float[Array, " A"], Float[Array, " P"], Float[Array, ""]]:
+        """Of the adversaries, of the prey, and how many pairs touch."""
         hunters, prey = state.position[: self.adversaries], state.position[self.adversaries :]
         touches = world.touching(hunters, ADVERSARY_RADIUS, prey, PREY_RADIUS).astype(jnp.float32)
-        caught = CATCH * physics.total(touches)
+        tags = physics.total(touches)
+        caught = CATCH * tags
         far = jnp.abs(prey)
         fine = jnp.where(far < 1.0, 10.0 * jnp.maximum(far - FENCE, 0.0), jnp.minimum(jnp.exp(2.0 * far - 2.0), 10.0))
-        return jnp.full(self.adversaries, physics.total(caught)), -caught - fine[:, 0] - fine[:, 1]
+        escaped = -caught - fine[:, 0] - fine[:, 1]
+        return jnp.full(self.adversaries, physics.total(caught)), escaped, physics.total(tags)
 
-    def _show(self, state: TagState, hunted: Float[Array, " A"], escaped: Float[Array, " P"]) -> TimeStep:
+    def _show(
+        self, state: TagState, hunted: Float[Array, " A"], escaped: Float[Array, " P"], tags: Float[Array, ""]
+    ) -> TimeStep:
         first = self.adversaries  # of the prey
         to_others = physics.others(state.position) - state.position[:, None]
         to_obstacles = world.gaps(state.position, state.obstacles)
@@ -140,7 +147,8 @@ class Tag:
         }
         reward, roles = {"adversary": hunted, "agent": escaped}, self.spec.roles
         over = state.time >= self.horizon
-        return world.time_step({r: obs[r] for r in roles}, {r: reward[r] for r in roles}, state[:3], over)
+        paid = {r: reward[r] for r in roles}
+        return world.time_step({r: obs[r] for r in roles}, paid, state[:3], over, {"tag": tags})
 
     @property
     def entities(self) -> list[dict[str, Any]]:

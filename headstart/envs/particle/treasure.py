@@ -61,6 +61,8 @@ class Treasure:
 
         collectors   −5·#(collectors it overlaps) − 0.1·d, d to the nearest treasure or, holding one, to the bank of its type
         banks        −0.1·d, d to the nearest collector holding its type or, with none, to the mean of the 7 nearest ones
+
+    Events: `pickup` and `deposit`, the treasures that were picked up and brought to their bank in 3.
     """
 
     collectors: Count = 6
@@ -113,7 +115,7 @@ class Treasure:
         holding, there = jnp.zeros((self.collectors, self.banks)), jnp.ones(self._treasures, bool)
         new, time = self._spawn(treasures_key), jnp.zeros((), jnp.int32)
         state = TreasureState(position, jnp.zeros((agents, 2)), holding, *new, there, time)
-        return state, self._show(state, jnp.zeros(agents))
+        return state, self._show(state, jnp.zeros(agents), jnp.zeros(()), jnp.zeros(()))
 
     def _spawn(self, key: Array) -> tuple[Float[Array, "L 2"], Float[Array, "L D"]]:
         """Places and types of new treasures, both uniform."""
@@ -127,8 +129,8 @@ class Treasure:
         push = physics.thrust(moves, ACCELERATION * body.mass, "openai")
         position, velocity = physics.move(state.position, state.velocity, push, body, "openai", by_mass=True)
         state = state._replace(position=position, velocity=velocity, time=state.time + 1)
-        shown = self._show(state, self._reward(state))
-        return self._exchange(state, key), shown
+        after, pickups, deposits = self._exchange(state, key)
+        return after, self._show(state, self._reward(state), pickups, deposits)
 
     def _places(self, state: TreasureState) -> Float[Array, "L 2"]:
         return jnp.where(state.there[:, None], state.treasures, GONE)
@@ -163,8 +165,8 @@ class Treasure:
         bank = -PULL * jnp.sqrt(jnp.where(held.any(0), to_holder, to_crowd))
         return prizes + jnp.concatenate([collector, bank])
 
-    def _exchange(self, state: TreasureState, key: Array) -> TreasureState:
-        """Pickups, treasures of the last step's pickups come back, deposits."""
+    def _exchange(self, state: TreasureState, key: Array) -> tuple[TreasureState, Float[Array, ""], Float[Array, ""]]:
+        """Pickups, treasures of the last step's pickups come back, deposits; and the numbers of pickups and deposits."""
         earlier = np.tri(self.collectors, k=-1, dtype=bool)  # [C C]: in row c those before collector c
 
         def pick(free, touched):
@@ -175,12 +177,17 @@ class Treasure:
         at_treasure, at_bank = self._touching(state)
         picks = jax.lax.scan(pick, ~(state.holding > 0).any(-1), at_treasure.T)[1]  # [L C]: treasures in their order
         holding = state.holding + physics.total(picks[..., None] * state.kind[:, None])
-        holding = jnp.where((at_bank & (holding > 0)).any(-1, keepdims=True), 0.0, holding)
+        deposits = (at_bank & (holding > 0)).any(-1)  # [C]
+        holding = jnp.where(deposits[:, None], 0.0, holding)
         there, (place, kind) = state.there[:, None], self._spawn(key)
         place, kind = jnp.where(there, state.treasures, place), jnp.where(there, state.kind, kind)
-        return state._replace(holding=holding, treasures=place, kind=kind, there=~picks.any(-1))
+        state = state._replace(holding=holding, treasures=place, kind=kind, there=~picks.any(-1))
+        count = lambda hits: physics.total(hits.astype(jnp.float32))
+        return state, count(picks.any(-1)), count(deposits)
 
-    def _show(self, state: TreasureState, reward: Float[Array, " n"]) -> TimeStep:
+    def _show(
+        self, state: TreasureState, reward: Float[Array, " n"], pickups: Float[Array, ""], deposits: Float[Array, ""]
+    ) -> TimeStep:
         position, collectors, kinds = state.position, self.collectors, self.banks
         agents, there = collectors + kinds, state.there.astype(jnp.float32)
         is_bank_of = np.eye(agents, kinds, -collectors, dtype=np.float32)
@@ -205,6 +212,7 @@ class Treasure:
             {"collector": reward[:collectors], "bank": reward[collectors:]},
             (*state[:5], there),
             state.time >= self.horizon,
+            {"pickup": pickups, "deposit": deposits},
         )
 
     @property

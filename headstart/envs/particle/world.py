@@ -18,7 +18,11 @@ MIXTURES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1
 
 
 def time_step(
-    obs: dict[str, Float[Array, "_ _"]], reward: dict[str, Float[Array, " _"]], state: tuple[Array, ...], over: Array
+    obs: dict[str, Float[Array, "_ _"]],
+    reward: dict[str, Float[Array, " _"]],
+    state: tuple[Array, ...],
+    over: Array,
+    events: dict[str, Array] | None = None,
 ) -> TimeStep:
     """A time step of an episode that only the clock ends: nobody dies, nothing terminates. `state` is laid flat."""
     everything = jnp.concatenate([x.reshape(-1) for x in state])
@@ -31,6 +35,7 @@ def time_step(
         terminated=jnp.zeros((), bool),
         truncated=over,
         alive={role: jnp.ones(x.shape[0], bool) for role, x in obs.items()},
+        events={} if events is None else events,
     )
 
 
