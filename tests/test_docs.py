@@ -26,6 +26,13 @@ def commands(page: Path) -> list[list[str]]:
     return [word[1:] for word in words if word and Path(word[0]).name == "headstart"]
 
 
+def test_the_pages_have_commands_and_examples_to_run():
+    """Else the tests below would pass with nothing read."""
+    for name in ("README.md", "docs/environments.md", "docs/results.md", "docs/your-own.md"):
+        assert len(commands(ROOT / name)) >= 3, name
+    assert blocks(ROOT / "README.md", "python") and blocks(ROOT / "docs/environments.md", "python")
+
+
 def made_small(words: list[str]) -> list[str]:
     """The same command with a few env-steps, two evaluations and the smallest scale."""
     small = {"--steps": "400", "--evaluations": "2", "--scale": "smoke"}
