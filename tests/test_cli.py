@@ -67,7 +67,11 @@ def test_train_leaves_a_whole_run(trained):
 
 def test_evaluate_render_report_and_resume_a_finished_run(trained, tmp_path, capsys):
     cli.main(["evaluate", str(trained), "--episodes", "8"])
-    assert "over 2 seeds, 8 greedy episodes each" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "over 2 seeds, 8 greedy episodes each" in out and "sampled" not in out
+    cli.main(["evaluate", str(trained), "--episodes", "8", "--sample"])
+    told = capsys.readouterr().out
+    assert told.startswith(out) and "seed 1: sampled return" in told and "over 2 seeds, 8 sampled episodes each" in told
     cli.main(["evaluate", str(trained), "--env", "spread", "--env.semantics", "openai", "--episodes", "8"])
     cli.main(["render", str(trained), "--out", str(tmp_path / "x.gif"), "--seed", "1"])
     assert (tmp_path / "x.gif").read_bytes()[:4] == b"GIF8"

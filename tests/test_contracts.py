@@ -94,11 +94,12 @@ def test_an_env_keeps_to_its_spec(name):
                 assert step.available[role].shape == (5, about.agents, about.actions.size)
                 assert step.available[role].any(-1).all()
         assert step.state.shape == step.final_state.shape == (5, spec.state_size)
+        assert all(x.shape == (5,) and x.dtype == jnp.float32 and (x >= 0).all() for x in step.events.values())
         assert step.terminated.shape == step.truncated.shape == (5,) and step.terminated.dtype == bool
         assert all(np.isfinite(x).all() for x in jax.tree.leaves((step.obs, step.reward, step.state)))
         assert same((step.obs, step.state), (step.final_obs, step.final_state))
     assert not first.terminated.any() and not first.truncated.any()
-    assert not any(x.any() for x in jax.tree.leaves(first.reward))
+    assert not any(x.any() for x in jax.tree.leaves((first.reward, first.events)))
 
 
 @each_env

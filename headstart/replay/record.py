@@ -26,7 +26,7 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
     look = jax.vmap(env.scene)
 
     def keep(now: Moment):
-        return team_mean(now.new.reward), now.running, look(now.new_state)
+        return now.new.reward, now.running, look(now.new_state)
 
     @jax.jit
     def play(params, keys):
@@ -35,9 +35,8 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
 
     start, reward, running, seen = play(team.place(seed), reset_key[None])
     length = int(running.sum())
-    frames = jax.tree.map(lambda first, rest: np.concatenate([first, rest[:length, 0]]), start, seen)
-    place, word, shade = frames
-    score = np.concatenate([[0.0], np.cumsum(np.asarray(reward)[:length, 0])])
+    place, word, shade = (np.concatenate([first, rest[:length, 0]]) for first, rest in zip(start, seen, strict=True))
+    score = np.concatenate([[0.0], np.cumsum(np.asarray(team_mean(reward))[:length, 0])])
     reach = np.nanmax(np.abs(place), initial=1.0)
     extra = {"words": word.tolist()} if (word >= 0).any() else {}
     extra |= {"shades": shade.tolist()} if (shade > 0).any() else {}
