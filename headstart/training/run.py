@@ -15,8 +15,10 @@ from headstart.core.guidance import teacher_of
 from headstart.core.trainer import evaluate, team_mean
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
+from headstart.training import cores
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
+from headstart.training.lanes import compile_program
 from headstart.training.programs import host_errors
 from headstart.training.session import Session, Watch
 
@@ -46,6 +48,7 @@ def resume(out: str | Path, watch: Watch | None = None, teacher: Any = None) -> 
     about = directory.about()
     if about.get("finished"):
         return load(out)
+    cores.use_pool(about.get("cores"))
     return Session(restore(about, directory.path, teacher), directory).go(watch)
 
 
@@ -54,10 +57,10 @@ def score(team: TeamPolicy, env: Env, episodes: int) -> np.ndarray:
     if not team.fits(env.spec):
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
-    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes)))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
+    run = compile_program(jax.vmap(evaluate(env, team.learner, episodes)), team.params, keys, mapped=2)
     with host_errors():
-        return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))
+        return np.asarray(team_mean(run(team.params, keys)["return"].whole()).mean(-1))
 
 
 def _sizes(spec: TeamSpec) -> str:
