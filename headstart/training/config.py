@@ -18,6 +18,7 @@ from headstart.core.ranges import Count, Natural
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.teams.policy import TeamPolicy, load
+from headstart.training import cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,7 @@ def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) ->
         "start": start,
         "teachers": [_price(teacher) for teacher in map(teacher_of, config.guidance) if isinstance(teacher, TeamPolicy)],
         "versions": {"headstart": __version__, "jax": jax.__version__, "python": platform.python_version()},
+        "cores": cores.pool(),
         "device": jax.devices()[0].device_kind,
         "finished": False,
     }

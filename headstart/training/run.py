@@ -16,8 +16,10 @@ from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
+from headstart.training import cores
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
+from headstart.training.lanes import compile_program
 from headstart.training.programs import host_errors
 from headstart.training.session import Session
 from headstart.training.watch import Watcher
@@ -55,6 +57,7 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
             watcher.begin(about)
             watcher.end(team)
         return team
+    cores.use_pool(about.get("cores"))
     return Session(restore(about, directory.path, teacher), directory, watchers).go()
 
 
@@ -68,10 +71,10 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     if sample and team.trained is not None:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
-    run = jax.jit(jax.vmap(evaluate(env, team.learner, episodes, sample)))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
+    run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
     with host_errors():
-        return np.asarray(team_mean(run(team.params, keys)["return"]).mean(-1))
+        return np.asarray(team_mean(run(team.params, keys)["return"].whole()).mean(-1))
 
 
 def _sizes(spec: TeamSpec) -> str:

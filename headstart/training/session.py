@@ -22,7 +22,7 @@ from headstart.core.guidance import chain, start_rows
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.teams.policy import TeamPolicy
-from headstart.training import programs
+from headstart.training import lanes, programs
 from headstart.training.config import Config, describe
 from headstart.training.directory import RunDir
 from headstart.training.metrics import MetricsFile
@@ -88,22 +88,24 @@ class Session:
         start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
         shape = jax.eval_shape(start, keys, seeds)
         data = self.trainer.data
-        advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, donate=0)
+        advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, mapped=1, donate=0)
         score = programs.score(self.config.env, self.learner, self.config.episodes)
-        score = self._compiled(score, shape["state"].params, keys, 0)
+        score = self._compiled(score, shape["state"].params, keys, 0, mapped=2)
         saved = self.directory.load_checkpoint(shape)
-        done, loop, note = saved or (0, self._compiled(start, keys, seeds)(keys, seeds), {})
+        done, tree, note = saved or (0, None, {})
+        loop = lanes.Blocks((tree,)) if saved else self._compiled(start, keys, seeds, mapped=2)(keys, seeds)
         self.run_s += float(note.get("run_s", 0))
         self.compile_s += float(note.get("compile_s", 0))
         self.metrics.forget_after(done if saved else -1)
         run = lambda loop, start, stop: advance(loop, start, stop, data)
-        loop = self._advance_all(done, loop, run, lambda p, i: score(p, keys, i), stop, fresh=saved is None)
-        return loop["state"].params
+        params = lambda loop: loop["state"].map(lambda state: state.params)
+        judge = lambda loop, index: score(params(loop), keys, index).whole()
+        return params(self._advance_all(done, loop, run, judge, stop, fresh=saved is None)).whole()
 
-    def _compiled(self, function: Callable, *args: Any, donate: int | None = None) -> Callable:
+    def _compiled(self, function: Callable, *args: Any, mapped: int, donate: int | None = None) -> lanes.Program:
         start = time.perf_counter()
-        jitted = jax.jit(function, donate_argnums=() if donate is None else donate)
-        program = jitted.lower(*(jnp.asarray(x) if isinstance(x, int) else x for x in args)).compile()
+        arrays = (jnp.asarray(x) if isinstance(x, int) else x for x in args)
+        program = lanes.compile_program(function, *arrays, mapped=mapped, donate=donate)
         self.compile_s += time.perf_counter() - start
         return program
 
@@ -113,14 +115,14 @@ class Session:
         counted_from = int(points[points <= done][-1])
         returns, piece, saved_at, spent = None, 1, time.perf_counter(), 0.0
         if fresh:
-            returns = self._row(0, 0, loop, score(loop["state"].params, jnp.asarray(0)))
+            returns = self._row(0, 0, loop, score(loop, jnp.asarray(0)))
         first_update = done
         while done < trainer.updates:
             following = int(points[points > done][0])
             until = min(done + piece, following)
             start = time.perf_counter()
             loop = advance(loop, jnp.asarray(done), jnp.asarray(until))
-            broken = np.asarray(loop["broken"])
+            broken = np.asarray(loop["broken"].whole())
             took = time.perf_counter() - start
             spent, self.run_s = spent + took, self.run_s + took
             piece = max(1, int((until - done) * min(2.0, PIECE_SECONDS / max(took, 1e-9))))
@@ -129,8 +131,8 @@ class Session:
                 raise Diverged(_diverged(broken, self.seeds, self.directory))
             if done == following:
                 start = time.perf_counter()
-                returns = self._row(counted_from, done, loop, score(loop["state"].params, jnp.asarray(done)))
-                loop, counted_from = {**loop, "sums": jax.tree.map(jnp.zeros_like, loop["sums"])}, done
+                returns = self._row(counted_from, done, loop, score(loop, jnp.asarray(done)))
+                loop, counted_from = loop.map(lambda x: x | {"sums": jax.tree.map(jnp.zeros_like, x["sums"])}), done
                 self.run_s += time.perf_counter() - start
                 if config.until is not None and returns.mean() >= config.until:
                     self.about["env_steps"] = done * trainer.steps_per_update
@@ -149,13 +151,13 @@ class Session:
                 raise Interrupted(stopped)
         return loop
 
-    def _checkpoint(self, done: int, loop: PyTree) -> None:
+    def _checkpoint(self, done: int, loop: lanes.Blocks) -> None:
         note = {"run_s": str(self.run_s), "compile_s": str(self.compile_s)}
-        self.directory.save_checkpoint(done, loop, note)
+        self.directory.save_checkpoint(done, loop.whole(), note)
 
-    def _row(self, counted_from: int, done: int, loop: PyTree, scores: Metrics) -> np.ndarray:
+    def _row(self, counted_from: int, done: int, loop: lanes.Blocks, scores: Metrics) -> np.ndarray:
         """Tell what happened since the last row, a value a seed; returns the evaluation returns [S]."""
-        sums, columns = loop["sums"], {name: np.asarray(x) for name, x in scores.items()}
+        sums, columns = loop["sums"].whole(), {name: np.asarray(x) for name, x in scores.items()}
         learned = max(done - max(counted_from, self.trainer.warmup_updates), 0)
         ended = np.asarray(sums["episodes"]["count"])
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,0 +1,112 @@
+"""Lanes: the seeds of a run, which train side by side, and how the programs of a run are called for them.
+
+On a GPU one call of a program advances all lanes, mapped by `vmap`. On a CPU mapping gains nothing: four lanes in one call
+take longer than four calls of one lane, whose arrays fit the caches. There a program is compiled for ONE lane, and as many
+threads as there are cores call it, a lane at a time; XLA runs such calls beside each other on one CPU device. Programs that
+call Python (an environment or a teacher on the host) keep one call for all lanes: their host steps all lanes together.
+
+**What "bitwise" promises.** On a CPU a lane's numbers depend neither on the other lanes nor on the threads: seed 2 alone is
+seed 2 among others, and a checkpoint may be resumed with any number of threads. They do depend on the size of XLA's own
+thread pool, which splits sums over its threads; a run keeps that size in run.json and `resume` uses it again (see
+`training.cores`). They also depend on the processor and on the versions of JAX, and where all lanes share one call, on
+how many there are (to about 1e-5 after a short training).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from headstart.training import cores
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """A tree of all lanes [S ..], kept as what single calls of a program take and return: trees of consecutive lanes."""
+
+    trees: tuple[PyTree, ...]
+
+    def map(self, change: Callable[[PyTree], PyTree]) -> "Blocks":
+        """Every block changed alike."""
+        return Blocks(tuple(map(change, self.trees)))
+
+    def __getitem__(self, name: str) -> "Blocks":
+        return self.map(lambda tree: tree[name])
+
+    def whole(self) -> PyTree:
+        """The tree [S ..], as it is saved."""
+        return self.trees[0] if len(self.trees) == 1 else jax.tree.map(_joined, *self.trees)
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled program for `size` lanes a call, as a function of all lanes."""
+
+    compiled: Callable[..., PyTree]
+    size: int
+    mapped: int
+    """How many of its arguments are of lanes; those after them are the same for all."""
+
+    def __call__(self, *args: Any) -> Blocks:
+        """Arguments of lanes are `Blocks` or whole trees [S ..]."""
+        each = zip(*(_blocks(arg, self.size).trees for arg in args[: self.mapped]), strict=True)
+        calls = [(*of_lanes, *args[self.mapped :]) for of_lanes in each]
+        if len(calls) == 1:
+            return Blocks((self.compiled(*calls[0]),))
+        with ThreadPoolExecutor(min(cores.usable(), len(calls))) as threads:
+            return Blocks(tuple(threads.map(lambda call: jax.block_until_ready(self.compiled(*call)), calls)))
+
+
+def compile_program(function: Callable[..., PyTree], *args: Any, mapped: int, donate: int | None = None) -> Program:
+    """`function` of arrays or shapes like `args`, the first `mapped` of them of lanes [S ..], compiled once."""
+    jitted = jax.jit(function, donate_argnums=() if donate is None else donate)
+    lanes = _lanes(args[0])
+    of_one = [jax.tree.map(_of_one_lane, arg) for arg in args[:mapped]]
+    if jax.default_backend() == "cpu":
+        lowered = jitted.lower(*of_one, *args[mapped:])
+        if lanes == 1 or "callback" not in lowered.as_text():
+            return Program(lowered.compile(), 1, mapped)
+    return Program(jitted.lower(*args).compile(), lanes, mapped)
+
+
+def _of_one_lane(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+
+
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _blocks(arg: Any, size: int) -> Blocks:
+    """`arg` as blocks of `size` lanes: as it is, or cut anew."""
+    if isinstance(arg, Blocks):
+        if all(_lanes(tree) == size for tree in arg.trees):
+            return arg
+        arg = arg.whole()
+    if _lanes(arg) == size:
+        return Blocks((arg,))
+    cut = lambda start: jax.tree.map(lambda x: _cut(x, start, size), arg)
+    return Blocks(tuple(map(cut, range(0, _lanes(arg), size))))
+
+
+def _lanes(tree: PyTree) -> int:
+    leaves = jax.tree.leaves(tree)
+    return leaves[0].shape[0] if leaves else 1
+
+
+def _cut(x: Any, start: int, size: int) -> jax.Array:
+    # Through NumPy: no program is compiled for it. A copy, since a program may be given its argument's memory.
+    if _is_key(x):
+        return jax.random.wrap_key_data(_cut(jax.random.key_data(x), start, size), impl=jax.random.key_impl(x))
+    return jnp.array(np.asarray(x)[start : start + size])
+
+
+def _joined(*parts: Any) -> jax.Array:
+    if _is_key(parts[0]):
+        return jax.random.wrap_key_data(_joined(*map(jax.random.key_data, parts)), impl=jax.random.key_impl(parts[0]))
+    return jnp.asarray(np.concatenate([np.asarray(x) for x in parts]))
