@@ -27,7 +27,7 @@ SETTINGS = {
     "entropy": 0.3, "value": 0.7,
 }  # fmt: skip
 GAMMA, LAM, CLIP = (SETTINGS[name] for name in ("gamma", "lam", "clip"))
-KINDS = [("mlp", True), ("mlp", False), ("gru", True), ("gru", False)]
+KINDS = [("mlp", True), ("mlp", False), pytest.param("gru", True, marks=pytest.mark.slow), ("gru", False)]
 each_kind = pytest.mark.parametrize("core,shared", KINDS)
 
 
