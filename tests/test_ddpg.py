@@ -11,6 +11,8 @@ from oracles import Slopes, close, heads, items, perceptron, random_params, rand
 
 from headstart.core import actions
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.learners.bodies import mlp_body
+from headstart.learners.critics import critic, joint_fields
 from headstart.learners.ddpg import DDPG
 
 ROLES = {
@@ -158,14 +160,14 @@ def compare(critic, shared, batch):
                 close(got, slope, what)
 
 
-@pytest.mark.parametrize("critic", ["central", "local"])
+@pytest.mark.parametrize("critic", ["joint", "local"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_losses_and_gradients_against_loops(critic, shared):
     compare(critic, shared, random_transitions(SPEC, 1, 16, soft=True))
 
 
 def test_without_masks_deaths_and_ends_of_single_agents():
-    compare("central", False, random_transitions(SPEC, 2, 16, masked=False, deaths=False))
+    compare("joint", False, random_transitions(SPEC, 2, 16, masked=False, deaths=False))
 
 
 def test_the_batch_has_everything_in_it():
@@ -182,9 +184,9 @@ def test_the_batch_has_everything_in_it():
 
 def test_the_loops_slopes_are_those_of_their_losses():
     """Central differences along one random direction of each agent's actor and of each one's critic."""
-    _, params, target = two_networks("central", False)
+    _, params, target = two_networks("joint", False)
     batch, rng, h = random_transitions(SPEC, 1, 4, deaths=False, soft=True), np.random.default_rng(0), 1e-6
-    losses = lambda params, frozen: by_loops("central", False, params, target, batch, frozen)
+    losses = lambda params, frozen: by_loops("joint", False, params, target, batch, frozen)
     _, slopes = losses(params, params)
     for network, (name, a) in itertools.product(("actor", "critic"), everybody()):
         ways = [[rng.normal(size=x.shape) for x in pair] for pair in slopes.sums[network, name, a]]
@@ -195,7 +197,7 @@ def test_the_loops_slopes_are_those_of_their_losses():
             for layer, (w, b) in zip(out[network][name].net.layers, ways, strict=True):
                 layer.weight[a] += by * w
                 layer.bias[a] += by * b
-            losses_then, _ = by_loops("central", False, out, target, batch, frozen=params)
+            losses_then, _ = by_loops("joint", False, out, target, batch, frozen=params)
             return sum(x.sum() for roles in losses_then.values() for x in roles.values())
 
         flat = zip(slopes.sums[network, name, a], ways, strict=True)
@@ -226,3 +228,22 @@ def test_the_noise_of_samples_is_drawn_from_the_key_apart_for_each_role_and_time
     used = np.concatenate([keys(jr.key(number)) for number in (0, 1)])
     assert len(used) == 2 * 2 * 2, "two keys, two discrete roles, now and next"
     assert len(np.unique(used, axis=0)) == len(used)
+
+
+def test_the_joint_input_has_one_order():
+    """Dicts in any order, inside a transformation or outside, mean the same: roles come by name."""
+    spec = TeamSpec(
+        {"z": RoleSpec(1, (Field("a", 1, 2),), Discrete((2,))), "b": RoleSpec(2, (Field("c", 1, 3),), Discrete((4,)))}, 1
+    )
+    valued = critic("joint", spec, mlp_body((8,), "relu"), False, acts=True)
+    nets = valued.init(lambda i: jr.key(i))
+    draw = lambda seed, size: {r: jr.normal(jr.key(seed), (5, s.agents, size(s))) for r, s in spec.roles.items()}
+    obs, action, fresh = draw(0, lambda s: s.obs_size), draw(1, lambda s: s.actions.size), draw(2, lambda s: s.actions.size)
+    turned = lambda tree: dict(reversed(tree.items()))
+    want = jax.jit(valued.q_own)(nets, obs, action, fresh)
+    for args in ((nets, obs, action, fresh), tuple(map(turned, (nets, obs, action, fresh)))):
+        got = valued.q_own(*args)
+        for a, b in zip(got, want, strict=True):
+            for role in spec.roles:
+                np.testing.assert_allclose(a[role], b[role], rtol=2e-5, atol=1e-6)
+    assert [f.name for f in joint_fields(spec, True)] == ["b_0/c", "b_1/c", "z_0/a", "b_0/action", "b_1/action", "z_0/action"]

@@ -80,7 +80,7 @@ def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
     def q_own(nets, obs, action, fresh):
         joint, taken, own = side_by_side(obs, action), {}, {}
         at = sum(role.agents * role.obs_size for role in spec.roles.values())
-        for name, net in nets.items():
+        for name, net in sorted(nets.items()):
             # The joint input meets the first layer once: another action of one agent is a change of low rank.
             product = net.mapped(lambda net: net.first(joint))
             taken[name] = net.mapped(lambda net, h: net.rest(h), product)[..., 0]
@@ -103,9 +103,9 @@ def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
 
 
 def joint_fields(spec: TeamSpec, acts: bool) -> tuple[Field, ...]:
-    """What a joint critic reads, in order: every agent's observed fields, then every agent's action."""
+    """What a joint critic reads, in the order of `side_by_side`: every agent's observed fields, then every agent's action."""
     seen, done = [], []
-    for role, names in spec.names.items():
+    for role, names in sorted(spec.names.items()):
         for name in names:
             named = lambda field, name=name: f"{name}/{field}"
             seen += [f._replace(name=named(f.name), follows=f.follows and named(f.follows)) for f in spec.roles[role].obs]
@@ -114,8 +114,11 @@ def joint_fields(spec: TeamSpec, acts: bool) -> tuple[Field, ...]:
 
 
 def side_by_side(*parts: Values) -> Array:
-    """[*n J]: every agent's numbers {role: [*n A _]}, part after part, role after role."""
-    return jnp.concatenate([x.reshape(*x.shape[:-2], -1) for part in parts for x in part.values()], -1)
+    """[*n J]: every agent's numbers {role: [*n A _]}, part after part, role after role by name.
+
+    The order is by name because JAX sorts a dict's keys wherever it goes in or out of a transformation.
+    """
+    return jnp.concatenate([x.reshape(*x.shape[:-2], -1) for part in parts for _, x in sorted(part.items())], -1)
 
 
 def by_agent(spec: TeamSpec, values: Values) -> Values:
