@@ -6,8 +6,8 @@ moves, 2×64, batch 1024), at the shapes and in the agent-first layout in which 
     acting      actor forward on the 100 environments
     targets     target actor and target critic forward on the next observations
     critic      forward, and backward to its weights
-    actor       actor forward, critic forward on the joint action with one's own part replaced, backward through the critic
-                to its input, backward to the actor's weights
+    actor       actor forward; one's own action through its rows of the critic's first layer, whose other product is the
+                critic's; the critic's further layers forward and back to the action; backward to the actor's weights
 
 It leaves out everything else of an update: stepping the environments, drawing and gathering the batch, biases,
 activations, losses, Gumbel noise, clipping, Adam and target tracking. Backward products to an observation are in neither.
@@ -57,7 +57,8 @@ def _flops(agents: int, batch: int, envs: int, actor: tuple, critic: tuple) -> f
     """Floating-point operations of the products below."""
     size = lambda sizes: sum(i * o for i, o in pairwise(sizes))
     inner = lambda sizes: size(sizes[1:])  # backward to the hidden layers, not to the input
-    times = batch * (3 * size(actor) + inner(actor) + 5 * size(critic) + inner(critic)) + envs * size(actor)
+    own = 2 * actor[-1] * critic[1]
+    times = batch * (3 * size(actor) + inner(actor) + 3 * size(critic) + 3 * inner(critic) + own) + envs * size(actor)
     return 2.0 * agents * times
 
 
@@ -91,7 +92,7 @@ def _products(agents: int, batch: int, envs: int, actor: tuple, critic: tuple, u
     sizes = {"actor": actor, "critic": critic, "target_actor": actor, "target_critic": critic}
     weights = {name: _weights(key, agents, s) for key, (name, s) in zip(keys[3:], sizes.items(), strict=True)}
     seen, obs = jr.normal(keys[0], (agents, envs, actor[0])), jr.normal(keys[1], (2, agents, batch, actor[0]))
-    joint = jr.normal(keys[2], (3, agents, batch, critic[0]))
+    joint = jr.normal(keys[2], (2, agents, batch, critic[0]))
 
     def one(weights, obs, joint, seen):
         pi, q = weights["actor"], weights["critic"]
@@ -100,8 +101,9 @@ def _products(agents: int, batch: int, envs: int, actor: tuple, critic: tuple, u
         next_q = _forward(weights["target_critic"], joint[0])[-1]
         of_batch = _forward(q, joint[1])
         q_grads = _to_weights(of_batch[:-1], _to_inputs(q[1:], of_batch[-1]))
-        own, replaced = _forward(pi, obs[1]), _forward(q, joint[2])
-        to_action = _to_inputs(q, replaced[-1])[0][..., -actor[-1] :]
+        own, rows = _forward(pi, obs[1]), q[0][:, -actor[-1] :]
+        replaced = _forward(q[1:], of_batch[1] + own[-1] @ rows)
+        to_action = _to_inputs(q[1:], replaced[-1])[0] @ jnp.swapaxes(rows, 1, 2)
         pi_grads = _to_weights(own[:-1], _to_inputs(pi[1:], to_action))
         # Each pass depends on all products of the last one, or the compiler would drop them or move them out of the loop.
         # The steps are too small to change a weight.

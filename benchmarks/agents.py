@@ -1,0 +1,60 @@
+"""How a MADDPG update grows with the team: the gradient of its losses at 3 to 48 agents, batch 1024, 2×64.
+
+A joint critic reads everybody's observation and action, so its cost grows with the square of the number of agents. The peer is
+the same update with the actors' pass as the paper writes it: N copies of the joint input, each with one agent's action
+replaced, through the whole critic.
+"""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from benchmarks.common import Options, Program, alternate, row, spread_of
+from headstart.core.guidance import Guidance
+from headstart.core.trainer import make_trainer
+from headstart.envs.particle.spread import Spread
+from headstart.learners.critics import Critic, critic, side_by_side
+from headstart.learners.ddpg import DDPG
+
+TEAMS = (3, 6, 12, 24, 48)
+
+
+def main(options: Options) -> None:
+    """A row for each size of team: ms of an update's gradient."""
+    for agents in TEAMS[:2] if options.quick else TEAMS:
+        ours, copies = (_gradient(agents, with_copies) for with_copies in (False, True))
+        alternate([ours, copies], min(options.repeats, 5))
+        note = {"agents": agents, "batch": 1024, "hidden": (64, 64)}
+        ms = [1e3 / program.rate for program in (ours, copies)]
+        row(f"maddpg-{agents}-agents", *ms, "N copies of the joint input", "ms/gradient", **note, **spread_of(ours))
+
+
+def _gradient(agents: int, with_copies: bool) -> Program:
+    env, config = Spread(agents, semantics="openai"), DDPG(warmup=0)
+    learner = config.make(env.spec)
+    valued = critic("joint", env.spec, config._body, False, acts=True)
+    if with_copies:
+        valued = valued._replace(q_own=lambda *args: _copied(valued, *args))
+    params = learner.init(jr.key(0))
+    trainer = make_trainer(env, learner, Guidance(), 1)
+    memory = jax.eval_shape(lambda: trainer.init(jr.key(0), jnp.asarray(0))).memory
+    draw = lambda x: jnp.zeros((config.batch, *x.shape[1:]), x.dtype) + (0.3 if x.dtype == jnp.float32 else 0)
+    batch = jax.tree.map(draw, memory)
+
+    def total(params, key):
+        terms, _ = config._objective(env.spec, valued, params, params, batch, key)
+        return sum(x.sum() for term in terms.values() for x in term.values())
+
+    gradient = jax.jit(jax.grad(total))
+    return Program(lambda: jax.block_until_ready(gradient(params, jr.key(1))), 1)
+
+
+def _copied(valued: Critic, nets, obs, action, fresh):
+    frozen, own = jax.lax.stop_gradient(nets), {}
+    for name, x in fresh.items():
+        mine = jnp.eye(x.shape[-2], dtype=bool)[:, None, :, None]
+        mixed = {role: jnp.where(mine, x, a) if role == name else jnp.broadcast_to(a, (len(mine), *a.shape))
+                 for role, a in action.items()}  # fmt: skip
+        seen = {role: jnp.broadcast_to(o, (len(mine), *o.shape)) for role, o in obs.items()}
+        own[name] = frozen[name].agent_first(side_by_side(seen, mixed))[..., 0]
+    return valued.q(nets, obs, action), own
