@@ -5,10 +5,10 @@
 
 import argparse
 
-from benchmarks import dagger, floor, ippo, maddpg, stepping
+from benchmarks import dagger, floor, ippo, lanes, maddpg, stepping
 from benchmarks.common import Options
 
-ALL = {"stepping": stepping, "maddpg": maddpg, "ippo": ippo, "dagger": dagger, "floor": floor}
+ALL = {"stepping": stepping, "maddpg": maddpg, "ippo": ippo, "lanes": lanes, "dagger": dagger, "floor": floor}
 
 
 def main() -> None:
