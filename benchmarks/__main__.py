@@ -5,10 +5,18 @@
 
 import argparse
 
-from benchmarks import agents, dagger, floor, ippo, maddpg, stepping
+from benchmarks import agents, dagger, floor, ippo, lanes, maddpg, stepping
 from benchmarks.common import Options
 
-ALL = {"stepping": stepping, "maddpg": maddpg, "agents": agents, "ippo": ippo, "dagger": dagger, "floor": floor}
+ALL = {
+    "stepping": stepping,
+    "maddpg": maddpg,
+    "agents": agents,
+    "ippo": ippo,
+    "lanes": lanes,
+    "dagger": dagger,
+    "floor": floor,
+}
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig, chain
 from headstart.core.learner import LearnerConfig
 from headstart.core.trainer import Trainer, make_trainer
-from headstart.training import programs
+from headstart.training import lanes, programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,24 +104,35 @@ def spread_of(program: Program) -> dict[str, float]:
 
 
 def training(
-    env: Env, learner: LearnerConfig, updates: int, seeds: int = 1, guides: tuple[GuidanceConfig, ...] = ()
+    env: Env,
+    learner: LearnerConfig,
+    updates: int,
+    seeds: int = 1,
+    guides: tuple[GuidanceConfig, ...] = (),
+    one_call: bool = False,
 ) -> tuple[Program, Trainer]:
-    """`updates` updates of the very program that `headstart train` runs, past the warm-up; its work is one seed's env-steps."""
+    """`updates` updates of the very program that `headstart train` runs, past the warm-up; its work is one seed's env-steps.
+
+    `one_call`: all seeds mapped in one call, as they run on a GPU.
+    """
     made = learner.make(env.spec)
     guidance = chain(*(guide.make(env.spec, made) for guide in guides))
     trainer = make_trainer(env, made, guidance, steps=10**9)
     keys, numbers = jr.split(jr.key(0), seeds), jnp.arange(seeds)
-    start = jax.jit(jax.vmap(lambda key, seed: programs.begin(trainer, key, seed)))
-    advance = jax.jit(programs.advance(trainer), donate_argnums=0)
+    start = jax.vmap(lambda key, seed: programs.begin(trainer, key, seed))
+    zero = jnp.asarray(0)
     began = time.perf_counter()
-    loop = start(keys, numbers)
-    jax.block_until_ready(advance(loop, 0, 0))  # no update: compiles only
+    shape = jax.eval_shape(start, keys, numbers)
+    made_so = {"donate": 0, "one_call": one_call}
+    advance = lanes.compile_program(programs.advance(trainer), shape, zero, zero, trainer.data, mapped=1, **made_so)
     compile_s = time.perf_counter() - began
     # The ring is as large as in a run, and filled by the warm-up as in a run, so gathers are as costly as there.
-    now = [advance(start(keys, numbers), 0, trainer.warmup_updates), trainer.warmup_updates]
+    loop = lanes.compile_program(start, keys, numbers, mapped=2, one_call=one_call)(keys, numbers)
+    now = [advance(loop, zero, jnp.asarray(trainer.warmup_updates), trainer.data), trainer.warmup_updates]
 
     def run():
-        now[:] = advance(now[0], now[1], now[1] + updates), now[1] + updates
-        jax.block_until_ready(now[0])
+        until = now[1] + updates
+        now[:] = advance(now[0], jnp.asarray(now[1]), jnp.asarray(until), trainer.data), until
+        jax.block_until_ready(now[0].trees)
 
     return Program(run, updates * trainer.steps_per_update, compile_s), trainer

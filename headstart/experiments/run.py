@@ -15,7 +15,7 @@ from headstart.report.build import read_curve
 from headstart.report.stats import iqm
 from headstart.report.transfer import final
 from headstart.storage import files
-from headstart.training import run, session
+from headstart.training import cores, run, session
 from headstart.training.config import Config
 from headstart.training.directory import go_on
 from headstart.training.watch import Watcher
@@ -69,7 +69,10 @@ def _train_or_resume(stage: Stage, path: Path, seeds: int, watchers: tuple[Watch
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
     """Go on with the experiment that was begun at `out`, and report."""
-    return continue_experiment(*_begun(out), watch)
+    begun = _begun(out)
+    for about in sorted(out.glob("stages/*/run.json"))[:1]:  # stages of one experiment are of one pool
+        cores.use_pool(files.read_json(about).get("cores"))
+    return continue_experiment(*begun, watch)
 
 
 def report_again(out: Path) -> dict[str, Any]:

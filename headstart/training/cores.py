@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from jax._src import xla_bridge
 
@@ -20,9 +21,9 @@ def pool() -> int:
     return int(said[0]) if said else usable()
 
 
-def use_pool(size: int | None) -> None:
+def use_pool(size: Any) -> None:
     """Go on with a run whose pool had `size` threads. If JAX has started with another size, say so in one line."""
-    if size is None or size == pool():
+    if not isinstance(size, int) or size < 1 or size == pool():
         return
     if xla_bridge.backends_are_initialized():
         note = f"this run began with {size} cores and goes on with {pool()}: its last bits will differ; to keep them, set"

@@ -62,12 +62,17 @@ class Program:
             return Blocks(tuple(threads.map(lambda call: jax.block_until_ready(self.compiled(*call)), calls)))
 
 
-def compile_program(function: Callable[..., PyTree], *args: Any, mapped: int, donate: int | None = None) -> Program:
-    """`function` of arrays or shapes like `args`, the first `mapped` of them of lanes [S ..], compiled once."""
+def compile_program(
+    function: Callable[..., PyTree], *args: Any, mapped: int, donate: int | None = None, one_call: bool = False
+) -> Program:
+    """`function` of arrays or shapes like `args`, the first `mapped` of them of lanes [S ..], compiled once.
+
+    `one_call` asks for all lanes in one call where a call a lane would be possible.
+    """
     jitted = jax.jit(function, donate_argnums=() if donate is None else donate)
     lanes = _lanes(args[0])
     of_one = [jax.tree.map(_of_one_lane, arg) for arg in args[:mapped]]
-    if jax.default_backend() == "cpu":
+    if jax.default_backend() == "cpu" and not one_call:
         lowered = jitted.lower(*of_one, *args[mapped:])
         if lanes == 1 or "callback" not in lowered.as_text():
             return Program(lowered.compile(), 1, mapped)
