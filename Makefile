@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test quick check bench lock clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
 
 test: .venv/ready
 	$(PYTEST)
+
+# Without what takes more than a few seconds each.
+quick: .venv/ready
+	$(PYTEST) -m "not slow"
 
 check: .venv/ready
 	$(BIN)/ruff check .
