@@ -1,4 +1,4 @@
-"""A scripted teacher: a few lines that steer to landmarks teach a team that then does better than they do.
+"""A scripted teacher: a short controller that steers to landmarks teaches a team, which then outperforms it.
 
 python -m examples.controller
 """

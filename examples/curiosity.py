@@ -1,4 +1,4 @@
-"""Guidance of one's own: agents are paid for what they have not seen before (random network distillation).
+"""A custom guidance: agents earn a bonus for novel observations (random network distillation).
 
 headstart train spread --use examples.curiosity --learner ippo --guidance curiosity --steps 200000 --out runs/curious
 """
@@ -18,14 +18,14 @@ from headstart.core.ranges import NonNegative, Positive
 
 @part("guidance")
 class Curiosity:
-    """Pay agents the error of a network that learns to predict another, random one (Burda et al. 2019)."""
+    """The bonus is the error of a network that learns to predict a random one (Burda et al. 2019)."""
 
     bonus: NonNegative = 0.1
     lr: Positive = 1e-3
     teacher: ClassVar[Any] = None
 
     def make(self, spec, learner) -> Guidance:
-        """`init` makes its state, `observe` trains the predictor before the learner learns, `reward` pays."""
+        """`init` makes its state, `observe` trains the predictor before the learner learns, `reward` adds the bonus."""
         optimizer = optax.adam(self.lr)
         net = lambda key, role: mlp(key, (role.obs_size, 32, 8), "tanh")
         nets = lambda key: {name: net(jr.fold_in(key, i), role) for i, (name, role) in enumerate(spec.roles.items())}

@@ -1,4 +1,4 @@
-"""A PettingZoo environment of one's own: a pair presses the buttons of the lights that go on.
+"""A custom PettingZoo environment: two agents press the buttons of the lights that go on.
 
 headstart train pettingzoo:examples.lights:Lights --learner ippo --steps 100000 --out runs/lights
 """
@@ -11,7 +11,7 @@ LIGHTS = 4
 
 
 class Lights(ParallelEnv):
-    """Each of two agents has a light; both are paid 1 whenever both press the buttons that belong to theirs."""
+    """Each of two agents sees a light; both earn 1 if both press the buttons of their lights."""
 
     metadata = {"name": "lights"}
 
@@ -20,27 +20,27 @@ class Lights(ParallelEnv):
         self.max_cycles = max_cycles
 
     def observation_space(self, agent):
-        """Which of the agent's lights is on."""
+        """The agent's lights, one-hot: one of them is on."""
         return Box(0, 1, (LIGHTS,), np.float32)
 
     def action_space(self, agent):
-        """A button; button i belongs to light i on the left, to light LIGHTS − 1 − i on the right."""
+        """A button: button i belongs to light i on the left, and to light LIGHTS − 1 − i on the right."""
         return Discrete(LIGHTS)
 
     def reset(self, seed=None, options=None):
-        """Ten steps, each with two new lights."""
+        """A new episode of `max_cycles` steps; each step has two new lights."""
         self.agents, self.time = list(self.possible_agents), 0
         if seed is not None:
             self.random = np.random.default_rng(seed)
         return self.lit(), {name: {} for name in self.agents}
 
     def lit(self):
-        """New lights, as the agents see them."""
+        """New lights, as the agents observe them."""
         self.light = dict(zip(self.agents, self.random.integers(LIGHTS, size=2), strict=True))
         return {name: np.eye(LIGHTS, dtype=np.float32)[self.light[name]] for name in self.agents}
 
     def step(self, actions):
-        """Press."""
+        """The agents press their buttons."""
         right = LIGHTS - 1 - self.light["right"]
         reward = float(actions["left"] == self.light["left"] and actions["right"] == right)
         self.time += 1

@@ -1,4 +1,4 @@
-"""A learner of one's own: REINFORCE, one actor for all agents of a role and the return that followed.
+"""A custom learner: REINFORCE, with one actor for all agents of a role and the discounted return after each action.
 
 headstart train spread --use examples.reinforce --learner reinforce --steps 200000 --out runs/reinforce
 """
@@ -21,7 +21,7 @@ from headstart.learners.bodies import mlp_body
 
 @part("learner")
 class Reinforce:
-    """REINFORCE (Williams 1992): make what was followed by much reward more likely. Discrete actions."""
+    """REINFORCE (Williams 1992): make actions that a high return followed more likely. Discrete actions."""
 
     lr: Positive = 3e-3
     gamma: Unit = 0.95
@@ -29,7 +29,7 @@ class Reinforce:
     rollout: Count = 25
 
     def make(self, spec) -> Learner:
-        """Pure functions; no loop over env-steps, no buffer, no logging."""
+        """Pure functions, without a loop over env-steps, a buffer or logging."""
         body = mlp_body((64, 64), "tanh")
         role_key = lambda key, name: jr.fold_in(key, list(spec.roles).index(name))
         actor = lambda key, name, role: role_net(lambda k: body(k, role.obs, role.actions.size), key, role.agents, True)

@@ -1,4 +1,4 @@
-"""A scenario of one's own: agents meet, wherever they like.
+"""A custom scenario: agents meet at a place of their choice.
 
 headstart train rendezvous --use examples.rendezvous --learner ippo --steps 200000 --out runs/rendezvous
 """
@@ -16,7 +16,7 @@ from headstart.envs.particle import physics, world
 
 
 class State(NamedTuple):
-    """Where the agents are, how fast, and since when."""
+    """Positions and velocities of the agents, and the number of steps so far."""
 
     position: jax.Array
     velocity: jax.Array
@@ -25,7 +25,7 @@ class State(NamedTuple):
 
 @part("env")
 class Rendezvous:
-    """Agents meet, wherever they like: the reward of all is minus their mean distance to their centre."""
+    """Agents meet at a place of their choice: the shared reward is minus their mean distance to their centre."""
 
     agents: Count = 3
     radius: Positive = 0.05
@@ -33,12 +33,12 @@ class Rendezvous:
 
     @property
     def spec(self) -> TeamSpec:
-        """One role of agents with five moves, who see their own velocity and the others."""
+        """One role of agents with five moves, which observe their own velocity and the others' positions."""
         obs = (Field("velocity", 1, 2), Field("agents", self.agents - 1, 2))
         return TeamSpec({"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents)
 
     def reset(self, key):
-        """Everybody at rest, anywhere in [-1, 1]²."""
+        """All agents at rest, uniformly in [-1, 1]²."""
         position = jax.random.uniform(key, (self.agents, 2), minval=-1, maxval=1)
         state = State(position, jnp.zeros((self.agents, 2)), jnp.zeros((), jnp.int32))
         return state, self.show(state, jnp.zeros(self.agents))
@@ -54,19 +54,19 @@ class Rendezvous:
         return state, self.show(state, jnp.full(self.agents, -distance))
 
     def show(self, state, reward):
-        """What everybody sees."""
+        """The time step: observations and rewards of all agents."""
         others = physics.others(state.position) - state.position[:, None]
         obs = {"agent": world.side_by_side(state.velocity, others)}
         return world.time_step(obs, {"agent": reward}, state[:2], over=state.time >= self.horizon)
 
-    # What follows is for pictures only.
+    # The rest of the class is for pictures only.
     @property
     def entities(self) -> list[dict[str, Any]]:
         """Circles to draw."""
         return world.entities("agent", "agent", [self.radius] * self.agents, world.BLUE)
 
     def scene(self, state):
-        """Where they are."""
+        """The circles' positions."""
         return world.scene(state.position)
 
 
