@@ -3,8 +3,6 @@
 headstart train spread --use examples.curiosity --learner ippo --guidance curiosity --steps 200000 --out runs/curious
 """
 
-from typing import Any, ClassVar
-
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -22,7 +20,6 @@ class Curiosity:
 
     bonus: NonNegative = 0.1
     lr: Positive = 1e-3
-    teacher: ClassVar[Any] = None
 
     def make(self, spec, learner) -> Guidance:
         """`init` makes its state, `observe` trains the predictor before the learner learns, `reward` adds the bonus."""

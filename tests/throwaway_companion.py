@@ -1,7 +1,7 @@
 """A second learner on another task, which shares the actors' hidden layer, in one short file. Not what users get."""
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -22,7 +22,6 @@ class Companion:
     learner: Any = dataclasses.field(default_factory=PPO)
     mode: Literal["tie", "momentum"] = "tie"
     coefficient: Unit = 0.5
-    teacher: ClassVar[Any] = None
 
     def make(self, spec, learner):
         trainer = make_trainer(self.env, self.learner.make(self.env.spec), Guidance(), 10**6)

@@ -1,7 +1,5 @@
 """A discriminator for each agent, in one short file: the contract holds it. Not the method that users get."""
 
-from typing import Any, ClassVar
-
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -22,7 +20,6 @@ class Gail:
     coefficient: float = 0.3
     steps: int = 2
     batch: int = 8
-    teacher: ClassVar[Any] = None
 
     def make(self, spec, learner):
         optimizer = per_team({"discriminator": optax.adam(1e-3)})
