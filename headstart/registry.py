@@ -50,7 +50,7 @@ def experiments() -> dict[str, Callable[[Any], Any]]:
 def use(module: str | ModuleType) -> None:
     """Let the `PRESETS` of a module of your own be known by their names, here and on the command line (`--use MODULE`).
 
-    Files may then name the module as well: "pettingzoo:MODULE:CLASS" in a run directory. Raises HeadstartError where the
+    Files may then name the module as well: "pettingzoo:MODULE:CLASS" in a run directory. Raises HeadstartError if the
     module is not found, or names something that is no environment, learner or guidance.
     """
     where: ModuleType = named(module) if isinstance(module, str) else module

@@ -31,7 +31,7 @@ def to_pettingzoo(env: Env) -> Any:
     """`env` as a PettingZoo `ParallelEnv`: agents "ROLE_0", "ROLE_1", .. with Discrete, MultiDiscrete or Box actions.
 
     It passes PettingZoo's own tests of its interface and of its seeds. An agent that dies leaves `agents`. Raises
-    HeadstartError where PettingZoo is not installed.
+    HeadstartError if PettingZoo is not installed.
     """
     named("pettingzoo")
     from headstart.envs.host.outward import outward

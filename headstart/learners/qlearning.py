@@ -80,7 +80,7 @@ class QLearning:
         check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:
-        """The learner for a team; raises HeadstartError where its actions are continuous."""
+        """The learner for a team; raises HeadstartError if its actions are continuous."""
         for name, role in spec.roles.items():
             if isinstance(role.actions, Continuous):
                 raise HeadstartError(f"Q-learning needs discrete actions, and those of role '{name}' are continuous: use ddpg")

@@ -36,7 +36,7 @@ def animate(replay: dict[str, Any], path: str | Path, fps: float = 10, watch: Ca
 
 
 def encoder(path: str | Path) -> str | None:
-    """The ffmpeg that makes an MP4, None for a GIF; HeadstartError where `animate` could not write the file."""
+    """The ffmpeg that makes an MP4, None for a GIF; HeadstartError if `animate` could not write the file."""
     suffix = Path(path).suffix.lower()
     if suffix not in (".gif", ".mp4"):
         raise HeadstartError(f"an animation must end in .gif or .mp4, not '{Path(path).name}'")

@@ -18,7 +18,7 @@ def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenanc
 
     report: as `build_report` makes it; parts that are empty (no claims, no arm with a teacher) leave the page.
     replays: {"title", "subtitle", "extent", "entities": [{"name", "kind", "radius", "colors": [..]}, ...],
-    "frames": [T][M][2], "score": [T]}: world coordinates within ±extent (None where an entity is hidden), return so far
+    "frames": [T][M][2], "score": [T]}: world coordinates within ±extent (None if an entity is hidden), return so far
     in each frame; also "shades" [T][M], which of its colours an entity has, and "words" [T][M], -1 for silence, where
     they change. They play side by side under one control. provenance: settings and versions, nested as they come; shown
     folded.

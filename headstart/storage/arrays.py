@@ -31,7 +31,7 @@ def save_tree(path: Path, tree: PyTree, note: dict[str, str] | None = None) -> N
 
 
 def load_tree(path: Path, like: PyTree) -> PyTree:
-    """Read a pytree shaped like `like` (arrays or their shapes); HeadstartError where the file is not that."""
+    """Read a pytree shaped like `like` (arrays or their shapes); HeadstartError if the file is not that."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

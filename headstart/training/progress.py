@@ -1,4 +1,4 @@
-"""What a person sees of a run while it trains: a bar for each stage."""
+"""The progress display of a run while it trains: a bar for each stage."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,13 +8,13 @@ from headstart.training.watch import Progress, Watcher
 
 
 class Bar(Watcher):
-    """One line of a `rich` display: return with its interval over seeds, env-steps a second, time left."""
+    """One line of a `rich` display: return with its interval over seeds, env-steps per second, time left."""
 
     def __init__(self, display: Any, name: str):
         self.display, self.name, self.task = display, name, None
 
     def begin(self, manifest: dict[str, Any]) -> None:
-        """Show the line; not before, so that a refusal is one line and not one below an empty bar."""
+        """Show the bar; it appears only now, so that an error before the start prints without an empty bar."""
         self.display.start()
         self.task = self.display.add_task(self.name, total=manifest["env_steps"], said="compiling")
 
