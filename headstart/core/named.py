@@ -62,7 +62,7 @@ def options_text(options: Any) -> str:
     return text
 
 
-def called(make: Any, about: str, options: dict[str, Any]) -> Any:
+def called(make: Any, label: str, options: dict[str, Any]) -> Any:
     """`make(**options)`; HeadstartError if it refuses them."""
     try:
         return make(**options)
@@ -70,4 +70,4 @@ def called(make: Any, about: str, options: dict[str, Any]) -> Any:
         raise
     except Exception as error:
         message = " ".join(str(error).split())
-        raise HeadstartError(f"{about} could not be made with options {json.dumps(options)}: {message}") from None
+        raise HeadstartError(f"{label} could not be made with options {json.dumps(options)}: {message}") from None
