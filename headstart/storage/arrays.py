@@ -1,4 +1,4 @@
-"""Arrays on disk as safetensors, numbers and a JSON header: nothing in such a file is ever executed."""
+"""Arrays on disk as safetensors: numbers and a JSON header, so nothing in such a file is ever executed."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def save_tree(path: Path, tree: PyTree, note: dict[str, str] | None = None) -> N
 
 
 def load_tree(path: Path, like: PyTree) -> PyTree:
-    """Read a pytree shaped like `like` (arrays or their shapes); HeadstartError if the file is not that."""
+    """Read a pytree shaped like `like` (arrays or their shapes); HeadstartError if the file holds another one."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
