@@ -104,7 +104,7 @@ def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
 
 
 def joint_fields(spec: TeamSpec, acts: bool) -> tuple[Field, ...]:
-    """The fields of a joint critic, in the order of `side_by_side`: every agent's observed fields, then every agent's action."""
+    """The fields of a joint critic in the order of `side_by_side`: all agents' observed fields, then all agents' actions."""
     seen, done = [], []
     for role, names in sorted(spec.names.items()):
         for name in names:

@@ -1,4 +1,4 @@
-"""KnowRU (Gao et al. 2021): the knowledge of a team of four, reused by teams of six and of eight on cooperative navigation.
+"""KnowRU (Gao et al. 2021): teams of six and of eight reuse the knowledge of a team of four on cooperative navigation.
 
 Tasks I → II and I → III of §4.2 on MADDPG. Settings not in the paper are those of the authors' public code: γ 0.97, batch
 1256, learning starts after 500 of 5000 episodes, leaky ReLU.

@@ -58,9 +58,9 @@ class Spread:
     reward: Literal["", "sum", "split", "pairs", "any"] = ""
     """The reward; empty for that of the semantics (sum or split)."""
     radii: tuple[Positive, ...] = ()
-    """Radii of the agents; 0.15 each if empty."""
+    """Radii of the agents; 0.15 each when empty."""
     accelerations: tuple[Positive, ...] = ()
-    """Thrusts of the agents per unit of action; 5 each if empty."""
+    """Thrusts of the agents per unit of action; 5 each when empty."""
     control: Literal["moves", "force"] = "moves"
     """Five moves, or continuous: a force of two numbers in [-1, 1]."""
     horizon: Count = 25
