@@ -61,7 +61,7 @@ def use(module: str | ModuleType) -> None:
     for name, part in found.items():
         taken = [kind for kind in KINDS if name in presets(kind) and type(presets(kind)[name]) is not type(part)]
         if taken:
-            raise HeadstartError(f"{where.__name__} names a part '{name}', which is a {taken[0]} already: choose another")
+            raise HeadstartError(f"{where.__name__} names a part '{name}', which is already a {taken[0]}: choose another name")
         _joined[_kind(name, part)][name] = part
     presets.cache_clear()
 
@@ -166,7 +166,7 @@ def _plain(name: str, value: Any) -> Any:
             raise HeadstartError(f"{name} cannot be saved: only a run's own guidance may have a teacher")
         return {"part": kind, **encode(kind, value)}
     can = "settings are numbers, strings, True, False, None, parts, and tuples and dicts (by string) of them"
-    raise HeadstartError(f"{name} cannot be saved, being a {type(value).__name__}: {can}")
+    raise HeadstartError(f"{name} cannot be saved, since it is a {type(value).__name__}: {can}")
 
 
 def decode(kind: str, saved: Any) -> Any:

@@ -67,7 +67,7 @@ def directory_of(args: list[str], command: str, description: str, more: bool = F
     if not args or args[0].startswith("-"):
         raise HeadstartError(f"say which directory: headstart {command} DIR")
     if len(args) > 1 and not more:
-        raise HeadstartError(f"headstart {command} takes one directory; '{args[1]}' is too much")
+        raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'")
     return existing(Path(args[0])), args[1:]
 
 

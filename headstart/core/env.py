@@ -39,7 +39,7 @@ class Env(Protocol):
 
 
 class Scene(NamedTuple):
-    """A picture of one moment: where the M entities of a `Drawable` are and how they look."""
+    """A picture of one moment: the places and looks of the M entities of a `Drawable`."""
 
     place: Float[Array, "*n M 2"]
     """World units; NaN hides an entity."""
@@ -59,7 +59,7 @@ class Drawable(Protocol):
         ...
 
     def scene(self, state: EnvState) -> Scene:
-        """Where each of the entities is, and how it looks."""
+        """The place and look of each entity."""
         ...
 
 

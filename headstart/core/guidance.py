@@ -17,7 +17,7 @@ from headstart.core.types import Metrics, TimeStep, Transition
 Terms = dict[str, dict[str, Array]]
 """{term: {role: [A]}}: the trainer minimises the sum of all."""
 Rows = list[tuple[str, str, str]]
-"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: what happened to each at the start."""
+"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: each parameter's outcome at the start."""
 
 
 class Clock(NamedTuple):
@@ -30,7 +30,7 @@ class Clock(NamedTuple):
 
 
 class Guidance(NamedTuple):
-    """Hooks that the training loop calls around a learner. `g` is the guidance's own state, one a lane, saved with the run."""
+    """Hooks that the training loop calls around a learner. `g` is the guidance's own state, one per lane, saved with a run."""
 
     init: Callable[[Array, Array], PyTree] = lambda key, seed: ()
     """key, number of the seed -> g: teacher weights, discriminators, a companion's training state, momentum, counters."""

@@ -36,7 +36,7 @@ class Learner(NamedTuple):
     policy: Callable[[Params, PyTree, dict[str, Array]], tuple[PyTree, dict[str, Array]]]
     """params, carry, obs {role: [*n A O]} -> carry, {role: [*n A U]} logits or action means."""
     unroll: Callable[[Params, PyTree], tuple[PyTree, dict[str, Array]]]
-    """params, items -> carries, {role: [*n A U]} logits as of `policy`; guidance reads a student's outputs with it.
+    """params, items -> carries, {role: [*n A U]} logits as in `policy`; guidance reads a student's outputs with it.
 
     Items may be single steps, or sequences [N T ..] that are unrolled from the carry they began with. `carries` is the carry
     after each step, so that `policy(params, carries, next_obs)` gives the next output; () if feed-forward.

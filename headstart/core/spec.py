@@ -135,7 +135,7 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
         if "discrete" in given:
             space = Discrete(*(tuple(int(n) for n in given.get(part, ())) for part in ("discrete", "start")))
             if len(space.start) not in (0, len(space.heads)):
-                raise ValueError(f"role {name} has another number of starts than of heads")
+                raise ValueError(f"role {name} has {len(space.start)} starts for {len(space.heads)} heads")
         else:
             low, high = (tuple(float(x) for x in given.get(end, ())) for end in ("low", "high"))
             space = Continuous(int(given["continuous"]), low, high)
@@ -151,5 +151,5 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
     routes = tuple(Route(str(r[0]), int(r[1]), str(r[2]), str(r[3])) for r in saved.get("messages", ()))
     for route in routes:
         if route.speaker not in roles or route.listener not in roles:
-            raise ValueError(f"a message goes from {route.speaker} to {route.listener}, and there are no such roles")
+            raise ValueError(f"a message goes from {route.speaker} to {route.listener}, but there is no such role")
     return TeamSpec(roles, int(saved["horizon"]), int(saved["state_size"]), routes)

@@ -33,7 +33,7 @@ from headstart.core.spec import Route as Route
 from headstart.core.spec import TeamSpec as TeamSpec
 
 Metrics = dict[str, Any]
-"""Named numbers to log: scalars, one value a seed once vmapped."""
+"""Named numbers to log: scalars, which `vmap` makes one value per seed."""
 
 
 class TimeStep(eqx.Module):
@@ -44,9 +44,9 @@ class TimeStep(eqx.Module):
     final_obs: dict[str, Float[Array, "*n _ _"]]
     """{role: [A O]}: bootstrap from this; never reset."""
     state: Float[Array, "*n Z"]
-    """Global state beside `obs`, for centralised critics and mixers."""
+    """Global state at the time of `obs`, for centralised critics and mixers."""
     final_state: Float[Array, "*n Z"]
-    """Global state beside `final_obs`."""
+    """Global state at the time of `final_obs`."""
     reward: dict[str, Float[Array, "*n _"]]
     """{role: [A]}, of the step just taken; zeros after a reset."""
     terminated: Bool[Array, "*n"]
@@ -56,9 +56,9 @@ class TimeStep(eqx.Module):
     alive: dict[str, Bool[Array, "*n _"]]
     """{role: [A]}: False for a dead agent, which every loss masks out."""
     available: dict[str, Bool[Array, "*n _ _"]] | None = None
-    """{role: [A U]}: legal choices beside `obs`; None if all are legal."""
+    """{role: [A U]}: legal choices at the time of `obs`; None if all are legal."""
     final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
-    """{role: [A U]}: legal choices beside `final_obs`."""
+    """{role: [A U]}: legal choices at the time of `final_obs`."""
     agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
     """{role: [A]}: the task ended for this agent, though perhaps not for its team, and its later rewards are 0: bootstrap
     from zero. None if agents end with their team only."""

@@ -17,7 +17,7 @@ Scale = Literal["smoke", "demo", "laptop", "paper"]
 
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper")
 
-"""Scales to choose from on the command line; `demo` is what `headstart demo` runs."""
+"""Scales to choose from on the command line; `headstart demo` runs the scale `demo`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -195,9 +195,9 @@ def one_at_a_time(scale: Scale) -> Experiment:
         claims=tuple(claims),
         headline=f"cesma-{6 if scale == 'paper' else 3}-weight-20",
         notes=(
-            "The paper has six agents; with three the expert learns far sooner. The one of six has four times the env-steps.",
-            "The paper gives actions other than doing nothing more weight in the students' loss, and no number.",
-            "The expert's discount is 0.9, as elsewhere in the paper, and not 0.99, with which some seeds unlearn.",
+            "The paper has six agents; with three the expert learns far sooner. That of six gets four times the env-steps.",
+            "In the students' loss the paper gives more weight to moving than to doing nothing, but states no number.",
+            "The expert's discount is 0.9, as elsewhere in the paper. With 0.99 some seeds unlearn.",
         ),
     )
 
@@ -215,7 +215,7 @@ def datasets(scale: Scale) -> Experiment:
         arms={"shared": Arm((expert, shared)), "own": Arm((expert, own), "shared")},
         claims=(Claim("a dataset for each agent makes no difference", "Fig. 8", "own", "recovered", "above nine tenths"),),
         headline="own",
-        notes=("With a dataset each, every agent learns from 32 samples of its own in a gradient step, as the others do.",),
+        notes=("With a dataset each, every agent still learns from 32 samples in a gradient step, all its own.",),
     )
 
 
@@ -242,8 +242,8 @@ def reward_vs_loss(scale: Scale) -> Experiment:
         ),
         headline="nonhomogeneous",
         notes=(
-            "The loss is the squared distance of a student's action from the expert's where the students act, at each "
-            "evaluation; the correlation is Spearman's, over the evaluations of a run.",
+            "The loss is the squared distance between a student's action and the expert's on the students' own observations, "
+            "at each evaluation; the correlation is Spearman's, over the evaluations of a run.",
         ),
     )  # fmt: skip
 

@@ -20,9 +20,9 @@ def animate(replay: dict[str, Any], path: str | Path, fps: float = 10, watch: Ca
     """Write a replay as a GIF or an MP4, by the suffix of `path`: a frame for each moment, `fps` frames per second.
 
     `watch` iterates over the frame numbers as they are drawn, e.g. with a progress bar. Raises HeadstartError for any
-    other suffix, or if an MP4 is asked for and there is no ffmpeg.
+    other suffix, and for an MP4 if there is no ffmpeg.
     """
-    require(1 <= fps <= 50, "fps", fps, "between 1 and 50, what a GIF can show")
+    require(1 <= fps <= 50, "fps", fps, "between 1 and 50, the rates that a GIF can show")
     ffmpeg, path = encoder(path), Path(path).absolute()
     import matplotlib.style
 

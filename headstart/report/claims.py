@@ -69,7 +69,7 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
 
 
 def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> tuple[str, str]:
-    """(verdict, evidence). A null upper bound means "never", a null lower bound unknown: neither decides a claim."""
+    """(verdict, evidence). A null upper bound means "never", a null lower bound unknown: neither passes the reference."""
     reference, side = SIDES[expect.removeprefix("not ")]
     if low is None and high is None:
         return "undecided", f"{shown}, interval unknown"

@@ -44,7 +44,7 @@ def load_tree(path: Path, like: PyTree) -> PyTree:
     wanted = named_leaves(like)
     if stored.keys() != wanted.keys():
         odd = sorted(stored.keys() ^ wanted.keys())[0]
-        raise HeadstartError(f"{path} does not belong to these settings: parameter {odd} is on one side only")
+        raise HeadstartError(f"{path} does not belong to these settings: only one of them has the parameter {odd}")
     leaves = []
     for name, want in wanted.items():
         data = stored[name]

@@ -1,4 +1,4 @@
-"""A trained team as a value: save it, load it, ask it for actions, fit it to another team, hand it to a student."""
+"""A trained team as a value: save it, load it, act with it, fit it to another team, use it as a teacher."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -94,11 +94,11 @@ class TeamPolicy:
         if not isinstance(obs, Mapping):
             raise HeadstartError(f"obs must be a dict of observations by agents' names, not a {type(obs).__name__}")
         names = self.spec.names
-        everybody = [name for members in names.values() for name in members]
+        agents = [name for members in names.values() for name in members]
         for name in [*obs, *(available or ())]:
-            check_known("agent", name, everybody)
+            check_known("agent", name, agents)
         if not obs:
-            raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(everybody)}")
+            raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(agents)}")
         batch, masks = {}, {}
         for role, members in names.items():
             size, choices = self.spec.roles[role].obs_size, self.spec.roles[role].actions.size
@@ -151,9 +151,9 @@ class TeamPolicy:
 
     def agent(self, name: str) -> "TeamPolicy":
         """The agent of that name as a team of one, in the role it had."""
-        everybody = {member: role for role, members in self.spec.names.items() for member in members}
-        check_known("agent", name, everybody)
-        role = everybody[name]
+        role_of = {member: role for role, members in self.spec.names.items() for member in members}
+        check_known("agent", name, role_of)
+        role = role_of[name]
         index = self.spec.names[role].index(name)
         team = self.role(role)
         alone = lambda spec: spec._replace(roles={role: spec.roles[role]._replace(agents=1, names=(name,))})

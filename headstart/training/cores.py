@@ -16,8 +16,8 @@ def usable() -> int:
 
 def pool() -> int:
     """Threads in XLA's pool: the number in the environment variables, or all usable cores."""
-    said = [os.environ[name] for name in POOL if os.environ.get(name, "").isdecimal()]
-    return int(said[0]) if said else usable()
+    sizes = [os.environ[name] for name in POOL if os.environ.get(name, "").isdecimal()]
+    return int(sizes[0]) if sizes else usable()
 
 
 def use_pool(size: int | None) -> None:

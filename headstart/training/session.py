@@ -29,7 +29,7 @@ from headstart.training.metrics import MetricsFile
 from headstart.training.watch import Progress, Watched, Watcher
 
 PIECE_SECONDS = 0.5
-"""Target duration of one piece: how often the progress bar moves and signals are checked."""
+"""Target duration of one piece; the progress bar moves and signals are checked once a piece."""
 CHECKPOINT_SECONDS = 30.0
 """Least time between two checkpoints of a run that is not interrupted."""
 

@@ -58,11 +58,11 @@ class Watched:
                 getattr(watcher, method)(*args)
             except Exception as error:
                 if self.error is None:
-                    said = str(error) if isinstance(error, HeadstartError) else repr(error)
-                    self.error = HeadstartError(f"the watcher {type(watcher).__name__} failed: {said}")
+                    message = str(error) if isinstance(error, HeadstartError) else repr(error)
+                    self.error = HeadstartError(f"the watcher {type(watcher).__name__} failed: {message}")
                     self.error.__cause__ = error
 
     def check(self, where: str) -> None:
-        """Raise the first error of a watcher; `where` says what has become of the run."""
+        """Raise the first error of a watcher; `where` describes the state of the run."""
         if self.error is not None:
             raise HeadstartError(f"{self.error}; {where}") from self.error.__cause__

@@ -47,7 +47,7 @@ def adapt(
 
 
 def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tuple[Field, ...]) -> list[str]:
-    """What `adapt` does to each field, in words; HeadstartError if the two tasks have no field in common."""
+    """The changes that `adapt` makes to each field, in words; HeadstartError if the tasks have no field in common."""
     have, lines = {field.name: field for field in from_fields}, []
     if not have.keys() & {field.name for field in to_fields}:
         here, there = (", ".join(field.name for field in fields) for fields in (from_fields, to_fields))
@@ -117,7 +117,7 @@ def adapted_policy(
 def transplant(
     team: RoleNet, donor: RoleNet, agents: tuple[int, int], network: str
 ) -> tuple[RoleNet, list[tuple[str, str, str]]]:
-    """`team` with those of the donor's parameters that fit, and a table [(parameter, what happened, shapes)].
+    """`team` with those of the donor's parameters that fit, and a table [(parameter, outcome, shapes)].
 
     Parameters are matched by tree path. Equal shapes are loaded. A first layer that reads other fields than the donor's is
     adapted field by field, if they have any in common; rows of entities that the donor never saw start at zero. All other

@@ -1,4 +1,4 @@
-"""Messages that one network sends and another hears, as numbers that gradients flow through."""
+"""Messages from one network to another, as numbers that gradients flow through."""
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +31,8 @@ def hear(
         before, after = out[route.listener][..., : starts[at]], out[route.listener][..., starts[at + 1] :]
         if heard.shape[-1] != listener.obs[at].width:
             raise HeadstartError(
-                f"the field '{route.field}' of role {route.listener} has {listener.obs[at].width} numbers and what it "
-                f"should hear from role {route.speaker} has {heard.shape[-1]}"
+                f"the field '{route.field}' of role {route.listener} has {listener.obs[at].width} numbers and its messages "
+                f"from role {route.speaker} have {heard.shape[-1]}"
             )
         out[route.listener] = jnp.concatenate([before, heard, after], -1)
     return out

@@ -155,7 +155,7 @@ class HostEnv:
     horizon: Natural = 0
     """Env-steps after which an episode is cut off; 0 takes the environment's own limit."""
     workers: Natural = 0
-    """Worker processes; 0 for one a core."""
+    """Worker processes; 0 for one per core."""
 
     def __post_init__(self):
         object.__setattr__(self, "options", options_text(self.options))

@@ -59,11 +59,11 @@ class HostTeam:
         cut = {n for n, a in self.by_name.items() if truncated.get(a, False)} - ended
         playing = set(self.names) - self.dead
         self.gone |= ended & playing
-        nobody = not self.env.agents or playing <= ended | cut
+        all_left = not self.env.agents or playing <= ended | cut
         late = self.time >= self.spec.horizon
-        self.over = nobody or late
+        self.over = all_left or late
         # The team terminates if all agents that still played terminated; any other end is a truncation.
-        final = nobody and not (cut & playing)
+        final = all_left and not (cut & playing)
         shown = self._shown(obs, infos, reward, final, self.over and not final)
         self.dead |= ended | cut
         return shown._replace(alive=self._each(lambda name: name not in self.dead))

@@ -25,7 +25,7 @@ DIM, BRIGHT = 0.25, 0.75
 
 class ReferenceState(NamedTuple):
     """Positions and velocities of the agents, positions of the landmarks, the landmark each agent should reach (one-hot
-    [A L]), the words said last [A C] (zeros before the first), env-steps of this episode so far."""
+    [A L]), the last words [A C] (zeros before the first), env-steps of this episode so far."""
 
     position: Array
     velocity: Array
@@ -37,7 +37,7 @@ class ReferenceState(NamedTuple):
 
 @part("env")
 class Reference:
-    """Navigation with communication: each agent must reach a landmark whose colour only the others see, and they talk.
+    """Navigation with communication: agents tell each other the colours of the landmarks that they must reach.
 
     Every agent chooses a move and a word in each step; the others hear the word with their next observation, in order of the
     speakers. With d_i the distance of agent i to its goal, the reward of agent i is

@@ -76,13 +76,13 @@ class Spread:
     @property
     def spec(self) -> TeamSpec:
         """One role, `agent`, with five moves or a force."""
-        landmarks, mates = self._seen
+        landmarks, others = self._seen
         obs = (
             Field("velocity", 1, 2),
             Field("position", 1, 2),
             Field("landmarks", landmarks, 2),
-            Field("agents", mates, 2),
-            Field("messages", mates, 2, follows="agents"),
+            Field("agents", others, 2),
+            Field("messages", others, 2, follows="agents"),
         )
         if self.observe == "cesma":
             obs = (obs[0], *obs[2:4])

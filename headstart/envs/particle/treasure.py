@@ -84,7 +84,7 @@ class Treasure:
 
     @property
     def spec(self) -> TeamSpec:
-        """Roles `collector` and `bank` with five moves; only collectors observe what they hold themselves."""
+        """Roles `collector` and `bank` with five moves; only collectors hold treasures and observe the type they hold."""
         agents, treasures, kinds = self.collectors + self.banks, self._treasures, self.banks
         seen = (
             Field("agents", min(self.seen_agents, agents - 1), 4 + 2 * kinds),
