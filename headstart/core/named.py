@@ -38,7 +38,7 @@ def named(path: str) -> Any:
 def _why(path: str, module: str, error: ImportError) -> str:
     missing, top = error.name or "", module.split(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
-        return f"{path} needs a module that is not installed ({error}): see the installation notes of its package"
+        return f"{path} needs something that is not installed ({error}): see the installation notes of its package"
     if missing == top and top in EXTRAS:
         return f"'{path}' needs the package {top}, which is not installed: pip install 'headstart[{EXTRAS[top]}]'"
     if missing == top:
