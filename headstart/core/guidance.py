@@ -41,7 +41,7 @@ class Guidance(NamedTuple):
     behave: Callable[[PyTree, PyTree, Array, TimeStep, dict[str, Array], Clock], tuple[PyTree, dict[str, Array]]] = (
         lambda g, c, key, step, action, clock: (c, action)
     )
-    """g, c, key, step [E ..], action, clock -> c, action: chooses the actor."""
+    """g, c, key, step [E ..], action, clock -> c, action: may replace the learner's action."""
     observe: Callable[[PyTree, PyTree, Array, Transition, Clock, PyTree], tuple[PyTree, Transition, Metrics]] = (
         lambda g, params, key, rollout, clock, data: (g, rollout, {})
     )

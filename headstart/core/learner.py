@@ -94,7 +94,7 @@ def replaying(config: Any) -> dict[str, Any]:
 
 
 def shares(spec: TeamSpec, shared: bool) -> dict[str, float]:
-    """`Learner.share` if all agents of a role share a network (`shared`), or if each agent has its own."""
+    """`Learner.share` for networks that all agents of a role share (`shared`), or for one network per agent."""
     return {name: 1 / role.agents if shared else 1.0 for name, role in spec.roles.items()}
 
 

@@ -44,7 +44,7 @@ def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None = 
 
 
 def orthogonal(key: Key[Array, ""], shape: tuple[int, int]) -> Float[Array, "I O"]:
-    """A uniformly random matrix; its rows or columns, those of the smaller number, are orthonormal.
+    """A uniformly random matrix. If it has fewer rows than columns, its rows are orthonormal, else its columns.
 
     It is the polar factor of a Gaussian matrix, by the iteration X ← X·(3/2 − ½·XᵀX), which brings every singular value
     in (0, √3) to 1 (Björck and Bowie 1971). It uses matrix products only: a batched QR factorisation waits on the threads

@@ -22,7 +22,7 @@ def named(path: str) -> Any:
     if not all(module.split(".")):
         raise HeadstartError(f"'{path}' is not the name of an environment: package.module or package.module:thing")
     try:
-        # Some packages print on import, and JaxMARL replaces sys.stdout and sys.stderr.
+        # Some packages print on import, and JaxMARL leaves replaced output streams behind.
         with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr):
             found = importlib.import_module(module)
     except ImportError as error:

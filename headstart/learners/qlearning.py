@@ -127,7 +127,7 @@ class QLearning:
     def _objective(self, spec, params, target, batch: Transition):
         """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's living entries.
 
-        Mixing "sum" has Q_tot = Σ_i Q_i over the living agents of all roles, Q'_tot over those of them that go on, and the
+        Mixing "sum" has Q_tot = Σ_i Q_i over the living agents of all roles, Q'_tot over those of them that continue, and the
         team's reward: the mean over ALL agents, in which the dead count 0. Its one loss is split evenly among agents.
         """
         taken, following = {}, {}

@@ -17,7 +17,7 @@ from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
 Actions = Literal["heads", "joint", "one_at_a_time"]
 TEAM = "team"
 LARGEST_JOINT = 4096
-"""Most joint actions that one head may have; their number is the product over all agents' heads."""
+"""Largest number of joint actions for one head; their number is the product over all agents' heads."""
 
 
 class View(NamedTuple):

@@ -10,7 +10,7 @@ from headstart.core.checks import HeadstartError
 from headstart.core.spec import ActionSpace, Continuous, Discrete, Field, RoleSpec
 
 LARGEST = 10_000
-"""Most numbers of an observation; larger ones are taken for pixels, which the networks here do not read."""
+"""Largest size of an observation; larger ones are taken for pixels, which the networks here do not read."""
 
 
 def roles_of(names: Sequence[str], fields: Mapping[str, Any], actions: Mapping[str, ActionSpace]) -> dict[str, RoleSpec]:
