@@ -4,7 +4,7 @@
     >>> four = hs.train(hs.Spread(agents=4), hs.DDPG(), "runs/four", steps=100_000, seeds=3)
     >>> six = hs.train(hs.Spread(agents=6), hs.DDPG(), "runs/six", steps=100_000, seeds=3, guidance=[hs.Distill(four)])
 
-Names are imported when they are first used, so that `import headstart` costs nothing.
+A name is imported at its first use, so that `import headstart` costs nothing.
 """
 
 import importlib

@@ -1,7 +1,7 @@
-"""Names to parts: a file in `envs`, `learners` or `guidance` is a part, and its `PRESETS` are its names.
+"""Names of parts: the `PRESETS` of every file in `envs`, `learners` and `guidance`.
 
-There is no list to keep: a new file is found by its being there. A file of somebody's own joins by `use`; nothing is
-ever imported because a run directory or a policy file names it.
+There is no list to keep: the registry finds every file in these packages. `use` adds a user's own module. A name in a run
+directory or a policy file never makes headstart import a module.
 """
 
 import dataclasses
@@ -48,10 +48,10 @@ def experiments() -> dict[str, Callable[[Any], Any]]:
 
 
 def use(module: str | ModuleType) -> None:
-    """Let the `PRESETS` of a module of your own be known by their names, here and on the command line (`--use MODULE`).
+    """Register the `PRESETS` of your own module by their names; `--use MODULE` does this on the command line.
 
-    Files may then name the module as well: "pettingzoo:MODULE:CLASS" in a run directory. Raises HeadstartError where the
-    module is not found, or names something that is no environment, learner or guidance.
+    Files may then name the module as well, e.g. "pettingzoo:MODULE:CLASS" in a run directory. Raises HeadstartError if the
+    module is not found, or if a preset is no environment, learner or guidance.
     """
     where: ModuleType = named(module) if isinstance(module, str) else module
     found = getattr(where, "PRESETS", {})
@@ -61,7 +61,7 @@ def use(module: str | ModuleType) -> None:
     for name, part in found.items():
         taken = [kind for kind in KINDS if name in presets(kind) and type(presets(kind)[name]) is not type(part)]
         if taken:
-            raise HeadstartError(f"{where.__name__} names a part '{name}', which is a {taken[0]} already: choose another")
+            raise HeadstartError(f"{where.__name__} names a part '{name}', which is already a {taken[0]}: choose another name")
         _joined[_kind(name, part)][name] = part
     presets.cache_clear()
 
@@ -76,10 +76,10 @@ def _kind(name: str, part: Any) -> str:
 
 
 def preset(kind: str, name: str) -> Any:
-    """The settings a name stands for; raises HeadstartError with the nearest names.
+    """The settings of a name; raises HeadstartError with the nearest names for an unknown one.
 
-    "NAME:ID" are the settings of NAME with `id` set, another library's environment by its id, or with `env` set, an
-    environment around another one.
+    "NAME:ID" stands for the settings of NAME with `id` set (an environment of another library), or with `env` set (an
+    environment around another one).
     """
     name, _, id = name.partition(":")
     if id and name not in presets(kind) and not any(c in name for c in " /"):
@@ -99,9 +99,9 @@ def preset(kind: str, name: str) -> Any:
 
 
 def described(kind: str) -> list[tuple[str, str]]:
-    """[(names, the first sentence of the documentation, or how it differs)] of a kind's parts.
+    """[(names, first sentence of the docstring, or the difference)] of a kind's parts.
 
-    Names that mean the same stand together; further settings of one class say what they change of its defaults.
+    Names of equal settings stand together; further settings of a class list their differences from its defaults.
     """
     names: dict[str, list[str]] = {}
     for name, part in presets(kind).items():
@@ -127,9 +127,9 @@ def _difference(part: Any, name: str) -> str:
 def encode(kind: str, part: Any) -> dict[str, Any]:
     """A part's settings as JSON: its name and its fields, without guidance's teacher (a value, not a setting).
 
-    A part inside says its kind as well: {"part": kind, "name", "settings"}. Raises HeadstartError if something would be
-    lost: a part inside that no registry knows, or a value that JSON has not. Only an environment that nobody has named may
-    hold such values, and goes without its settings: a team can be used without the place it was trained in.
+    A part inside also has its kind: {"part": kind, "name", "settings"}. Raises HeadstartError if something would be lost: an
+    unregistered part inside, or a value that JSON cannot hold. Only an unregistered environment may hold such values; it is
+    saved without its settings, since a team can be used without its training environment.
     """
     name = next((n for n, p in presets(kind).items() if type(p) is type(part)), None)
     known = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
@@ -166,12 +166,12 @@ def _plain(name: str, value: Any) -> Any:
             raise HeadstartError(f"{name} cannot be saved: only a run's own guidance may have a teacher")
         return {"part": kind, **encode(kind, value)}
     can = "settings are numbers, strings, True, False, None, parts, and tuples and dicts (by string) of them"
-    raise HeadstartError(f"{name} cannot be saved, being a {type(value).__name__}: {can}")
+    raise HeadstartError(f"{name} cannot be saved, since it is a {type(value).__name__}: {can}")
 
 
 def decode(kind: str, saved: Any) -> Any:
     """The part that `encode` wrote; raises HeadstartError for names and settings this version does not know, and
-    `Untrusted` for an environment of a module that a file must not make us import."""
+    `Untrusted` for an environment of a module that the user has not named."""
     try:
         name, settings = saved["name"], saved["settings"]
         own = (part for part in presets(kind).values() if _class_name(part) == name)  # saved before a module named it
@@ -183,7 +183,7 @@ def decode(kind: str, saved: Any) -> Any:
 
 
 def _setting(name: str, saved: Any) -> Any:
-    """A setting that `_plain` made JSON. Files of earlier versions have an environment inside without its kind."""
+    """The setting that `_plain` encoded. Files of earlier versions have an environment inside without its kind."""
     if isinstance(saved, list):
         return tuple(_setting("", entry) for entry in saved)
     if not isinstance(saved, dict):

@@ -29,8 +29,8 @@ def evaluate(args: list[str]) -> None:
         raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
     fields = [
         ("episodes", Count, 1000, "Episodes of each seed."),
-        ("adapt", bool, False, "Fit the team to an environment of another size: agents paired, observations by field."),
-        ("sample", bool, False, "Score the actions of the exploring learner as well, drawn as at the end of training."),
+        ("adapt", bool, False, "Fit the team to an environment of another size: pair agents, adapt observations by field."),
+        ("sample", bool, False, "Also score the actions of the exploring learner, as at the end of training."),
         ("env", None, env, ""),
     ]
     options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "")
@@ -41,9 +41,9 @@ def evaluate(args: list[str]) -> None:
         there = options.env.spec
         for role in there.roles:
             check_known("role of this team", role, team.spec.roles)
-            told = describe_adaptation(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
+            notes = describe_adaptation(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
             agents = f"{there.roles[role].agents} agents by {team.spec.roles[role].agents} policies"
-            print(f"adapted {role}: {', '.join([agents, *told])}")
+            print(f"adapted {role}: {', '.join([agents, *notes])}")
         team = team.adapt(there)
     for kind in ("greedy", "sampled")[: 1 + options.sample]:
         returns, word = score(team, options.env, options.episodes, kind == "sampled"), "" if kind == "greedy" else "sampled "
@@ -63,12 +63,12 @@ def render(args: list[str]) -> None:
 
     directory, rest = directory_of(args, "render", render.__doc__ or "", more=True)
     fields = [
-        ("out", Path, directory / "replay.gif", "File to write: .gif, or .mp4 where there is an ffmpeg."),
-        ("seed", int, 0, "Which of the team's seeds, from 0."),
-        ("episode", int, 0, "Which start; the same number starts alike for every team."),
+        ("out", Path, directory / "replay.gif", "File to write: .gif, or .mp4 if there is an ffmpeg."),
+        ("seed", int, 0, "Index of one of the team's seeds, from 0."),
+        ("episode", int, 0, "Number of the start; the same number gives every team the same start."),
     ]
     options = read_flags(options_of(fields), rest, "headstart render DIR", render.__doc__ or "")
-    encoder(options.out)  # refuses what cannot be written before the episode is played
+    encoder(options.out)  # refuses a file that it cannot write, before the episode is played
     team = load(directory)
     if not 0 <= options.episode < 2**31:
         raise HeadstartError(f"episode must be a number from 0 on, not {options.episode}")

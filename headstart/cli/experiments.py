@@ -24,10 +24,10 @@ def reproduce(args: list[str]) -> None:
             "scale",
             Literal[SCALES],
             "laptop",
-            "smoke: a minute or two, to see that it runs; laptop: five to twenty on two cores; paper: as published.",
+            "smoke: a minute or two, to see that it runs; laptop: five to twenty minutes on two cores; paper: as published.",
         ),
         ("arms", str, "", "Only these arms, separated by commas."),
-        ("seeds", int, 0, "Seeds; 0 for as many as the scale says."),
+        ("seeds", int, 0, "Number of seeds; 0 for that of the scale."),
         ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
     ]
     rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]

@@ -1,4 +1,4 @@
-"""Flags of a command: read by tyro from dataclasses, and refused in one line."""
+"""Flags of a command: tyro reads them from dataclasses, and a mistake becomes one line."""
 
 import ast
 import contextlib
@@ -14,18 +14,18 @@ from typing import Any
 from headstart.core.checks import HeadstartError
 
 
-def read_flags(options: Any, args: list[str], prog: str, about: str = "") -> Any:
+def read_flags(options: Any, args: list[str], prog: str, description: str = "") -> Any:
     """Parse `args` into the dataclass `options` by tyro; a mistake becomes one HeadstartError line."""
     import tyro
 
-    told = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told):
-            return tyro.cli(options, args=args, prog=prog, description=about, registry=_parts())
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(options, args=args, prog=prog, description=description, registry=_parts())
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        raise HeadstartError(f"{_one_line(told.getvalue())} (see {prog} --help)") from None
+        raise HeadstartError(f"{_one_line(errors.getvalue())} (see {prog} --help)") from None
 
 
 def _one_line(boxed: str) -> str:
@@ -43,7 +43,7 @@ def _one_line(boxed: str) -> str:
 
 
 def take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]], list[str]]:
-    """Values of the flags that decide which other flags there are (`--flag value` or `--flag=value`), and the rest."""
+    """Values of the flags `names` (`--flag value` or `--flag=value`), which decide the other flags, and the rest."""
     given: dict[str, list[str]] = {name: [] for name in names}
     rest, left = [], list(args)
     while left:
@@ -57,17 +57,17 @@ def take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]],
     return given, rest
 
 
-def directory_of(args: list[str], command: str, about: str, more: bool = False) -> tuple[Path, list[str]]:
-    """The command's directory and its further arguments; with --help and nothing more to explain, that is printed."""
+def directory_of(args: list[str], command: str, description: str, more: bool = False) -> tuple[Path, list[str]]:
+    """The command's directory and its further arguments; --help prints `description` if there are no `more` flags."""
     if args and args[0] in ("-h", "--help"):
         if more:
             return Path("DIR"), ["--help"]
-        print(about)
+        print(description)
         sys.exit(0)
     if not args or args[0].startswith("-"):
         raise HeadstartError(f"say which directory: headstart {command} DIR")
     if len(args) > 1 and not more:
-        raise HeadstartError(f"headstart {command} takes one directory; '{args[1]}' is too much")
+        raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'")
     return existing(Path(args[0])), args[1:]
 
 
@@ -78,7 +78,7 @@ def existing(directory: Path) -> Path:
 
 
 def options_of(fields: list[Any]) -> Any:
-    """A dataclass of flags: (name, type or None for the default's, default, help)."""
+    """A dataclass of the flags `fields`: (name, type or None for that of the default, default, help)."""
     from typing import Annotated
 
     import tyro
@@ -92,7 +92,7 @@ def options_of(fields: list[Any]) -> Any:
 
 
 def _parts() -> Any:
-    """How tyro makes flags of parts: help with the ranges of their fields, and flags of the parts inside as they are."""
+    """Tyro's rules for parts: help texts with the ranges of fields, and flags for the parts inside as well."""
     from typing import get_type_hints
 
     from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec
@@ -109,7 +109,7 @@ def _parts() -> Any:
         hints, texts = get_type_hints(cls, include_extras=True), _docstrings(cls)
         for field in dataclasses.fields(cls):
             value = getattr(info.default, field.name)
-            hint = type(value) if kind_of(value) else hints[field.name]  # a part inside is declared as any of its kind
+            hint = type(value) if kind_of(value) else hints[field.name]  # a part's own class has more fields than its hint
             text = _with_range(texts.get(field.name, ""), hint)
             fields.append(StructFieldSpec(field.name, hint, value, text))
         return StructConstructorSpec(cls, tuple(fields))
@@ -125,12 +125,12 @@ def _with_range(text: str, hint: Any) -> str:
 
 
 def _docstrings(cls: type) -> dict[str, str]:
-    """{field: the text below it} of a class and of those it inherits from."""
+    """{field: the docstring below it} of a class and its base classes."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         try:
             body: Any = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        except (OSError, TypeError, SyntaxError):  # a class of Python's own, or typed into a session
+        except (OSError, TypeError, SyntaxError):  # a built-in class, or one from an interactive session
             continue
         for field, below in pairwise(body.body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):

@@ -15,8 +15,8 @@ from headstart.core.checks import HeadstartError, check_known
 
 OVERVIEW = """headstart: give a team of agents a head start
 
-usage: headstart COMMAND [ARGUMENTS]     headstart COMMAND --help explains one
-       headstart COMMAND --use MODULE    parts of a module of your own join those of headstart list
+usage: headstart COMMAND [ARGUMENTS]     headstart COMMAND --help explains a command
+       headstart COMMAND --use MODULE    adds the parts of your own module to those of headstart list
 
 {commands}
 
@@ -25,12 +25,12 @@ first steps: headstart demo
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point: runs a command; exits with 2 and one line on stderr where the user can mend something."""
+    """Entry point: runs a command; exits with 2 and one line on stderr for a mistake that the user can mend."""
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
-        about = {name: (command.__doc__ or "").split("\n")[0] for name, command in COMMANDS.items()}
-        print(OVERVIEW.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in about.items())).strip())
+        lines = {name: (command.__doc__ or "").split("\n")[0] for name, command in COMMANDS.items()}
+        print(OVERVIEW.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in lines.items())).strip())
         return
     if args[0] in ("-V", "--version", "version"):
         print(f"headstart {__version__}")
@@ -41,7 +41,7 @@ def main(args: list[str] | None = None) -> None:
     except HeadstartError as error:
         fail(" ".join(str(error).split()))
         sys.exit(exit_code(error))
-    except BrokenPipeError:  # whoever read along has seen enough
+    except BrokenPipeError:  # the reader of a pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the free space")
@@ -52,9 +52,9 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _used(args: list[str]) -> list[str]:
-    """The arguments without `--use MODULE`, whose parts are known from now on."""
+    """Register the parts of every `--use MODULE`; returns the other arguments."""
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # modules beside the user, found after everything that is installed
+        sys.path.append(os.getcwd())  # modules in the current directory, found after all installed ones
     given, rest = take(args, ("--use",))
     if given["--use"]:
         from headstart.registry import use
@@ -65,7 +65,7 @@ def _used(args: list[str]) -> list[str]:
 
 
 def list_parts(args: list[str]) -> None:
-    """What there is: environments, learners, guidance, experiments, with one line each."""
+    """List environments, learners, guidance and experiments, with one line each."""
     read_flags(dataclasses.make_dataclass("Options", []), args, "headstart list", list_parts.__doc__ or "")
     from headstart import registry
 

@@ -1,4 +1,4 @@
-"""What a person sees of a command's end: errors in one line, results as a table."""
+"""The output at a command's end: errors in one line, results as a table."""
 
 import sys
 from pathlib import Path
@@ -8,17 +8,17 @@ from headstart.core.checks import HeadstartError
 
 
 def fail(message: str) -> None:
-    """One line on stderr."""
+    """Print a message in one line on stderr."""
     print(f"headstart: {message}", file=sys.stderr)
 
 
 def exit_code(error: HeadstartError) -> int:
-    """2 for what the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a run that diverged."""
+    """2 for a mistake that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a run that diverged."""
     return {"Interrupted": 130, "Diverged": 1}.get(type(error).__name__, 2)
 
 
 def finish(out: Path) -> None:
-    """Report the run at `out` and say how to see it play."""
+    """Report the run at `out` and print the command for a replay."""
     from headstart.core.env import Drawable
     from headstart.experiments.report import report_runs
     from headstart.registry import used
@@ -30,7 +30,7 @@ def finish(out: Path) -> None:
 
 
 def show_report(made: dict[str, Any], out: Path) -> None:
-    """Print a report as a table, and where its page is."""
+    """Print a report as a table, and the path of its page."""
     from headstart.report import print_report
 
     print_report(made)

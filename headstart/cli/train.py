@@ -50,7 +50,7 @@ def train(args: list[str]) -> None:
 
 
 def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:
-    """Guidance with its teachers, the last of them for all that are left; what learns from none stays as it is."""
+    """Guidance with its teachers; the last teacher serves all remaining guidance. Guidance that takes none is unchanged."""
     from headstart.core.guidance import takes_teacher
 
     takers = [i for i, guide in enumerate(guides) if takes_teacher(guide)]

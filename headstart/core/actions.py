@@ -1,4 +1,4 @@
-"""What a policy's numbers mean: greedy actions, samples, log-probabilities and divergences of both kinds of action.
+"""Operations on a policy's outputs: greedy actions, samples, log-probabilities and divergences of both kinds of action.
 
 A policy puts out `logits` [.. U] for discrete heads, or means in [-1, 1] for continuous actions. Everything here works on
 action vectors (see `types`): a log-probability is a dot product with a one-hot vector, so nothing is gathered.
@@ -25,7 +25,7 @@ def over_heads(function, space: Discrete, *xs: Float[Array, "*n U"]) -> Float[Ar
 
 
 def legal(logits: Float[Array, "*n U"], available: Array | None) -> Float[Array, "*n U"]:
-    """Logits with every choice that is not available put out of reach."""
+    """Logits with `ILLEGAL` in place of every choice that is not available."""
     return logits if available is None else jnp.where(available, logits, ILLEGAL)
 
 

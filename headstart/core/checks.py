@@ -1,4 +1,4 @@
-"""Refusing bad input in one line that says what to do."""
+"""Refuse bad input in one line that says how to mend it."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""What an environment is, and how many of them step as one.
+"""The `Env` protocol, and many environments that step as one.
 
 An `Env` describes ONE environment with all its agents and no batch axis. `vectorise` makes E of them step together and
 start a new episode by themselves when one ends.
@@ -39,27 +39,27 @@ class Env(Protocol):
 
 
 class Scene(NamedTuple):
-    """A picture of one moment: where the M entities of a `Drawable` are and how they look."""
+    """A picture of one moment: the places and looks of the M entities of a `Drawable`."""
 
     place: Float[Array, "*n M 2"]
     """World units; NaN hides an entity."""
     word: Int[Array, "*n M"]
     """Number of the word an entity says, -1 for silence."""
     shade: Int[Array, "*n M"]
-    """Which of its colours an entity has now."""
+    """Index of the entity's current colour among its colours."""
 
 
 @runtime_checkable
 class Drawable(Protocol):
-    """What an environment has beside `Env` if it can be drawn: circles in a plane, in world units."""
+    """Methods beside `Env` of an environment that can be drawn: circles in a plane, in world units."""
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "colors": [..]}]."""
+        """The entities that `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "colors": [..]}]."""
         ...
 
     def scene(self, state: EnvState) -> Scene:
-        """Where each of the entities is, and how it looks."""
+        """The place and look of each entity."""
         ...
 
 
@@ -74,7 +74,7 @@ class VectorEnv(NamedTuple):
 
 @runtime_checkable
 class Vectorised(Protocol):
-    """An environment that knows better than `vectorise` how many of it step together: one that runs on the host."""
+    """An environment that batches itself instead of leaving it to `vectorise`, e.g. one that runs on the host."""
 
     def vectorised(self, num_envs: int) -> VectorEnv:
         """`num_envs` environments that restart themselves."""
@@ -84,9 +84,9 @@ class Vectorised(Protocol):
 def vectorise(env: Env, num_envs: int) -> VectorEnv:
     """`num_envs` environments that restart themselves.
 
-    After an end, `obs` and `state` belong to the new episode while `final_obs` and `final_state` keep the true last ones.
-    Resets are drawn only in steps in which some episode ends, over all seeds: particle episodes end together, so the
-    random numbers of a reset are paid once an episode rather than once a step.
+    After an end, `obs` and `state` belong to the new episode, and `final_obs` and `final_state` keep the true last ones.
+    Resets are computed only in steps in which an episode of any seed ends. Particle episodes end together, so they pay for
+    the random numbers of a reset once an episode rather than once a step.
 
     States keep the environment axis last. An environment's own arrays are tiny (three agents, two coordinates), so with
     the environments innermost every elementwise operation runs over long contiguous vectors.
@@ -122,10 +122,10 @@ def _of_next_episode(step: TimeStep) -> dict[str, Any]:
 
 
 def _skipped_unless_any(change: Callable) -> Callable:
-    """`change(mask, key, *values) -> values`, not computed where no entry of `mask` is true, under `vmap` as well.
+    """`change(mask, key, *values) -> values`, skipped if no entry of `mask` is true, under `vmap` as well.
 
-    A `lax.cond` whose predicate is mapped computes both branches. This one asks whether ANY lane needs the change, one
-    scalar for all of them; `change` itself must leave the lanes outside its mask alone.
+    A `lax.cond` with a mapped predicate computes both branches. This one has a scalar predicate for all lanes: whether ANY
+    lane needs the change. `change` itself must leave the lanes outside its mask alone.
     """
 
     @custom_vmap

@@ -1,8 +1,8 @@
-"""Whole episodes of a team that no longer learns: what evaluation, replays and recordings are made of.
+"""Whole episodes of a team that no longer learns, for evaluation, replays and recordings.
 
-    episodes(env, actor, keep)(keys, key) -> state and time step of the resets, what `keep` chose of every env-step
+    episodes(env, actor, keep)(keys, key) -> state and time step of the resets, the output of `keep` for every env-step
 
-Environments do not restart here: there is one episode a reset key, and what follows its end is marked as no longer running.
+Environments do not restart here. Each reset key gives one episode, and the steps after its end are marked as not running.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from headstart.core.types import Metrics, TimeStep
 
 
 class Actor(NamedTuple):
-    """Something that plays."""
+    """A policy that plays episodes."""
 
     start: Callable[[int], PyTree]
     """number of episodes -> carry at their start; () for an actor without memory."""
@@ -34,18 +34,18 @@ class Moment(NamedTuple):
     state: PyTree
     """The environments' states before the step."""
     step: TimeStep
-    """What the team acted on."""
+    """The time step that the team acted on."""
     action: dict[str, Array]
     new_state: PyTree
     """The environments' states after the step."""
     new: TimeStep
-    """What came of it: reward, events, ends, the next observations."""
+    """The result: reward, events, ends, the next observations."""
     running: Bool[Array, " E"]
-    """True up to and including the step that ends an episode; what is kept of later steps means nothing."""
+    """True up to and including the step that ends an episode; ignore the values kept from later steps."""
 
 
 Keep = Callable[[Moment], PyTree]
-"""What to keep of a moment, [E ..]; nothing else of an episode takes memory."""
+"""Selects the values [E ..] to keep of a moment; nothing else of an episode takes memory."""
 
 
 def episodes(env: Env, actor: Actor, keep: Keep) -> Callable[[Array, Array], tuple[tuple[PyTree, TimeStep], PyTree]]:
@@ -63,7 +63,7 @@ def episodes(env: Env, actor: Actor, keep: Keep) -> Callable[[Array, Array], tup
     def run(keys, key):
         count = keys.shape[0]
         first = reset(keys)
-        # The number after those that `split` gives to the steps: keys of the environments do not depend on who acts.
+        # Folds in a number that `split` does not use, so the environments' keys do not depend on the actor.
         act_keys = jr.split(jr.fold_in(key, horizon), horizon)
         loop = (*first, actor.start(count), jnp.ones(count, bool))
         return first, jax.lax.scan(body, loop, (jr.split(key, horizon), act_keys))[1]
@@ -74,8 +74,8 @@ def episodes(env: Env, actor: Actor, keep: Keep) -> Callable[[Array, Array], tup
 def actor_of(env: Env, learner: Learner, params: Params, sample: bool = False) -> Actor:
     """A team's greedy actions, or with `sample` those of its learner at the end of training.
 
-    Sampled actions are what the learner's own `act` does at progress 1: draws from the policy of one that learns a
-    distribution (PPO), the least exploration of the others (ε-greedy, Gumbel noise, Gaussian noise).
+    Sampled actions are those of the learner's own `act` at progress 1: draws from the policy if the learner learns a
+    distribution (PPO), else its least exploration (ε-greedy, Gumbel noise, Gaussian noise).
     """
     roles = env.spec.roles
 
@@ -113,8 +113,8 @@ def evaluate(env: Env, learner: Learner, count: int, sample: bool = False) -> Ca
 
 
 def team_mean(per_agent: dict[str, Array]) -> Array:
-    """The team's value of something each agent has, {role: [.. A]} -> [..]: the mean over ALL its agents.
+    """The team's value of a per-agent quantity, {role: [.. A]} -> [..]: the mean over ALL its agents.
 
-    For a reward that everyone shares, this is that reward. Nothing else is ever averaged over agents.
+    The mean of a shared reward is that reward. Nothing else is ever averaged over agents.
     """
     return jnp.concatenate(list(per_agent.values()), -1).mean(-1)

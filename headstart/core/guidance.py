@@ -1,6 +1,6 @@
-"""What guidance is: to a learner what an optax transformation is to a gradient.
+"""Guidance transforms a learner as an optax transformation transforms a gradient.
 
-Each hook defaults to "change nothing", so a method writes only what it changes, and `chain` composes methods.
+Each hook defaults to "change nothing", so a method defines only the hooks it needs, and `chain` composes methods.
 """
 
 import dataclasses
@@ -15,22 +15,22 @@ from jaxtyping import Array, Float, Int, PyTree
 from headstart.core.types import Metrics, TimeStep, Transition
 
 Terms = dict[str, dict[str, Array]]
-"""{term: {role: [A]}}: the trainer descends the sum of all."""
+"""{term: {role: [A]}}: the trainer minimises the sum of all."""
 Rows = list[tuple[str, str, str]]
-"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: what happened to each at the start."""
+"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: each parameter's outcome at the start."""
 
 
 class Clock(NamedTuple):
     """How far a run is; the same for all lanes, and never mapped."""
 
     index: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    """Of the update, from 0: branch and count on it."""
+    """Index of the update, from 0: branch and count on it."""
     progress: Float[Array, ""]
     """0 at the first learning update, 1 at the last."""
 
 
 class Guidance(NamedTuple):
-    """Hooks that the training loop calls around a learner. `g` is the guidance's own state, one a lane, saved with the run."""
+    """Hooks that the training loop calls around a learner. `g` is the guidance's own state, one per lane, saved with a run."""
 
     init: Callable[[Array, Array], PyTree] = lambda key, seed: ()
     """key, number of the seed -> g: teacher weights, discriminators, a companion's training state, momentum, counters."""
@@ -41,26 +41,26 @@ class Guidance(NamedTuple):
     behave: Callable[[PyTree, PyTree, Array, TimeStep, dict[str, Array], Clock], tuple[PyTree, dict[str, Array]]] = (
         lambda g, c, key, step, action, clock: (c, action)
     )
-    """g, c, key, step [E ..], action, clock -> c, action: who acts."""
+    """g, c, key, step [E ..], action, clock -> c, action: may replace the learner's action."""
     observe: Callable[[PyTree, PyTree, Array, Transition, Clock, PyTree], tuple[PyTree, Transition, Metrics]] = (
         lambda g, params, key, rollout, clock, data: (g, rollout, {})
     )
     """g, params, key, rollout [T E ..], clock, data -> g, rollout, metrics: once an update, BEFORE the learner learns.
 
-    Here a discriminator is trained, a companion takes its step, schedules move. Labels go to `rollout.extras`.
+    Train a discriminator, step a companion or move schedules here. Labels go to `rollout.extras`.
     """
     reward: Callable[[PyTree, Transition], dict[str, Array]] = lambda g, transition: transition.reward
-    """g, transition -> {role: [*n A]}: what it pays, asked whenever targets are made. An on-policy learner's rollout
-    [T E ..] is asked about once, a replaying learner's batches [B ..] each time."""
+    """g, transition -> {role: [*n A]}: the reward to learn from, computed whenever targets are computed: once for the
+    rollout [T E ..] of an on-policy learner, and for each batch [B ..] of a replaying learner."""
     objective: Callable[[PyTree, PyTree, PyTree, Terms], Terms] = lambda g, params, batch, terms: terms
-    """g, params, batch, terms -> terms: add a term or re-weigh one."""
+    """g, params, batch, terms -> terms: adds a term or re-weighs one."""
     grads: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]] = lambda g, params, grads: (g, grads)
-    """g, params, grads -> g, grads: where the step goes."""
+    """g, params, grads -> g, grads: changes the gradients before the optimiser."""
     tie: Callable[[PyTree, PyTree], PyTree] = lambda g, params: params
-    """g, params -> params, once an update, after `observe`: parts that are shared."""
+    """g, params -> params, once an update, after `observe`: ties shared parameters."""
     data: PyTree = ()
-    """Arrays that all lanes read alike, such as demonstrations, as `observe` gets them. They are an argument of the program:
-    no lane has a copy, and no checkpoint."""
+    """Arrays that all lanes read, such as demonstrations, passed to `observe`. They are an argument of the program: neither
+    a lane nor a checkpoint has a copy."""
 
 
 NONE = Guidance()
@@ -69,15 +69,15 @@ NONE = Guidance()
 
 @runtime_checkable
 class Teacher(Protocol):
-    """Something that knows: a saved team, or a callable dressed as one."""
+    """A saved team, or a function wrapped as one."""
 
     spec: Any
     params: PyTree
     learner: Any
-    """The pure functions that `params` belong to."""
+    """The pure functions that use `params`."""
 
     def seed(self, number: Any) -> PyTree:
-        """Parameters of the seed of that number; other seeds take turns."""
+        """Parameters of the seed with that number; other numbers cycle through the seeds."""
         ...
 
 
@@ -97,19 +97,19 @@ class GuidanceConfig(Protocol):
 
 
 def takes_teacher(guide: Any) -> bool:
-    """Whether guidance learns from a teacher, a `TeacherLike` field of that name; not all does."""
+    """Whether guidance has a field `teacher`, a `TeacherLike`."""
     return any(field.name == "teacher" for field in dataclasses.fields(guide))
 
 
 def teacher_of(guide: Any) -> Any:
-    """Who teaches; None if nobody does, or nobody yet."""
+    """The teacher of guidance; None if it has none, or none yet."""
     return guide.teacher if takes_teacher(guide) else None
 
 
 def chain(*guides: Guidance) -> Guidance:
     """One guidance that applies `guides` in order; `chain()` is no guidance, `chain(g)` is g.
 
-    A hook that no guide has is the default, so that the trainer can tell that nothing happens there.
+    A hook that no guide defines stays the default, so that the trainer can skip it.
     """
     if len(guides) == 1:
         return guides[0]
@@ -170,12 +170,12 @@ def chain(*guides: Guidance) -> Guidance:
 
 
 def has(guidance: Guidance, hook: str) -> bool:
-    """Whether a guidance does something of its own in that hook."""
+    """Whether guidance defines that hook."""
     return getattr(guidance, hook) is not getattr(NONE, hook)
 
 
 def start_rows(guidance: Guidance, learner: Any) -> Rows:
-    """The rows of a guidance's `start`, without computing anything."""
+    """The rows that guidance's `start` returns, without computing anything."""
     rows: Rows = []
 
     def dry(key):

@@ -1,4 +1,4 @@
-"""What a learner is: pure functions that the one training loop calls."""
+"""The `Learner`: pure functions that the one training loop calls."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from headstart.core.memory import Memory, uniform
 from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
 Params = dict[str, dict[str, Any]]
-"""{network: {role: RoleNet}}: what tools that copy, adapt or count parameters may rely on. `stats` holds statistics of a
+"""{network: {role: RoleNet}}: tools that copy, adapt or count parameters rely on this layout. `stats` holds statistics of a
 normaliser, which no gradient moves."""
 
 
@@ -32,30 +32,30 @@ class Learner(NamedTuple):
     init: Callable[[Array], Params]
     """key -> params. The key is consumed."""
     start: Callable[[int], PyTree]
-    """number of environments -> carry of recurrent networks at the start of an episode; () when feed-forward."""
+    """number of environments -> carry of recurrent networks at the start of an episode; () if feed-forward."""
     policy: Callable[[Params, PyTree, dict[str, Array]], tuple[PyTree, dict[str, Array]]]
     """params, carry, obs {role: [*n A O]} -> carry, {role: [*n A U]} logits or action means."""
     unroll: Callable[[Params, PyTree], tuple[PyTree, dict[str, Array]]]
-    """params, items -> carries, {role: [*n A U]} logits as `policy` would put out; how guidance sees a student.
+    """params, items -> carries, {role: [*n A U]} logits as in `policy`; guidance reads a student's outputs with it.
 
     Items may be single steps, or sequences [N T ..] that are unrolled from the carry they began with. `carries` is the carry
-    after each step, so that `policy(params, carries, next_obs)` is what follows; () if feed-forward.
+    after each step, so that `policy(params, carries, next_obs)` gives the next output; () if feed-forward.
     """
     act: Callable[[Params, PyTree, TimeStep, Array, Array], tuple[PyTree, dict[str, Array]]]
     """params, carry, step [E ..], key, progress -> carry, action {role: [E A U]}, exploring."""
     prepare: Callable[[Params, PyTree, Transition], tuple[Params, PyTree]]
     """params, carry at the rollout's start, rollout [T E ..] -> params, items [N ..] for memory, with the rollout's `extras`.
 
-    Statistics of what was seen, `params["stats"]`, move here; all other parameters come back as they were.
+    Statistics of the rollout, `params["stats"]`, are updated here; all other parameters are returned unchanged.
     """
     objective: Callable[[Params, Params, PyTree, Array], tuple[dict[str, dict[str, Array]], Metrics]]
-    """params, target, batch [B ..], key -> named terms {term: {role: [A]}} and metrics. The trainer descends the sum of all."""
+    """params, target, batch [B ..], key -> named terms {term: {role: [A]}}, metrics. The trainer minimises the sum of terms."""
     share: dict[str, float]
     """{role: weight of one agent's term}: 1 if each agent has its own network, 1/A if the A agents of a role share one, so
     that the sum over agents is their mean."""
     value: Callable[[Params, dict[str, Array], dict[str, Array]], dict[str, Array]] | None = None
-    """params, obs {role: [*n A O]}, action {role: [*n A U]} -> {role: [*n A]}: what a critic expects; None without one that
-    can be asked about single steps."""
+    """params, obs {role: [*n A O]}, action {role: [*n A U]} -> {role: [*n A]}: a critic's value; None if the learner has no
+    critic of single steps."""
     track: Callable[[Params, Params], Params] = lambda params, target: target
     """params, target -> target, after every `track_every`-th gradient step."""
     track_every: int = 1
@@ -63,7 +63,7 @@ class Learner(NamedTuple):
     rate: Callable[[Array], Any] = lambda progress: 1.0
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
     policy_networks: tuple[str, ...] = ("actor",)
-    """The networks that `policy` needs: what a team takes along when it leaves its training behind."""
+    """The networks that `policy` needs; a fitted team keeps only these."""
 
 
 @runtime_checkable
@@ -82,7 +82,7 @@ def check_replay(config: Any) -> None:
 
 
 def replaying(config: Any) -> dict[str, Any]:
-    """The fields of a `Learner` that settings `check_replay` has passed decide: what it collects, keeps and draws."""
+    """The `Learner` fields for collecting, keeping and drawing, from settings that have passed `check_replay`."""
     return {
         "num_envs": config.num_envs,
         "rollout": config.train_every // config.num_envs,
@@ -94,7 +94,7 @@ def replaying(config: Any) -> dict[str, Any]:
 
 
 def shares(spec: TeamSpec, shared: bool) -> dict[str, float]:
-    """`Learner.share` of networks that all agents of a role share, or that each has for itself."""
+    """`Learner.share` for networks that all agents of a role share (`shared`), or for one network per agent."""
     return {name: 1 / role.agents if shared else 1.0 for name, role in spec.roles.items()}
 
 
@@ -111,6 +111,6 @@ def flatten(rollout: Transition) -> Transition:
 
 
 def without_state(rollout: Transition) -> Transition:
-    """The rollout with empty global states: replay of a learner that does not look at them need not keep them."""
+    """The rollout with empty global states, for the replay memory of a learner that does not use them."""
     empty = rollout.state[..., :0]
     return dataclasses.replace(rollout, state=empty, next_state=empty)

@@ -1,7 +1,7 @@
 """One ring buffer and two ways to read it: everything just collected (on-policy), or anything kept (replay).
 
-The ring holds no counter of its own: where to write and how much is valid follow from the index of the update, which is
-the same for all seeds, so a write stays a contiguous copy in place under `vmap` and never becomes a scatter.
+The ring holds no counter of its own: the write position and the number of valid items follow from the index of the update.
+That index is the same for all seeds, so under `vmap` a write stays a contiguous copy in place and never becomes a scatter.
 """
 
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from jaxtyping import Array, Int, PyTree
 
 
 class Memory(NamedTuple):
-    """A capacity in items, and `plan(key, size) -> [G B]`: which items each of G gradient steps sees, of `size` valid ones."""
+    """A capacity in items, and `plan(key, size) -> [G B]`: the items of each of G gradient steps, out of `size` valid ones."""
 
     capacity: int
     plan: Callable[[Array, Array], Int[Array, "G B"]]
     replays: bool = False
-    """Whether items are of earlier updates too, so that rewards are asked for anew with each batch."""
+    """Whether batches hold items of earlier updates too, so that rewards are computed anew for each batch."""
 
     def init(self, items: PyTree, updates: int) -> PyTree:
-        """An empty ring for items shaped like the `items` [N ..] of one update, a whole number of writes long.
+        """An empty ring for items shaped like the `items` [N ..] of one update; its length is a whole number of writes.
 
-        A run of fewer `updates` than would fill it gets room for as many as it has.
+        If the run's `updates` do not fill the capacity, the ring has room for exactly those updates.
         """
         count = jax.tree.leaves(items)[0].shape[0]
         room = count * min(-(-self.capacity // count), updates)
         return jax.tree.map(lambda x: jnp.zeros((room, *x.shape[1:]), x.dtype), items)
 
     def add(self, ring: PyTree, items: PyTree, update: Array) -> tuple[PyTree, Array]:
-        """Write the items [N ..] of the `update`-th update; returns the ring and how many items are valid now."""
+        """Write the items [N ..] of the `update`-th update; returns the ring and the number of valid items."""
         count, room = jax.tree.leaves(items)[0].shape[0], jax.tree.leaves(ring)[0].shape[0]
         writes = room // count
         start = (update % writes) * count

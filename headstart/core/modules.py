@@ -1,6 +1,6 @@
 """Layers as equinox modules whose every leaf is an array.
 
-A module maps `[.. I]` to `[.. O]` whatever the leading axes are.
+A module maps `[.. I]` to `[.. O]` for any leading axes.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Linear(eqx.Module):
     weight: Float[Array, "*a I O"]
     bias: Float[Array, "*a O"]
     reads: tuple[Field, ...] = eqx.field(static=True, default=())
-    """The fields that the inputs are, if this is a first layer; empty if they are another layer's outputs."""
+    """The observation fields that a first layer reads; empty for later layers."""
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
         y = x @ self.weight
@@ -44,11 +44,11 @@ def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None = 
 
 
 def orthogonal(key: Key[Array, ""], shape: tuple[int, int]) -> Float[Array, "I O"]:
-    """A uniformly random matrix with orthonormal rows or columns, whichever are fewer.
+    """A uniformly random matrix. If it has fewer rows than columns, its rows are orthonormal, else its columns.
 
     It is the polar factor of a Gaussian matrix, by the iteration X ← X·(3/2 − ½·XᵀX), which brings every singular value
-    in (0, √3) to 1 (Björck and Bowie 1971). Matrix products only: a batched QR factorisation waits on the very threads
-    it runs on, and on a machine with two cores that can be for ever.
+    in (0, √3) to 1 (Björck and Bowie 1971). It uses matrix products only: a batched QR factorisation waits on the threads
+    it runs on, and on a machine with two cores it can wait for ever.
     """
     x = jr.normal(key, (max(shape), min(shape)))
     x = x / jnp.sqrt((x * x).sum())
@@ -70,7 +70,7 @@ class MLP(eqx.Module):
         return self.layers[0](x)
 
     def rest(self, x: Float[Array, "*n H"]) -> Float[Array, "*n O"]:
-        """What follows `first`."""
+        """The layers after `first`."""
         for layer in self.layers[1:]:
             x = layer(ACTIVATIONS[self.activation](x))
         return x

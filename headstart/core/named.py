@@ -1,4 +1,4 @@
-"""Finding an environment by its name, with one clear line where it is not there."""
+"""Find an environment by its name, or refuse in one clear line."""
 
 import contextlib
 import importlib
@@ -11,18 +11,18 @@ from typing import Any
 from headstart.core.checks import HeadstartError
 
 EXTRAS = {"pettingzoo": "pettingzoo", "mpe2": "pettingzoo", "gymnasium": "pettingzoo", "jaxmarl": "jaxmarl"}
-"""Packages that an extra of ours brings."""
+"""{package: the extra of headstart that installs it}."""
 
 
 def named(path: str) -> Any:
-    """The module "package.module", or the thing in it "package.module:thing"; HeadstartError where it is not there."""
+    """The module "package.module" or its attribute "package.module:thing"; HeadstartError if it is not there."""
     module, _, thing = path.partition(":")
     if module == "__main__":
         raise HeadstartError(f"{path} is in the running script: put the environment into a file of its own, and name that")
     if not all(module.split(".")):
         raise HeadstartError(f"'{path}' is not the name of an environment: package.module or package.module:thing")
     try:
-        # Some packages greet whoever imports them, and JaxMARL leaves other streams behind than it found.
+        # Some packages print on import, and JaxMARL leaves replaced output streams behind.
         with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr):
             found = importlib.import_module(module)
     except ImportError as error:
@@ -38,7 +38,7 @@ def named(path: str) -> Any:
 def _why(path: str, module: str, error: ImportError) -> str:
     missing, top = error.name or "", module.split(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
-        return f"{path} needs something that is not installed ({error}): see what its package says to install"
+        return f"{path} needs something that is not installed ({error}): see the installation notes of its package"
     if missing == top and top in EXTRAS:
         return f"'{path}' needs the package {top}, which is not installed: pip install 'headstart[{EXTRAS[top]}]'"
     if missing == top:
@@ -51,7 +51,7 @@ def _why(path: str, module: str, error: ImportError) -> str:
 
 
 def options_text(options: Any) -> str:
-    """Options as one canonical JSON object; HeadstartError where they are none."""
+    """Options as one canonical JSON object; HeadstartError if they are no JSON object."""
     try:
         value = json.loads(options) if isinstance(options, str) else options
         text = json.dumps(value, sort_keys=True)
@@ -62,12 +62,12 @@ def options_text(options: Any) -> str:
     return text
 
 
-def called(make: Any, about: str, options: dict[str, Any]) -> Any:
-    """`make(**options)`; HeadstartError where it refuses them."""
+def called(make: Any, label: str, options: dict[str, Any]) -> Any:
+    """`make(**options)`; HeadstartError if it refuses them."""
     try:
         return make(**options)
     except HeadstartError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split())
-        raise HeadstartError(f"{about} could not be made with options {json.dumps(options)}: {told}") from None
+        message = " ".join(str(error).split())
+        raise HeadstartError(f"{label} could not be made with options {json.dumps(options)}: {message}") from None

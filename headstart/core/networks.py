@@ -1,7 +1,7 @@
-"""The one way to give each agent of a role a network of its own, or all the same.
+"""`RoleNet`: one network for each agent of a role, or one that all of them share.
 
-`RoleNet` holds one network for a role: stacked along a leading agent axis (separate parameters) or single (shared), and
-applies it along the agent axis of its input.
+It holds a network stacked along a leading agent axis (separate parameters) or a single one (shared), and applies it along
+the agent axis of its input.
 """
 
 from collections.abc import Callable
@@ -34,13 +34,13 @@ class RoleNet(eqx.Module):
         return self.mapped(lambda net: net(x))
 
     def mapped(self, function: Callable, *xs: Float[Array, "_ *n I"]) -> PyTree:
-        """`function(net, *x)` of every agent, agent axis first in `xs` and in the result; of length 1 if shared."""
+        """`function(net, *x)` for every agent, agent axis first in `xs` and in the result; of length 1 if shared."""
         if self.shared:
             return function(self.net, *xs) if xs else function(self.net)[None]
         return jax.vmap(function)(self.net, *xs)
 
     def together(self, carry: PyTree, x: Float[Array, "*n I"]) -> tuple[PyTree, Float[Array, "*n _ O"]]:
-        """Every agent's network with a memory on the same input: carry [*n A H], x [*n I] -> carry, [*n A O].
+        """Every agent's recurrent network on the same input: carry [*n A H], x [*n I] -> carry, [*n A O].
 
         The agent axis has length 1 if one network is shared.
         """
@@ -50,5 +50,5 @@ class RoleNet(eqx.Module):
 
 
 def role_net(make: Callable[[Array], PyTree], key: Key[Array, ""], agents: int, shared: bool) -> RoleNet:
-    """`agents` independent draws of `make(key)`, or one that all share."""
+    """A `RoleNet` of `agents` independent draws of `make(key)`, or of one that all share."""
     return RoleNet(make(key) if shared else jax.vmap(make)(jr.split(key, agents)), shared)

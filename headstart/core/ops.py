@@ -1,4 +1,4 @@
-"""The field's small equations, each once: unbatched where time matters, elementwise where it does not."""
+"""The field's small equations, each once: unbatched if they run over time, else elementwise."""
 
 from collections.abc import Callable
 
@@ -19,8 +19,8 @@ def gae(
     """Generalised advantage estimates, over the first axis [T ..].
 
     δ_t = r_t + γ·(1 − terminated_t)·V(s'_t) − V(s_t) and A_t = δ_t + γλ·(1 − ended_t)·A_{t+1}
-    (Schulman et al. 2016, eq. 16). `next_value` is the value of the state the step led to, before any reset; `ended` is
-    true where the episode ended for either reason, so a clock that ran out is bootstrapped through but not summed over.
+    (Schulman et al. 2016, eq. 16). `next_value` is the value of the state the step led to, before any reset. `ended` is
+    true if the episode terminated or was truncated: a truncated episode bootstraps from `next_value`, and no sum crosses it.
     """
     delta = reward + gamma * next_value * ~terminated - value
 
@@ -38,7 +38,7 @@ def td_target(reward: Array, next_value: Array, terminated: Array, gamma: float)
 
 
 def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tuple[int, ...], keepdims: bool = False) -> Array:
-    """Mean over `axis` of the entries whose mask is true; 0 where there is none."""
+    """Mean over `axis` of the entries whose mask is true; 0 if there are none."""
     return jnp.where(mask, x, 0.0).sum(axis, keepdims=keepdims) / jnp.maximum(mask.sum(axis, keepdims=keepdims), 1)
 
 
@@ -48,7 +48,7 @@ def polyak(params: PyTree, target: PyTree, tau: float) -> PyTree:
 
 
 def linear_schedule(start: float, end: float) -> Callable[[Array], Array]:
-    """`start` at progress 0, `end` at progress 1, straight in between."""
+    """`start` at progress 0, `end` at progress 1, linear in between."""
     return lambda progress: start + (end - start) * jnp.clip(progress, 0.0, 1.0)
 
 
@@ -61,8 +61,8 @@ def unroll(
 ) -> tuple[PyTree, PyTree, PyTree]:
     """A recurrent `step(carry, x) -> carry, y` along xs [T E ..], starting again from `fresh` [E ..] if `first`.
 
-    Returns the last carry, the carry after each step [T E ..], and the outputs [T E ..]. With an empty carry there is
-    nothing to hand on, and all of xs goes through `step` at once.
+    Returns the last carry, the carry after each step [T E ..], and the outputs [T E ..]. If the carry is empty, all of xs
+    goes through `step` at once.
     """
     if not jax.tree.leaves(carry):
         carry, ys = step(carry, xs)

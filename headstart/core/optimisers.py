@@ -1,4 +1,4 @@
-"""Gradient transformations that treat each agent's own parameters apart."""
+"""Gradient transformations that treat each agent's own parameters separately."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from headstart.core.networks import RoleNet
 def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.GradientTransformation:
     """`transforms[network]` applied to every role's `RoleNet` of that network, to each agent's own parameters.
 
-    A norm clipped over a whole stacked tree would couple agents: one agent's large gradient would shrink its mates'.
+    Clipping the norm of a whole stacked tree would couple agents: one agent's large gradient would shrink the others'.
     """
 
     def init(params):

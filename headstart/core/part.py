@@ -1,4 +1,4 @@
-"""What a part is: a frozen dataclass of settings that says what kind it is, and that cannot be made with bad ones."""
+"""Parts: frozen dataclasses of settings, each with a kind, that check their settings when they are made."""
 
 import dataclasses
 import functools
@@ -16,8 +16,8 @@ Class = TypeVar("Class")
 def part(kind: Kind) -> Callable[[type[Class]], type[Class]]:
     """Make a class an environment, a learner or guidance: `@part("env")` in place of `@dataclass(frozen=True)`.
 
-    Its fields are its settings; each is checked against its annotation when a part is made (see `core.ranges`). A
-    `__post_init__` of its own comes after that, for rules that relate fields to each other.
+    Its fields are its settings; each is checked against its annotation when a part is made (see `core.ranges`). The class's
+    own `__post_init__` runs after that, for rules that relate fields to each other.
     """
 
     def made(cls: type[Class]) -> type[Class]:
@@ -36,7 +36,7 @@ def part(kind: Kind) -> Callable[[type[Class]], type[Class]]:
 
 
 def kind_of(value: Any) -> Kind | None:
-    """Which kind of part a value is; None if it is no part."""
+    """The kind of part that a value is; None if it is no part."""
     kind = getattr(type(value), "kind", None)
     instance = dataclasses.is_dataclass(value) and not isinstance(value, type)
     return next((known for known in get_args(Kind) if instance and kind == known), None)
@@ -51,7 +51,7 @@ def check_kind(kind: Kind, value: Any) -> None:
 
 
 def parts_in(value: Any) -> Iterator[Any]:
-    """The parts that a part holds, in tuples and dicts as well, but not those inside them."""
+    """The parts that a part holds, also in tuples and dicts, but not the parts inside those parts."""
     if isinstance(value, tuple | list | dict):
         for entry in value.values() if isinstance(value, dict) else value:
             yield from [entry] if kind_of(entry) else parts_in(entry)
@@ -62,7 +62,7 @@ def parts_in(value: Any) -> Iterator[Any]:
 def check_part(value: Any) -> None:
     """Raise HeadstartError "KIND.FIELD must be ..., not ..." if a field, or one of a part inside, breaks its annotation.
 
-    Numbers of NumPy become Python's and lists become tuples.
+    NumPy numbers become Python numbers, and lists become tuples.
     """
     prefix = f"{kind}." if (kind := kind_of(value)) else ""
     for field in dataclasses.fields(value):

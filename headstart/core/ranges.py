@@ -1,6 +1,6 @@
-"""Which values a field may have, said beside it: `gamma: Unit = 0.99`.
+"""The values a field may have, as its annotation: `gamma: Unit = 0.99`.
 
-The marks are those of the package annotated-types. A part checks its fields by `fit` when it is made, and the command line
+The marks are those of the package annotated-types. A part checks its fields with `fit` when it is made, and the command line
 shows `in_words` beside each flag.
 """
 
@@ -23,14 +23,14 @@ Sizes = tuple[Count, ...]
 
 
 class Unfit(ValueError):
-    """A value is not what its annotation asks for; the text completes the sentence "NAME must be ..."."""
+    """A value breaks its annotation; the text completes the sentence "NAME must be ..."."""
 
 
 def fit(value: Any, hint: Any) -> Any:
-    """`value` as `hint` wants it; raises `Unfit`.
+    """`value` converted to the type of `hint`; raises `Unfit` if it does not fit.
 
-    Numbers of NumPy and JAX become Python's, lists become tuples. NaN is refused, and infinity unless the hint has it as a
-    bound. Types other than numbers, strings, choices, tuples and dicts of them are not looked into.
+    NumPy and JAX numbers become Python numbers, and lists become tuples. NaN is refused, and infinity unless the hint has it
+    as a bound. Only numbers, strings, choices, and tuples and dicts of them are checked.
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -114,7 +114,7 @@ def _flat(marks: Iterable[Any]) -> Iterable[BaseMetadata]:
 
 
 def _rule(value: Any, mark: BaseMetadata) -> tuple[bool, str, Any]:
-    """Whether a value keeps to a mark, the mark in words, and its bound."""
+    """Whether a value satisfies a mark, the mark in words, and its bound."""
     match mark:
         case Gt(gt=bound):
             return value > bound, f"above {bound}", bound

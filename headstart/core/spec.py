@@ -1,4 +1,4 @@
-"""What a team is, in plain Python: its roles, what they observe and do, and who hears whom.
+"""Specs of a team, in plain Python: its roles, their observations, actions and messages.
 
 Nothing here needs JAX, so the worker processes of host environments start without it.
 """
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 class Field(NamedTuple):
     """A named block of an observation: `count` entities of `size` numbers each, e.g. `("landmarks", 3, 2)`.
 
-    The first two numbers of an entity are its position relative to the observer wherever the entity has one: they rank
-    entities by nearness. A field with no position of its own `follows` the field that ranks the same entities.
+    The first two numbers of an entity are its position relative to the observer, if it has one: they rank entities by
+    nearness. A field without positions `follows` the field that ranks the same entities.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Field(NamedTuple):
 class Discrete(NamedTuple):
     """One choice a head, e.g. `Discrete((5, 10))`: five moves and ten words.
 
-    `start` says what the environment calls each head's first option; empty where that is 0.
+    `start` is the environment's number of each head's first option; empty if that is 0.
     """
 
     heads: tuple[int, ...]
@@ -42,7 +42,7 @@ class Discrete(NamedTuple):
 class Continuous(NamedTuple):
     """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips.
 
-    `low` and `high` say what -1 and 1 stand for in the environment's own units; empty where they are those units.
+    `low` and `high` are the values of -1 and 1 in the environment's own units; empty if those are -1 and 1 as well.
     """
 
     size: int
@@ -60,7 +60,7 @@ class RoleSpec(NamedTuple):
     obs: tuple[Field, ...]
     actions: ActionSpace
     names: tuple[str, ...] = ()
-    """What the agents are called; "ROLE_0", "ROLE_1", .. where empty."""
+    """Names of the agents; if empty, they are "ROLE_0", "ROLE_1", .. ."""
 
     @property
     def obs_size(self) -> int:
@@ -69,9 +69,9 @@ class RoleSpec(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A message's way: the choice of `speaker`'s action head `head` shows up in `listener`'s observed field `field`.
+    """A message's way: the choice of `speaker`'s action head `head` appears in `listener`'s observed field `field`.
 
-    The field has one entity per speaker in order, the listener itself left out where the roles are the same.
+    The field has one entity per speaker, in order. If the roles are the same, it leaves out the listener itself.
     """
 
     speaker: str
@@ -81,8 +81,8 @@ class Route(NamedTuple):
 
 
 class TeamSpec(NamedTuple):
-    """What a learner must know of an environment: its roles, the longest episode in env-steps, the state's size Z, and
-    who hears whom."""
+    """An environment as a learner needs to know it: its roles, the longest episode in env-steps, the state's size Z, and
+    its message routes."""
 
     roles: dict[str, RoleSpec]
     horizon: int
@@ -90,7 +90,7 @@ class TeamSpec(NamedTuple):
     messages: tuple[Route, ...] = ()
 
     def heads(self, role: str) -> list[tuple[int, bool]]:
-        """[(options, whether they move the agent, else they are words)] of a role's heads; continuous actions are one."""
+        """[(options, whether they move the agent, else they are words)] of a role's heads; continuous actions are one head."""
         space = self.roles[role].actions
         if isinstance(space, Continuous):
             return [(space.size, True)]
@@ -128,14 +128,14 @@ def _encode_actions(space: ActionSpace) -> dict[str, Any]:
 
 
 def decode_spec(saved: dict[str, Any]) -> TeamSpec:
-    """The spec that `encode_spec` wrote; ValueError, KeyError or TypeError where it is none."""
+    """The spec that `encode_spec` wrote; ValueError, KeyError or TypeError if it is none."""
     roles = {}
     for name, role in saved["roles"].items():
         given = role["actions"]
         if "discrete" in given:
             space = Discrete(*(tuple(int(n) for n in given.get(part, ())) for part in ("discrete", "start")))
             if len(space.start) not in (0, len(space.heads)):
-                raise ValueError(f"role {name} has another number of starts than of heads")
+                raise ValueError(f"role {name} has {len(space.start)} starts for {len(space.heads)} heads")
         else:
             low, high = (tuple(float(x) for x in given.get(end, ())) for end in ("low", "high"))
             space = Continuous(int(given["continuous"]), low, high)
@@ -151,5 +151,5 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
     routes = tuple(Route(str(r[0]), int(r[1]), str(r[2]), str(r[3])) for r in saved.get("messages", ()))
     for route in routes:
         if route.speaker not in roles or route.listener not in roles:
-            raise ValueError(f"a message goes from {route.speaker} to {route.listener}, and there are no such roles")
+            raise ValueError(f"a message goes from {route.speaker} to {route.listener}, but there is no such role")
     return TeamSpec(roles, int(saved["horizon"]), int(saved["state_size"]), routes)

@@ -1,4 +1,4 @@
-"""THE training loop: collect, let the guidance look, learn. There is no other.
+"""THE training loop: collect, let the guidance observe, learn. There is no other.
 
     update:   rollout = T joint steps of E environments, acted by guidance.behave ∘ learner.act
               rollout = guidance.observe(rollout); params = guidance.tie(params)
@@ -7,8 +7,8 @@
                 → grads of Σ guidance.objective(learner.objective(batch)) → guidance.grads → optimiser·rate → learner.track
 
 Everything is written for one seed and vmapped over seeds. The index of the update is the same for all seeds and stays
-outside the `vmap`: warm-up, memory, schedules and the number of a gradient step count from it, so none of them costs a
-computed-both-ways branch.
+outside the `vmap`. Warm-up, memory, schedules and the number of a gradient step follow from it, so that no branch on them
+computes both sides.
 """
 
 import dataclasses
@@ -34,16 +34,16 @@ class Trainer(NamedTuple):
     init: Callable[[Array, Array], TrainState]
     """key, number of the seed -> state."""
     update: Callable[..., tuple[TrainState, Metrics]]
-    """state, index of the update -> state, metrics: `episodes` (those that ended: sums of
-    their returns and events, and their count), `learning`, `guidance`.
+    """state, index of the update -> state, metrics: `episodes` (of the episodes that ended: sums of returns and of events,
+    and their count), `learning`, `guidance`.
 
-    A third argument stands in for `data`, so that a compiled program can take it as an argument, unmapped.
+    A third argument replaces `data`, so that a compiled program can take it as an argument, unmapped.
     """
     steps_per_update: int
     updates: int
     warmup_updates: int
     data: PyTree = ()
-    """What all seeds read alike: see `Guidance.data`."""
+    """Arrays that all seeds read: see `Guidance.data`."""
 
 
 def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> Trainer:
@@ -80,7 +80,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
 
     def experience(ts: TrainState, carry, rollout, key, clock, data):
-        """guidance's state, params, items: what the guidance and the learner make of a rollout that began with `carry`."""
+        """Guidance's state, params, items and metrics after guidance and learner process a rollout that began with `carry`."""
         g, rollout, metrics = guidance.observe(ts.guidance, ts.params, key, rollout, clock, data)
         params = guidance.tie(g, ts.params)
         if not learner.memory.replays:
@@ -182,7 +182,7 @@ def _after(warmup: int, index: Array, learn: Callable, args: tuple) -> tuple[PyT
 
 
 def transition(now: TimeStep, action: dict[str, Array], new: TimeStep, first: Array) -> Transition:
-    """What is remembered of the step from `now` by `action` to `new`."""
+    """The `Transition` from `now` by `action` to `new`."""
     return Transition(
         obs=now.obs,
         action=action,

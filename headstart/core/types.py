@@ -1,4 +1,4 @@
-"""The words every part of headstart speaks: what a team is, what a time step is, what is remembered of it.
+"""The types that every part of headstart shares: time steps, transitions and training states; specs come from `spec`.
 
 Axes, used in every shape comment and annotation of the package:
 
@@ -33,35 +33,35 @@ from headstart.core.spec import Route as Route
 from headstart.core.spec import TeamSpec as TeamSpec
 
 Metrics = dict[str, Any]
-"""Named numbers to log: scalars, one value a seed once vmapped."""
+"""Named numbers to log: scalars, which `vmap` makes one value per seed."""
 
 
 class TimeStep(eqx.Module):
-    """What an environment shows after a reset or a step. Leading axes `*n` are whatever it was vmapped over."""
+    """An environment's output after a reset or a step. Leading axes `*n` are those of any `vmap`."""
 
     obs: dict[str, Float[Array, "*n _ _"]]
     """{role: [A O]}: act on this; already of the new episode after an end."""
     final_obs: dict[str, Float[Array, "*n _ _"]]
     """{role: [A O]}: bootstrap from this; never reset."""
     state: Float[Array, "*n Z"]
-    """Global state beside `obs`, for centralised critics and mixers."""
+    """Global state at the time of `obs`, for centralised critics and mixers."""
     final_state: Float[Array, "*n Z"]
-    """Global state beside `final_obs`."""
+    """Global state at the time of `final_obs`."""
     reward: dict[str, Float[Array, "*n _"]]
     """{role: [A]}, of the step just taken; zeros after a reset."""
     terminated: Bool[Array, "*n"]
-    """The task ended: nothing comes after, bootstrap from zero."""
+    """The task ended: bootstrap from zero."""
     truncated: Bool[Array, "*n"]
-    """The clock ran out: bootstrap through it."""
+    """The time limit ended the episode: bootstrap from `final_obs`."""
     alive: dict[str, Bool[Array, "*n _"]]
     """{role: [A]}: False for a dead agent, which every loss masks out."""
     available: dict[str, Bool[Array, "*n _ _"]] | None = None
-    """{role: [A U]}: legal choices beside `obs`; None where all are."""
+    """{role: [A U]}: legal choices at the time of `obs`; None if all are legal."""
     final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
-    """{role: [A U]}: legal choices beside `final_obs`."""
+    """{role: [A U]}: legal choices at the time of `final_obs`."""
     agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
-    """{role: [A]}: the task ended for this agent, though perhaps not for its team, and it earns nothing more: bootstrap
-    from zero. None where agents end with their team only."""
+    """{role: [A]}: the task ended for this agent, though perhaps not for its team, and its later rewards are 0: bootstrap
+    from zero. None if agents end with their team only."""
     events: dict[str, Float[Array, "*n"]] = dataclasses.field(default_factory=dict)
     """{name: how often it happened in the step just taken}, such as a win or a tag; zeros after a reset. The names are
     always the same ones, none for an environment that has no events."""
@@ -83,20 +83,20 @@ class Transition(eqx.Module):
     available: dict[str, Array] | None
     next_available: dict[str, Array] | None
     first: Array
-    """True where `obs` begins an episode: recurrence starts afresh there."""
+    """True if `obs` begins an episode: recurrence starts afresh there."""
     extras: dict[str, Any]
-    """What learners and guidance add, e.g. a teacher's logits; travels into memory beside the rest."""
+    """Arrays that learners and guidance add, e.g. a teacher's logits; memory stores them beside the rest."""
     agent_terminated: dict[str, Array] | None = None
-    """As of the time step that the action led to."""
+    """That of the time step that the action led to."""
 
     def ended_for(self, role: str) -> Array:
-        """[.. A] or [.. 1]: nothing comes after this step for an agent of the role, so that its next value is 0."""
+        """[.. A] or [.. 1]: whether the task ended for an agent of the role in this step, so that its next value is 0."""
         own = self.terminated[..., None]
         return own if self.agent_terminated is None else own | self.agent_terminated[role]
 
 
 class TrainState(eqx.Module):
-    """Everything a run is, at one moment: saved whole, so that a resumed run equals an uninterrupted one."""
+    """The whole state of a run at one moment; it is saved whole, so that a resumed run equals an uninterrupted one."""
 
     params: PyTree
     target: PyTree

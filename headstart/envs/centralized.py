@@ -1,4 +1,4 @@
-"""An environment whose team is one agent: for controllers that see and move everybody.
+"""An environment whose team is one agent, for controllers that see and move all agents.
 
 headstart train centralized:navigation --learner ddpg --out runs/expert
 """
@@ -21,7 +21,7 @@ Inner = TypeVar("Inner")
 
 @part("env")
 class Centralized(Wrapper, Generic[Inner]):
-    """Any environment with its team as one agent that sees and moves everybody: centralized:ENV.
+    """Any environment with its team as one agent that sees and moves all agents: centralized:ENV.
 
     Its reward is the team's, the mean over all agents.
     """
@@ -33,7 +33,7 @@ class Centralized(Wrapper, Generic[Inner]):
 
     @property
     def view(self) -> View:
-        """What the one agent sees and does, in terms of the team."""
+        """The view that translates between the team and the one agent."""
         return view(self.inner.spec, self.actions)
 
     @property
@@ -42,11 +42,11 @@ class Centralized(Wrapper, Generic[Inner]):
         return self.view.spec
 
     def sent(self, action: dict[str, Array]) -> dict[str, Array]:
-        """What the one agent does, as what each agent does."""
+        """The one agent's action as each agent's action."""
         return self.view.act(action)
 
     def shown(self, step: TimeStep) -> TimeStep:
-        """What all agents observe, and the team's reward."""
+        """The time step of the one agent: all agents' observations and the team's reward."""
         seen = self.view
         reward = jnp.concatenate(list(step.reward.values()), -1).mean(-1, keepdims=True)
         return TimeStep(
@@ -65,10 +65,10 @@ class Centralized(Wrapper, Generic[Inner]):
 
 
 def centralized(env: Env, actions: Actions = "heads") -> Centralized:
-    """`env` with its team as one agent; see `Centralized`. Raises HeadstartError for joint actions that are too many."""
+    """`env` with its team as one agent; see `Centralized`. Raises HeadstartError if there are too many joint actions."""
     view(env.spec, actions)
     return Centralized(env, actions)
 
 
 PRESETS = {"centralized": Centralized()}
-"""`centralized:ENV` on the command line; without one, cooperative navigation."""
+"""`centralized:ENV` on the command line; without ENV, cooperative navigation."""

@@ -1,4 +1,4 @@
-"""Gymnasium: an environment for one agent as a team of one.
+"""Gymnasium environments as teams of one agent.
 
 headstart train gymnasium:CartPole-v1 --learner ppo
 """
@@ -15,7 +15,7 @@ class Gymnasium(HostEnv):
 
     opener: ClassVar[str] = "headstart.envs.host.openers:gymnasium_team"
     id: str = "CartPole-v1"
-    """As of `gymnasium.make`."""
+    """The id that `gymnasium.make` takes."""
 
     @property
     def module(self) -> str:
@@ -24,4 +24,4 @@ class Gymnasium(HostEnv):
 
 
 PRESETS = {"gymnasium": Gymnasium()}
-"""`gymnasium:ID` on the command line; without an id, the pole on a cart."""
+"""`gymnasium:ID` on the command line; without an id, CartPole-v1."""

@@ -1,4 +1,4 @@
-"""JaxMARL: its environments as ours; they stay inside the jitted program.
+"""JaxMARL environments; they stay inside the jitted program.
 
 headstart train jaxmarl:MPE_simple_tag_v3 --learner ippo
 """
@@ -21,7 +21,7 @@ from headstart.envs.host.spaces import LARGEST, acted, roles_of
 
 
 class JaxMARLState(NamedTuple):
-    """Their state, env-steps of this episode, and who is alive {role: [A]}."""
+    """JaxMARL's state, env-steps of this episode, and which agents are alive {role: [A]}."""
 
     theirs: Any
     time: Array
@@ -33,18 +33,18 @@ class JaxMARL:
     """Any environment of JaxMARL, stepped inside the jitted program: jaxmarl:ID."""
 
     id: str = "MPE_simple_spread_v3"
-    """As of `jaxmarl.make`."""
+    """The id that `jaxmarl.make` takes."""
     options: Any = "{}"
-    """What it is made with: a JSON object, or a dict from Python."""
+    """Options of its constructor: a JSON object, or a dict from Python."""
     horizon: Natural = 0
-    """Env-steps after which an episode is cut off; 0 asks the environment for its `max_steps`."""
+    """Env-steps after which an episode is cut off; 0 takes the environment's own limit, e.g. `max_steps`."""
 
     def __post_init__(self):
         object.__setattr__(self, "options", options_text(self.options))
 
     @property
     def spec(self) -> TeamSpec:
-        """Roles by their agents' names and spaces."""
+        """The team's spec; roles follow from the agents' names and spaces."""
         return _made(self).spec
 
     def reset(self, key: Array) -> tuple[JaxMARLState, TimeStep]:
@@ -59,7 +59,7 @@ class JaxMARL:
         return state, self._show(state, obs, reward, no, no, {role: ~x for role, x in alive.items()})
 
     def step(self, state: JaxMARLState, action: dict[str, Array], key: Array) -> tuple[JaxMARLState, TimeStep]:
-        """One joint step. JaxMARL does not say why an episode ends: from its own `max_steps` on it is the clock."""
+        """One joint step. JaxMARL does not say why an episode ends: an end at or after its own limit is a truncation."""
         env, spec, limit = _made(self)
         sent = {}
         for role, names in spec.names.items():
@@ -107,7 +107,7 @@ class JaxMARL:
 
 
 class _Made(NamedTuple):
-    """Theirs, its team, and its own longest episode."""
+    """JaxMARL's environment, its spec, and its own longest episode."""
 
     env: Any
     spec: TeamSpec
@@ -118,7 +118,7 @@ class _Made(NamedTuple):
 def _made(env: JaxMARL) -> _Made:
     jaxmarl: Any = named("jaxmarl")
     check_known("JaxMARL environment", env.id, jaxmarl.registered_envs)
-    with jax.ensure_compile_time_eval():  # whoever asks first may be tracing, and what is made here is kept
+    with jax.ensure_compile_time_eval():  # the first call may come from a trace, and the result is cached
         made = called(lambda **given: jaxmarl.make(env.id, **given), env.id, json.loads(env.options))
     with _their_ways():
         seen = jax.eval_shape(made.reset, jax.random.key(0))[0]
@@ -137,18 +137,18 @@ def _made(env: JaxMARL) -> _Made:
 
 
 def _their_ways() -> Any:
-    """Their code leaves broadcasting to NumPy's rules; whoever forbids that in JAX means their own code."""
+    """Allow rank promotion in JaxMARL's code, which relies on it, even if the user forbids it in JAX."""
     return jax.numpy_rank_promotion("allow")
 
 
 def _limit(made: Any) -> int:
-    """Its longest episode by one of the names that JaxMARL has for it; 0 where it has none."""
+    """The environment's longest episode, under any of JaxMARL's names for it; 0 if it has none."""
     values = (getattr(made, name, None) for name in ("max_steps", "max_cycles", "max_episode_steps", "num_inner_steps"))
     return next((value for value in values if isinstance(value, int) and value > 0), 0)
 
 
 def _width(space: Any, seen: Any, where: str) -> int:
-    """Numbers of what is `seen`: some of JaxMARL's spaces tell another size."""
+    """The size of the observation `seen`: some of JaxMARL's spaces state a wrong one."""
     kind = type(space).__name__
     if kind not in ("Box", "Discrete", "MultiDiscrete"):
         raise HeadstartError(f"{where} is a {kind} space, which cannot be read: Box, Discrete and MultiDiscrete can")
@@ -176,4 +176,4 @@ def _has_masks(env: Any) -> bool:
 
 
 PRESETS = {"jaxmarl": JaxMARL()}
-"""`jaxmarl:ID` on the command line; without an id, its cooperative navigation."""
+"""`jaxmarl:ID` on the command line; without an id, JaxMARL's cooperative navigation."""

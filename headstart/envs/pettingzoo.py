@@ -1,4 +1,4 @@
-"""PettingZoo: its parallel environments as ours, and ours as its.
+"""PettingZoo: its parallel environments in headstart, and headstart's in PettingZoo.
 
 headstart train pettingzoo:mpe2.simple_spread_v3 --env.options '{"N": 4}' --learner ippo
 """
@@ -14,7 +14,7 @@ from headstart.envs.host.openers import full_name
 
 @part("env")
 class PettingZoo(HostEnv):
-    """Any environment of PettingZoo's parallel kind: pettingzoo:PACKAGE.MODULE, or pettingzoo:PACKAGE.MODULE:CLASS."""
+    """Any PettingZoo parallel environment: pettingzoo:PACKAGE.MODULE, or pettingzoo:PACKAGE.MODULE:CLASS."""
 
     opener: ClassVar[str] = "headstart.envs.host.openers:pettingzoo_team"
     id: str = "mpe2.simple_spread_v3"
@@ -22,7 +22,7 @@ class PettingZoo(HostEnv):
 
     @property
     def module(self) -> str:
-        """The module that the id imports and calls something of, unless it is an environment of PettingZoo's or mpe2's."""
+        """The module whose code the id runs; empty for an environment of PettingZoo's or mpe2's."""
         module, _, thing = full_name(self.id).partition(":")
         return module if thing or module.split(".")[0] not in ("pettingzoo", "mpe2") else ""
 
@@ -30,8 +30,8 @@ class PettingZoo(HostEnv):
 def to_pettingzoo(env: Env) -> Any:
     """`env` as a PettingZoo `ParallelEnv`: agents "ROLE_0", "ROLE_1", .. with Discrete, MultiDiscrete or Box actions.
 
-    It passes PettingZoo's own tests of its interface and of its seeds. An agent that dies leaves `agents`. Raises
-    HeadstartError where PettingZoo is not installed.
+    It passes PettingZoo's own tests of interface and seeds. An agent that dies leaves `agents`. Raises HeadstartError if
+    PettingZoo is not installed.
     """
     named("pettingzoo")
     from headstart.envs.host.outward import outward
@@ -40,4 +40,4 @@ def to_pettingzoo(env: Env) -> Any:
 
 
 PRESETS = {"pettingzoo": PettingZoo()}
-"""`pettingzoo:ID` on the command line; without an id, its cooperative navigation."""
+"""`pettingzoo:ID` on the command line; without an id, mpe2's cooperative navigation."""

@@ -1,4 +1,4 @@
-"""Agents of one role as several roles, so that they may differ in structure: a leader among novices, say.
+"""Agents of one role as several roles, so that they may differ in structure, e.g. a leader among novices.
 
 headstart train regrouped:tag --env.role adversary --env.groups leader=0 adversary=1,2
 """
@@ -19,20 +19,20 @@ from headstart.envs.wrapper import Wrapper
 
 Inner = TypeVar("Inner")
 LAST = ("reward", "alive", "agent_terminated")
-"""What a time step has of each agent in its last axis; all else has the agents in the last but one."""
+"""The values of a time step with agents in the last axis; all others have them in the last but one."""
 
 
 @part("env")
 class Regrouped(Wrapper, Generic[Inner]):
-    """Any environment with the agents of one role in groups, each a role of its own: regrouped:ENV.
+    """Any environment with the agents of one role divided into several roles: regrouped:ENV.
 
-    Agents keep their names, their order within a group is that of `groups`, and nothing else changes.
+    Agents keep their names, `groups` gives their order within a group, and nothing else changes.
     """
 
     env: Inner = field(default_factory=Tag)  # pyright: ignore[reportAssignmentType]
     """The environment."""
     role: str = "adversary"
-    """The role to be divided."""
+    """The role to divide."""
     groups: tuple[str, ...] = ("leader=0", "adversary=1,2")
     """The new roles and the numbers of their agents, from 0: each agent of the role once."""
 
@@ -56,7 +56,7 @@ class Regrouped(Wrapper, Generic[Inner]):
 
     @property
     def spec(self) -> TeamSpec:
-        """The wrapped team's, with the groups in the role's place. Raises HeadstartError if the role talks."""
+        """The wrapped team's spec with the groups in place of the role. Raises HeadstartError if the role has messages."""
         inner, members, roles = self.inner.spec, self._members, {}
         if any(self.role in (route.speaker, route.listener) for route in inner.messages):
             raise HeadstartError(f"agents of role '{self.role}' send or hear messages: they cannot be regrouped")
@@ -70,7 +70,7 @@ class Regrouped(Wrapper, Generic[Inner]):
         return inner._replace(roles=roles)
 
     def shown(self, step: TimeStep) -> TimeStep:
-        """Every dict of roles with the groups in the role's place."""
+        """The time step with the groups in place of the role in every dict."""
         names = ("obs", "final_obs", "available", "final_available", *LAST)
         return dataclasses.replace(step, **{name: self._split(getattr(step, name), name in LAST) for name in names})
 
@@ -82,7 +82,7 @@ class Regrouped(Wrapper, Generic[Inner]):
         return rest | {self.role: jnp.stack(rows, -2)}
 
     def _split(self, by_role: Any, last: bool) -> Any:
-        """{role: agents' rows} with each group's rows; slices, where an index would be a gather in every step."""
+        """{role: agents' rows} with each group's rows, by slices: an index would be a gather in every step."""
         if by_role is None:
             return None
         out: dict[str, Array] = {}
@@ -103,4 +103,4 @@ def regrouped(env: Any, role: str, groups: Mapping[str, Sequence[int]]) -> Regro
 
 
 PRESETS = {"regrouped": Regrouped()}
-"""`regrouped:ENV` on the command line; without one, tag with a leader among its three adversaries."""
+"""`regrouped:ENV` on the command line; without ENV, tag with a leader among its three adversaries."""

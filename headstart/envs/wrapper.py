@@ -1,4 +1,4 @@
-"""An environment around another one: what the wrapped one can do stays, and only what is shown and sent changes."""
+"""An environment around another one, which changes only the time steps and the actions."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from headstart.core.types import TeamSpec, TimeStep
 
 
 class Wrapper:
-    """The base of environments that see or move the agents of `env` in another way.
+    """The base of environments that show or move the agents of `env` in another way.
 
-    A subclass has `spec`, `shown` and `sent`, which take any leading axes. How episodes restart, how many environments step
-    together and how the inside is drawn stay the wrapped environment's own.
+    A subclass defines `spec`, `shown` and `sent`; the last two take any leading axes. Restarts, batching and drawing stay
+    those of the wrapped environment.
     """
 
     env: Any
@@ -24,29 +24,29 @@ class Wrapper:
 
     @property
     def spec(self) -> TeamSpec:
-        """The team as it is seen from outside."""
+        """The team as seen from outside."""
         raise NotImplementedError
 
     def shown(self, step: TimeStep) -> TimeStep:
-        """What the wrapped environment shows, as it is seen from outside."""
+        """The wrapped environment's time step as seen from outside."""
         raise NotImplementedError
 
     def sent(self, action: dict[str, Array]) -> dict[str, Array]:
-        """What is done from outside, as the wrapped environment understands it."""
+        """An action from outside as an action of the wrapped environment."""
         raise NotImplementedError
 
     def reset(self, key: Array) -> tuple[EnvState, TimeStep]:
-        """As of the wrapped environment."""
+        """A fresh episode of the wrapped environment."""
         state, step = self.inner.reset(key)
         return state, self.shown(step)
 
     def step(self, state: EnvState, action: dict[str, Array], key: Array) -> tuple[EnvState, TimeStep]:
-        """As of the wrapped environment."""
+        """One joint step of the wrapped environment."""
         state, step = self.inner.step(state, self.sent(action), key)
         return state, self.shown(step)
 
     def vectorised(self, num_envs: int) -> VectorEnv:
-        """As of the wrapped environment, which may know better than `vectorise`."""
+        """`num_envs` environments that restart themselves; the wrapped environment may batch itself."""
         inside = vectorise(self.inner, num_envs)
 
         def reset(key):
@@ -61,10 +61,10 @@ class Wrapper:
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """Of the wrapped environment, if that can be drawn."""
+        """The wrapped environment's entities, if it can be drawn."""
         return self.env.entities
 
     @property
     def scene(self) -> Any:
-        """Of the wrapped environment, if that can be drawn."""
+        """The wrapped environment's `scene`, if it can be drawn."""
         return self.env.scene

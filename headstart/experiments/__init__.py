@@ -1,1 +1,1 @@
-"""Experiments: what they are, how they run, how they are reported."""
+"""Experiments: their definition, their runs and their reports."""

@@ -1,4 +1,4 @@
-"""What an experiment is: arms made of stages, and claims to judge."""
+"""Experiments: arms made of stages, and claims to judge."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ Scale = Literal["smoke", "demo", "laptop", "paper"]
 
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper")
 
-"""Scales to choose from on the command line; `demo` is what `headstart demo` runs."""
+"""Scales to choose from on the command line; `headstart demo` runs the scale `demo`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,23 +31,23 @@ class Stage:
     guidance: tuple[GuidanceConfig, ...] = ()
     evaluations: int = 25
     until: str = ""
-    """An earlier stage whose final return this one is trained to reach, and no further."""
+    """An earlier stage: training stops once this stage has reached its final return."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """Stages in order; the last is the one that is measured, the others are the price of its teacher."""
+    """Stages in order: the last one is measured, and the others are the cost of its teacher."""
 
     stages: tuple[Stage, ...]
     versus: str | None = None
-    """The arm it is compared with."""
+    """The arm to compare it with."""
     measures: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
-    """Further quantities of the last stage for claims to be about: name -> (run directory -> one value a seed)."""
+    """Further quantities of the last stage, for claims: name -> (run directory -> one value per seed)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A question of a paper: its arms, and what the paper claims of them."""
+    """A question of a paper: its arms, and the paper's claims about them."""
 
     title: str
     source: str
@@ -56,11 +56,11 @@ class Experiment:
     arms: dict[str, Arm]
     claims: tuple[Claim, ...]
     headline: str
-    """The arm the report is about."""
+    """The arm that the report shows first."""
     metric: str = "return"
-    """What its arms are judged by: "return" (the mean over the team), "return/ROLE", or the name of an event ("win")."""
+    """The metric of its arms: "return" (the mean over the team), "return/ROLE", or the name of an event ("win")."""
     notes: tuple[str, ...] = ()
-    """What differs from the paper, and why."""
+    """Differences from the paper, and their reasons."""
 
     @property
     def stages(self) -> list[Stage]:
@@ -80,12 +80,12 @@ class Experiment:
         return list(ordered.values())
 
     def only(self, arms: tuple[str, ...]) -> "Experiment":
-        """The experiment with these arms and those they are compared with; all arms if `arms` is empty."""
+        """The experiment with these arms and the arms that they are compared with; all arms if `arms` is empty."""
         for arm in arms:
             check_known("arm", arm, self.arms)
         wanted = set(arms or self.arms)
         wanted |= {versus for arm in wanted if (versus := self.arms[arm].versus)}
-        # A stage that is trained to reach another's return cannot go without it.
+        # A stage that trains to another's return needs that other stage.
         goals = {stage.until for arm in wanted for stage in self.arms[arm].stages if stage.until}
         wanted |= {name for name, arm in self.arms.items() if arm.stages[-1].name in goals}
         kept = {name: arm for name, arm in self.arms.items() if name in wanted}

@@ -1,4 +1,4 @@
-"""Reports of experiments and of runs beside each other, from their directories."""
+"""Reports of experiments and of runs side by side, from their directories."""
 
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
             "versus": arm.versus,
             "measures": measures,
         }
-    about = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
+    header = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
     report = build_report(
-        about | {"metric": name_in_report(experiment.metric), "headline": experiment.headline}, arms, experiment.claims
+        header | {"metric": name_in_report(experiment.metric), "headline": experiment.headline}, arms, experiment.claims
     )
     command = "headstart demo" if scale == "demo" else f"headstart reproduce {name} --scale {scale} --seeds {seeds}"
     provenance: dict[str, Any] = {"command": command, "notes": list(experiment.notes)}
@@ -47,7 +47,7 @@ def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
 
 
 def replay_of(path: Path, title: str, metric: str = RETURN) -> dict[str, Any] | None:
-    """The first start (alike for all teams) played by the seed of a run nearest to the middle of its seeds."""
+    """A replay of episode 0 (the same start for all teams) by the seed of a run whose final value is nearest to the median."""
     team, last = load(path), read_curve(path, metric).returns[:, -1]
     env: Env | None = team.env
     if not isinstance(env, Drawable):
@@ -56,18 +56,18 @@ def replay_of(path: Path, title: str, metric: str = RETURN) -> dict[str, Any] | 
 
 
 def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
-    """Report finished runs beside each other; the first is what the others are compared with."""
+    """Report finished runs side by side; the others are compared with the first."""
     names = [path.name for path in directories]
     if len(set(names)) < len(names):
         raise HeadstartError(f"runs to compare need different names; these are {', '.join(names)}")
-    abouts = {path.name: files.read_json(path / "run.json") for path in directories}
+    manifests = {path.name: files.read_json(path / "run.json") for path in directories}
     for path in directories:
-        if not abouts[path.name].get("finished"):
+        if not manifests[path.name].get("finished"):
             raise HeadstartError(f"{path} has not finished: headstart resume {path}")
     rivals = {name: None if name == names[0] else names[0] for name in names}
     arms = {
         path.name: {
-            "stages": [*abouts[path.name]["teachers"], read_stage(path, path.name)],
+            "stages": [*manifests[path.name]["teachers"], read_stage(path, path.name)],
             "curve": read_curve(path),
             "versus": rivals[path.name],
         }
@@ -76,5 +76,5 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
     kind = {"kind": "run"} if len(names) == 1 else {"kind": "experiment", "headline": names[-1]}
     report = build_report({"experiment": " vs ".join(names), **kind}, arms)
     replays = [replay for path in directories if (replay := replay_of(path, path.name))]
-    write(out, report, replays, {"runs": abouts})
+    write(out, report, replays, {"runs": manifests})
     return report

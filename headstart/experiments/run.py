@@ -1,4 +1,4 @@
-"""How an experiment is run: its stages in order, each once; gone on with after an interruption; reported."""
+"""Run an experiment: train its stages in order, each once, resume them after an interruption, and report."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,22 +30,22 @@ def reproduce(
 ) -> dict[str, Any]:  # fmt: skip
     """Run an experiment's stages, each once, into `out`/stages, and report; returns the content of report.json.
 
-    The arms that others are compared with are always run. Refuses a directory that holds anything.
+    Arms that the chosen ones are compared with run too. Refuses a directory that holds anything.
     """
     out = Path(out)
     experiment = make(scale).only(arms)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise HeadstartError(f"{out} already holds something: choose another --out{go_on(out)}")
     seeds = experiment.seeds if seeds is None else seeds
-    about = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
-    files.write_json(out / "experiment.json", {"format": files.FORMAT, **about})
+    manifest = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
+    files.write_json(out / "experiment.json", {"format": files.FORMAT, **manifest})
     return continue_experiment(name, experiment, scale, out, seeds, watch)
 
 
 def continue_experiment(
     name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None
 ) -> dict[str, Any]:
-    """Do what is left of an experiment: stages that are finished are read, a stage that was cut short is resumed."""
+    """Complete an experiment: finished stages are read, an interrupted stage is resumed, and the rest are trained."""
     for stage in experiment.stages:
         path = out / "stages" / stage.name
         try:
@@ -68,15 +68,15 @@ def _train_or_resume(stage: Stage, path: Path, seeds: int, watchers: tuple[Watch
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
-    """Go on with the experiment that was begun at `out`, and report."""
+    """Go on with the experiment at `out`, and report."""
     begun = _begun(out)
-    for about in sorted(out.glob("stages/*/run.json"))[:1]:  # stages of one experiment are of one pool
-        cores.use_pool(files.read_json(about).get("cores"))
+    for manifest in sorted(out.glob("stages/*/run.json"))[:1]:  # stages of one experiment are of one pool
+        cores.use_pool(files.read_json(manifest).get("cores"))
     return continue_experiment(*begun, watch)
 
 
 def report_again(out: Path) -> dict[str, Any]:
-    """Report an experiment whose stages have all finished once more, from their files."""
+    """Write the report of an experiment again from its files, if all its stages have finished."""
     name, experiment, scale, out, seeds = _begun(out)
     for stage in experiment.stages:
         if not (out / "stages" / stage.name / "policy.json").exists():
@@ -85,9 +85,9 @@ def report_again(out: Path) -> dict[str, Any]:
 
 
 def _begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
-    about = files.read_json(out / "experiment.json")
+    saved = files.read_json(out / "experiment.json")
     try:
-        name, scale, arms, seeds = about["experiment"], about["scale"], tuple(about["arms"]), int(about["seeds"])
+        name, scale, arms, seeds = saved["experiment"], saved["scale"], tuple(saved["arms"]), int(saved["seeds"])
     except (KeyError, TypeError, ValueError) as error:
         raise HeadstartError(f"{out / 'experiment.json'} is damaged ({error!r})") from None
     check_known("experiment", name, registry.experiments())

@@ -1,11 +1,12 @@
-"""CESMA: a centralised expert labels what its students visit, and they imitate it; with learned communication.
+"""CESMA: students imitate a centralised expert, which labels the observations they visit, and learn to communicate.
 
 Lin et al. 2019, "Decentralized Multi-Agents by Imitation of a Centralized Controller". The students act from the first
-step on; what they visit is kept with the expert's action, and they descend the cross-entropy ℓ to it (§4.3, Algorithm 1).
+step on. Memory keeps their observations with the expert's actions, and the students minimise the cross-entropy ℓ to these
+(§4.3, Algorithm 1).
 
-Where agents talk (§4.4, Algorithm 2), kept are the observations (o, c) with received messages, the observation ô that
-followed, and the expert's action â for ô. With b' the messages of the students as they are now, softly, and ĉ_j those that
-agent j hears, agent i descends its action loss ℓ(â_i, π_i(ô_i, ĉ_i)), b' held fixed, and its message loss
+If agents communicate (§4.4, Algorithm 2), memory keeps the observations (o, c) with received messages, the next observation
+ô, and the expert's action â for ô. Let b' be the soft messages of the current students, and ĉ_j those that agent j hears.
+Agent i minimises its action loss ℓ(â_i, π_i(ô_i, ĉ_i)) with b' held fixed, and its message loss
 1/(M − 1)·Σ_{j≠i} ℓ(â_j, π_j(ô_j, ĉ_j)), which reaches π_i through b'_i alone.
 """
 
@@ -34,7 +35,7 @@ from headstart.views.messages import hear, listeners, words
 
 @part("guidance")
 class Dagger:
-    """CESMA, multi-agent DAgger: imitate a centralised expert on what the students themselves visit, messages included."""
+    """CESMA, multi-agent DAgger: imitate a centralised expert on the students' own observations, messages included."""
 
     teacher: TeacherLike = None
     """A run directory, a policy directory, or a team: trained on `centralized:ENV`, or on the students' own task."""
@@ -43,12 +44,12 @@ class Dagger:
     weight: NonNegative = 1.0
     """Factor on the imitation loss."""
     active_weight: NonNegative = 1.0
-    """Factor on samples in which the expert moves an agent (does not choose its option 0): above 1 for experts that move
-    one agent at a time, whose students are told to do nothing most of the time."""
+    """Factor on samples in which the expert moves an agent (does not choose its option 0). Set it above 1 for experts that
+    move one agent at a time: most of their labels are to do nothing."""
     datasets: Literal["shared", "own"] = "shared"
-    """Agents learn from the same samples, or each from samples of its own (a batch is dealt out among them)."""
+    """Agents learn from the same samples, or each from its own samples (a batch is divided among them)."""
     messages: Literal["learned", "fixed"] = "learned"
-    """Whether the agents' losses reach those who spoke to them."""
+    """Whether an agent's loss reaches the agents that spoke to it."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry": its memory, "dataset": [] its size in env-steps}."""
@@ -79,7 +80,7 @@ class Dagger:
 
         def objective(g, params, batch, terms):
             losses = (self._talking if talk else self._silent)(spec, learner, label, params, batch)
-            for name, by_role in losses.items():  # beside those of another expert
+            for name, by_role in losses.items():  # added to the losses of another expert
                 before = terms.get(name, {})
                 terms = {**terms, name: {role: loss + before.get(role, 0.0) for role, loss in by_role.items()}}
             return terms
@@ -97,7 +98,7 @@ class Dagger:
         heard = hear(spec, batch.next_obs, jax.lax.stop_gradient(said))
         out = {"imitation": self._loss(spec, learner, label, learner.policy(params, carries, heard)[1], batch)}
         if self.messages == "learned":
-            # A speaker descends the mean over its listeners: the gradient is divided, the message is not.
+            # A speaker minimises the mean over its listeners: the gradient is divided, the message is not.
             shared = {route: _gradient_scaled(x, 1 / listeners(spec, route.speaker)) for route, x in said.items()}
             heard = hear(spec, batch.next_obs, shared)
             answers = learner.policy(frozen, jax.lax.stop_gradient(carries), heard)[1]
@@ -105,7 +106,7 @@ class Dagger:
         return out
 
     def _loss(self, spec, learner, label, logits, batch):
-        """{role: [A]}: mean over the batch of ℓ, for every role that has something to imitate."""
+        """{role: [A]}: mean over the batch of ℓ, for every role with labels."""
         out = {}
         for role, wanted in batch.extras[label].items():
             space, student = spec.roles[role].actions, logits[role]
@@ -120,18 +121,18 @@ class Dagger:
         return out
 
     def _dealt(self, shape, role, spec):
-        """Which samples are whose: all are everybody's, or every M-th is agent i's."""
+        """Mask of each agent's samples: all samples, or every M-th one."""
         if self.datasets == "shared":
             return jnp.ones(shape, bool)
-        everybody = sum(about.agents for about in spec.roles.values())
+        agents = sum(role_spec.agents for role_spec in spec.roles.values())
         before = sum(spec.roles[r].agents for r in list(spec.roles)[: list(spec.roles).index(role)])
-        turn = jnp.arange(shape[0])[:, None] % everybody == before + jnp.arange(shape[-1])[None]
+        turn = jnp.arange(shape[0])[:, None] % agents == before + jnp.arange(shape[-1])[None]
         return jnp.broadcast_to(jnp.expand_dims(turn, range(1, len(shape) - 1)), shape)
 
 
 class _Expert(NamedTuple):
     start: Callable[[int], Any]
-    """number of environments -> carry as an episode begins; () if it remembers nothing."""
+    """number of environments -> carry at an episode's start; () if it is not recurrent."""
     step: Callable[..., tuple[Any, dict[str, Array]]]
     """params, carry, obs {role: [*n A O]}, available -> carry, {role: [*n A U]}: its greedy legal actions, zeros on message
     heads."""
@@ -175,12 +176,12 @@ def _silenced(spec, role, action):
 
 
 def _with_words_of(spec, moves, action):
-    """The expert's moves, with the students' own words: an expert does not speak."""
+    """The expert's moves with the students' own words, since an expert does not speak."""
     return {role: moves[role] + (action[role] - _silenced(spec, role, action[role])) for role in spec.roles}
 
 
 def _idle(space) -> list[int]:
-    """Where the options 0 of the heads are in an action vector: to do nothing."""
+    """Indices of the heads' options 0 (do nothing) in an action vector."""
     return [sum(space.heads[:i]) for i in range(len(space.heads))]
 
 
@@ -189,8 +190,8 @@ def _gradient_scaled(x, factor):
 
 
 def _errors(spec, label, rollout):
-    """How far the students' actions are from the expert's where they act: the share of other choices, or the squared
-    distance. It is the loss under the students' own distribution that DAgger's guarantee is about."""
+    """Error of the students' actions on their own observations: the share of choices that differ from the expert's, or the
+    squared distance. DAgger's guarantee bounds this loss under the students' own distribution."""
     out = {}
     for role, names in spec.names.items():
         gap = _silenced(spec, role, rollout.action[role]) - label[role]

@@ -1,12 +1,12 @@
 """KnowRU: knowledge reuse by policy distillation from the team of an earlier task.
 
 Gao et al. 2021, "KnowRU: Knowledge Reusing via Knowledge Distillation in Multi-agent Reinforcement Learning". The actor
-descends α·L_reuse + (1 − α)·L_actor, with L_reuse = mean (teacher logits − student logits)² on the student's observation
+minimises α·L_reuse + (1 − α)·L_actor, with L_reuse = mean (teacher logits − student logits)² on the student's observation
 (§3.3, eqs. 9 and 10), and α falls from 0.5 to 0.02.
 
-The teacher is frozen, so it is asked when an observation is visited, not for every sample of a batch: its logits travel
-through memory beside the observation. L_actor is the whole of the learner's actor term, its penalty or entropy bonus
-included; `kl` is KL(teacher ‖ student), the usual direction, where the paper's background section prints the other one.
+The teacher is frozen, so it labels each observation once, when it is visited; memory keeps its logits beside the
+observation. L_actor is the learner's whole actor term, with its penalty or entropy bonus. `kl` is KL(teacher ‖ student),
+the usual direction; the paper's background section prints the other one.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from headstart.views.adapt import Select
 
 @part("guidance")
 class Distill:
-    """KnowRU: imitate a teacher's logits on one's own observations, with a weight that falls along the run."""
+    """KnowRU: imitate a teacher's logits on the student's own observations, with a weight that falls along the run."""
 
     teacher: TeacherLike = None
     """A run directory, a policy directory, or a team."""
@@ -42,15 +42,15 @@ class Distill:
     alpha_end: Unit = 0.02
     """Weight of the teacher at the last update."""
     schedule: Literal["linear", "literal", "constant"] = "linear"
-    """Along the learning updates; the paper's literal decrement `beta` for every episode; or `alpha` throughout."""
+    """Schedule of α: linear over the learning updates, the paper's literal decrement `beta` per episode, or constant."""
     beta: NonNegative = 0.002
-    """Decrement of the literal schedule for every episode's length of env-steps, from the first on."""
+    """Decrement of the literal schedule for every `horizon` env-steps, from the first env-step on."""
     scale: NonNegative = 1.0
-    """Factor on the distillation loss, to bring it to the magnitude of the actor's."""
+    """Factor on the distillation loss, to match the magnitude of the actor's loss."""
     roles: tuple[str, ...] = ()
-    """Roles to guide; all that the teacher has when empty."""
+    """Roles to guide; if empty, all that the teacher has."""
     select: Select = "nearest"
-    """Which entities a teacher of a smaller task sees."""
+    """The entities that a teacher of a smaller task observes."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}."""

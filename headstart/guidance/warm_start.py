@@ -1,4 +1,4 @@
-"""Warm start: begin with a teacher's parameters instead of random ones, once, before training.
+"""Warm start: begin training with a teacher's parameters instead of random ones.
 
 The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks are matched by name, roles by name, parameters by tree
 path, observed fields by name; see `adapt.transplant`. The optimiser starts afresh.
@@ -22,11 +22,11 @@ class WarmStart:
     teacher: TeacherLike = None
     """A run directory, a policy directory, or a team."""
     networks: tuple[str, ...] = ()
-    """Which networks to copy; those that act if empty."""
+    """Networks to copy; if empty, those that act."""
     roles: tuple[str, ...] = ()
-    """Roles of the teacher to copy; all that the student has too if empty."""
+    """Roles of the teacher to copy; if empty, all that the student has too."""
     into: tuple[str, ...] = ()
-    """The student's roles that get them, in the same order; those of the same names if empty."""
+    """The student's roles to copy into, in the same order; if empty, those of the same names."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
@@ -45,7 +45,7 @@ class WarmStart:
         return guidance
 
     def _start(self, spec, learner, params, donor) -> tuple[Any, Rows]:
-        """The parameters with the donor's in the place of those that fit, and what happened to each."""
+        """The parameters with the donor's in place of those that fit, and the rows of `start`."""
         table, params = [], {network: dict(roles) for network, roles in params.items()}
         for network in self.networks or learner.policy_networks:
             check_known("network", network, params)

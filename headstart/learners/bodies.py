@@ -1,4 +1,4 @@
-"""Bodies of networks, made from the fields that they read: what every learner's actors and critics are built of."""
+"""Bodies of networks, made from the fields that they read, for every learner's actors and critics."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,21 +13,21 @@ from headstart.core.modules import GRU, MLP, Activation, Linear, gru, linear, ml
 from headstart.core.types import Field
 
 Body = Callable[[Key[Array, ""], tuple[Field, ...], int], PyTree]
-"""key, the fields that it reads, number of outputs -> module. An encoder of entities finds them in the fields."""
+"""key, the fields that it reads, number of outputs -> module. Encoders of entities find these in the fields."""
 
 
 def width(fields: tuple[Field, ...]) -> int:
-    """Numbers in an input of these fields."""
+    """The size of an input of these fields."""
     return sum(field.width for field in fields)
 
 
 def mlp_body(hidden: tuple[int, ...], activation: Activation, gains: tuple[float, float] | None = None) -> Body:
-    """An `MLP` through `hidden`; `gains` as of `mlp`."""
+    """An `MLP` through `hidden`; `gains` as in `mlp`."""
     return lambda key, fields, outputs: mlp(key, (width(fields), *hidden, outputs), activation, gains, fields)
 
 
 class Core(eqx.Module):
-    """Input to numbers: an MLP, or an encoder, a GRU and a head. `log_std` is used by continuous actors only."""
+    """An MLP, or an encoder, a GRU and a head. Only continuous actors use `log_std`."""
 
     body: MLP | Linear
     memory: GRU | None
@@ -42,7 +42,7 @@ class Core(eqx.Module):
 
 
 def core_body(core: Literal["mlp", "gru"], hidden: tuple[int, ...], activation: Activation, gain: float) -> Body:
-    """A `Core` with orthogonal weights, of gain √2 and at last `gain`; a GRU has the last of `hidden` as its size."""
+    """A `Core` with orthogonal weights: gain √2, and `gain` in the last layer. The last of `hidden` is the GRU's size."""
 
     def make(key, fields, outputs):
         body, memory, head = jr.split(key, 3)

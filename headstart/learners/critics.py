@@ -1,8 +1,9 @@
-"""Critics: what values an agent's state or action, and how much of the team it sees.
+"""Critics estimate the values of an agent's states or actions, from its own view or from the team's.
 
-A critic is local (its own agent's observation and action) or joint (everybody's, side by side). Networks are one a role: each
-agent's own, or one that all agents of the role share. Values of single steps have the agents first, [A *n], the layout in
-which a batch's matrix products are contiguous; values along time have them last, [*n A], as observations do.
+A critic is local (its own agent's observation and action) or joint (those of all agents side by side). Each role has one
+`RoleNet`: a network for each agent, or one that all agents of the role share. Values of single steps have the agents first,
+[A *n], the layout in which a batch's matrix products are contiguous; values along time have them last, [*n A], as
+observations do.
 """
 
 from collections.abc import Callable
@@ -31,14 +32,14 @@ class Critic(NamedTuple):
     q_own: Callable[[Nets, Values, Values, Values], tuple[Values, Values]]
     """nets, obs, action, fresh -> Q_i(action), and Q_i(action with agent i's own part taken from `fresh`).
 
-    The gradient of the second reaches `fresh` alone: it is an actor's objective, and no critic learns from it.
+    The gradient of the second reaches `fresh` alone: it is an actor's objective and does not train the critic.
     """
     v: Callable[[Nets, PyTree, Values], tuple[PyTree, Values]]
-    """nets, carry, obs -> carry, {role: [*n A]}: values without actions, of networks with a memory (() if they have none)."""
+    """nets, carry, obs -> carry, {role: [*n A]}: values without actions; the carry is () if the networks are feed-forward."""
 
 
 def critic(kind: Kind, spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
-    """A critic of a team, joint or local; `acts` if its networks read actions too (Q), not observations alone (V)."""
+    """A joint or local critic of a team. With `acts`, its networks read actions too (Q); else observations alone (V)."""
     return {"local": _local, "joint": _joint}[kind](spec, body, shared, acts)
 
 
@@ -63,7 +64,7 @@ def _local(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
 
 
 def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
-    """Without actions, a shared network has one output for each agent of its role: agents may be paid differently."""
+    """Without actions, a shared network has one output for each agent of its role, since their rewards may differ."""
     fields = joint_fields(spec, acts)
 
     def init(key_of):
@@ -81,7 +82,7 @@ def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
         joint, taken, own = side_by_side(obs, action), {}, {}
         at = sum(role.agents * role.obs_size for role in spec.roles.values())
         for name, net in sorted(nets.items()):
-            # The joint input meets the first layer once: another action of one agent is a change of low rank.
+            # The first layer multiplies the joint input once: a change of one agent's action is a change of low rank.
             product = net.mapped(lambda net: net.first(joint))
             taken[name] = net.mapped(lambda net, h: net.rest(h), product)[..., 0]
             agents, size = action[name].shape[-2:]
@@ -103,7 +104,7 @@ def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
 
 
 def joint_fields(spec: TeamSpec, acts: bool) -> tuple[Field, ...]:
-    """What a joint critic reads, in the order of `side_by_side`: every agent's observed fields, then every agent's action."""
+    """The fields of a joint critic in the order of `side_by_side`: all agents' observed fields, then all agents' actions."""
     seen, done = [], []
     for role, names in sorted(spec.names.items()):
         for name in names:
@@ -116,7 +117,7 @@ def joint_fields(spec: TeamSpec, acts: bool) -> tuple[Field, ...]:
 def side_by_side(*parts: Values) -> Array:
     """[*n J]: every agent's numbers {role: [*n A _]}, part after part, role after role by name.
 
-    The order is by name because JAX sorts a dict's keys wherever it goes in or out of a transformation.
+    The order is by name because JAX sorts a dict's keys at the boundaries of its transformations.
     """
     return jnp.concatenate([x.reshape(*x.shape[:-2], -1) for part in parts for _, x in sorted(part.items())], -1)
 
@@ -128,7 +129,7 @@ def by_agent(spec: TeamSpec, values: Values) -> Values:
 
 
 def _own_rows(net: RoleNet, at: int, agents: int, size: int) -> Array:
-    """[A U H]: the rows of each agent's first layer that its own action meets; the role's actions begin at row `at`."""
+    """[A U H]: the rows of each agent's first layer for its own action; the role's actions begin at row `at`."""
     weight = net.net.layers[0].weight
     if net.shared:
         return weight[at : at + agents * size].reshape(agents, size, -1)

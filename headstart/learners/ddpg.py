@@ -1,7 +1,7 @@
-"""MADDPG, and by one argument independent DDPG: deterministic actors, a critic per agent, replay.
+"""MADDPG, and with one argument independent DDPG: deterministic actors, a critic per agent, replay.
 
 Lowe et al. 2017, "Multi-Agent Actor-Critic for Mixed Cooperative-Competitive Environments"; defaults are those of the
-authors' openai/maddpg. Discrete actors are Gumbel-softmax ones, so that the critic's gradient reaches their logits.
+authors' openai/maddpg. Discrete actors use Gumbel-softmax samples, so that the critic's gradient reaches their logits.
 """
 
 import jax.numpy as jnp
@@ -23,10 +23,10 @@ from headstart.learners.critics import Critic, Kind, by_agent, critic
 
 @part("learner")
 class DDPG:
-    """Deterministic actors with a critic each: one that sees the whole team (MADDPG), or its own agent only (independent)."""
+    """Deterministic actors with a critic each, which sees the whole team (MADDPG) or its own agent only (independent)."""
 
     critic: Kind = "joint"
-    """What a critic sees: every agent's observation and action, or its own agent's."""
+    """Input of a critic: every agent's observation and action (joint), or its own agent's (local)."""
     shared: bool = False
     """One actor and one critic for all agents of a role, instead of one each."""
     hidden: Sizes = (64, 64)
@@ -37,7 +37,7 @@ class DDPG:
     gamma: Unit = 0.95
     """Discount."""
     tau: Share = 0.01
-    """Share of the new parameters that the target networks take over at each update."""
+    """Share of the new parameters in each step of the target networks."""
     clip: Positive = 0.5
     """Largest gradient norm of each weight matrix or bias."""
     batch: Count = 1024
@@ -53,7 +53,7 @@ class DDPG:
     num_envs: Count = 100
     """Environments that step together; divides `train_every`."""
     temperature: Positive = 1.0
-    """Of the Gumbel-softmax."""
+    """Temperature of the Gumbel-softmax."""
     hard: bool = False
     """Send the environment one-hot samples instead of soft ones (discrete actions)."""
     logit_penalty: NonNegative = 1e-3
@@ -99,7 +99,7 @@ class DDPG:
         return {"actor": actor, "critic": valued.init(lambda i: jr.fold_in(critic_key, i))}
 
     def _sampled(self, spec, logits, key, noisy: bool):
-        """Actions as the environment gets them: Gumbel-softmax samples, or means with Gaussian noise."""
+        """Sampled actions: Gumbel-softmax samples, or means with Gaussian noise if `noisy`."""
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -119,8 +119,8 @@ class DDPG:
     def _objective(self, spec, valued: Critic, params, target, batch: Transition, key):
         """Critic: (Q_i(x, a) − y_i)², y_i = r_i + γ·Q'_i(x', a'). Actor: −Q_i(x, a with a_i from the actor) + penalty.
 
-        Every term is a mean over the living entries of the batch [B], one value an agent; with shared networks it is
-        divided by the number of agents, so that the sum the trainer descends is their mean.
+        Every term is a mean over the living entries of the batch [B], one value per agent. With shared networks it is
+        divided by the number of agents, so that the sum that the trainer minimises is their mean.
         """
         next_key, now_key = jr.split(key)
         next_logits = _legal(actors(spec, target, batch.next_obs), batch.next_available)

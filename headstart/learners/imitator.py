@@ -1,4 +1,4 @@
-"""Actors with no objective of their own: they learn what guidance asks of them, from everything they have visited."""
+"""Actors with no objective of their own: they learn from guidance alone, on all the data they have collected."""
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -17,7 +17,7 @@ from headstart.learners.bodies import mlp_body
 
 @part("learner")
 class Imitator:
-    """Actors that act greedily and learn nothing by themselves: the students of an expert (with guidance dagger)."""
+    """Actors that act greedily and learn from guidance alone: the students of an expert (with guidance dagger)."""
 
     shared: bool = False
     """One actor for all agents of a role, instead of one each."""
@@ -46,9 +46,7 @@ class Imitator:
         return Learner(
             **replaying(self),
             optimizer=per_team({"actor": optax.adam(self.lr)}),
-            init=lambda key: {
-                "actor": {role: self._actor(about, key, i) for i, (role, about) in enumerate(spec.roles.items())}
-            },
+            init=lambda key: {"actor": {name: self._actor(role, key, i) for i, (name, role) in enumerate(spec.roles.items())}},
             policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
             unroll=lambda params, batch: ((), actors(spec, params, batch.obs)),
             act=lambda params, carry, step, key, progress: (carry, _act(spec, params, step)),
@@ -67,7 +65,7 @@ def _act(spec, params, step):
 
 
 def _nothing(spec):
-    return {"actor": {role: jnp.zeros(about.agents) for role, about in spec.roles.items()}}, {}
+    return {"actor": {name: jnp.zeros(role.agents) for name, role in spec.roles.items()}}, {}
 
 
 PRESETS = {"imitator": Imitator()}

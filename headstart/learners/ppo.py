@@ -1,9 +1,8 @@
-"""PPO for teams: every agent an actor of its own observation, and a value function of that (IPPO) or of everybody's (MAPPO).
+"""PPO for teams: each agent has an actor of its observation, and a value function of that (IPPO) or of all agents' (MAPPO).
 
 Schulman et al. 2017, "Proximal Policy Optimization Algorithms"; de Witt et al. 2020 for independent PPO; Yu et al. 2022, "The
-Surprising Effectiveness of PPO in Cooperative Multi-Agent Games" for MAPPO. With one agent it is plain PPO. Feed-forward or
-recurrent by `core`; the recurrent form learns from whole rollouts, unrolled
-from the carry they began with.
+Surprising Effectiveness of PPO in Cooperative Multi-Agent Games" for MAPPO. With one agent it is plain PPO. `core` picks
+feed-forward or recurrent networks; the latter learn from whole rollouts, unrolled from the carry they began with.
 """
 
 import dataclasses
@@ -32,12 +31,12 @@ from headstart.learners.critics import Critic, Kind, critic
 
 @part("learner")
 class PPO:
-    """PPO with clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
+    """PPO with a clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
     core: Literal["mlp", "gru"] = "mlp"
     """Feed-forward, or recurrent (an encoder, a GRU and a head)."""
     critic: Kind = "local"
-    """What a value function sees: its own agent's observation (independent PPO), or every agent's (MAPPO)."""
+    """Input of a value function: its own agent's observation (independent PPO), or every agent's (MAPPO)."""
     shared: bool = True
     """One actor and one value function for all agents of a role, instead of one each."""
     hidden: Annotated[Sizes, MinLen(1)] = (64, 64)
@@ -134,7 +133,7 @@ class PPO:
         return ({"actor": carries} if self.core == "gru" else ()), _squashed(spec, out)
 
     def _along(self, spec, step, batch, network: str):
-        """carries, {role: [*n ..]}: a network's `step` along a batch; a recurrent one runs over T from its first carry."""
+        """carries, {role: [*n ..]}: a network's `step` on a batch; recurrent networks run over T from their first carry."""
         if self.core == "mlp":
             return step((), batch.obs)
         swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # items are [B T ..]: time comes first
@@ -143,7 +142,7 @@ class PPO:
         return swap(carries), swap(out)
 
     def _prepare(self, spec, valued: Critic, params, carry, rollout: Transition):
-        """Items with advantages, targets of values, and the log-probabilities before the update."""
+        """Items with advantages, value targets, and the log-probabilities before the update."""
         recurrent, fresh = self.core == "gru", self._start(spec, rollout.first.shape[1])
         along = lambda step, network: unroll(
             step, carry[network] if recurrent else (), rollout.obs, rollout.first, fresh[network] if recurrent else ()
@@ -156,7 +155,7 @@ class PPO:
         ended = (rollout.terminated | rollout.truncated)[..., None]
         for name in rollout.obs:
             gone, alive = rollout.ended_for(name), rollout.alive[name]
-            # An agent that is cut off alone is bootstrapped, and what follows is not its own any more.
+            # An agent that is truncated before its team is bootstrapped; no later reward counts for it.
             leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
             over = ended | gone | leaves
             advantage = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
@@ -202,7 +201,7 @@ class PPO:
 
 
 def _outputs(actors, carry, obs):
-    """The actors' carry ({} if they have none) and outputs {role: [*n A U]}."""
+    """The actors' carry (() if they have none) and outputs {role: [*n A U]}."""
     outs = {name: actors[name](carry[name] if carry else (), x) for name, x in obs.items()}
     return {name: out[0] for name, out in outs.items()} if carry else (), {name: out[1] for name, out in outs.items()}
 
@@ -218,7 +217,7 @@ def _squashed(spec, out):
 
 
 def _normalised(x, alive, axes):
-    """Mean 0 and deviation 1 over `axes`, dead entries left out."""
+    """`x` with mean 0 and deviation 1 over `axes`, dead entries left out."""
     mean = masked_mean(x, alive, axes, keepdims=True)
     deviation = jnp.sqrt(masked_mean(jnp.square(x - mean), alive, axes, keepdims=True))
     return (x - mean) / (deviation + 1e-8)

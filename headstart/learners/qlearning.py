@@ -1,11 +1,11 @@
-"""Deep Q-learning with discrete actions: one agent (DQN), each on its own (IQL), or a team's values summed (VDN).
+"""Deep Q-learning with discrete actions: for one agent (DQN), for each agent alone (IQL), or with summed values (VDN).
 
 Mnih et al. 2015, "Human-level control through deep reinforcement learning"; Tan 1993 for independent agents; Sunehag et
 al. 2018, "Value-Decomposition Networks For Cooperative Multi-Agent Learning"; van Hasselt et al. 2016 for double Q.
 
-An action's heads add up: Q_i(o, a) = Σ_h Q_ih(o)[a_h], so that the best joint choice is the best of every head. With one
-head that is plain Q-learning. With one head for every agent of a team that one controller moves, it is a sum of values
-over joint observations, whose output grows with the team and not with the number of joint actions.
+The values of an action's heads add up: Q_i(o, a) = Σ_h Q_ih(o)[a_h], so that the best action is the best choice of every
+head. With one head this is plain Q-learning. For a controller with one head per agent it is a sum of values over joint
+observations, whose outputs grow with the number of agents and not with the number of joint actions.
 """
 
 from typing import Literal
@@ -29,7 +29,7 @@ from headstart.learners.bodies import mlp_body
 
 @part("learner")
 class QLearning:
-    """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN where their values are summed."""
+    """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN if their values are summed."""
 
     mixing: Literal["none", "sum"] = "none"
     """A target for every agent from its own reward, or one for the sum of all living agents' values (VDN)."""
@@ -42,27 +42,27 @@ class QLearning:
     gamma: Unit = 0.99
     """Discount."""
     double: bool = True
-    """Double Q: the network chooses the next action and the target network values it, instead of doing both."""
+    """Double Q: the network chooses the next action and the target network values it; else the target network does both."""
     loss: Literal["huber", "mse"] = "huber"
-    """Of a temporal-difference error δ: δ²/2 up to |δ| = 1 and |δ| − 1/2 beyond, or δ²."""
+    """Loss of a temporal-difference error δ: δ²/2 up to |δ| = 1 and |δ| − 1/2 beyond (huber), or δ² (mse)."""
     tau: Unit = 0.0
-    """Share of the new parameters that the target network takes over at each gradient step; 0: see `target_every`."""
+    """Share of the new parameters in each step of the target network; if 0, see `target_every`."""
     target_every: Count = 200
-    """Gradient steps between two copies of the network to its target, where `tau` is 0."""
+    """Gradient steps between two copies of the network to its target, if `tau` is 0."""
     exploration: Literal["epsilon", "noise"] = "epsilon"
-    """A random legal choice with probability ε, each head of each agent for itself; or choices by noisy values."""
+    """A random legal choice with probability ε, for each head of each agent separately; or choices by noisy values."""
     epsilon: Unit = 1.0
     """ε at first, and while collecting before learning."""
     epsilon_end: Unit = 0.05
     """ε at last."""
     exploration_share: Share = 0.3
-    """Share of the learning in which ε falls, in a straight line."""
+    """Share of the learning in which ε falls, linearly."""
     noise: NonNegative = 0.1
-    """Factor on the Gumbel noise added to values: exploration by softmax(Q/noise), Boltzmann's at that temperature."""
+    """Factor on the Gumbel noise added to values: Boltzmann exploration, softmax(Q/noise), at that temperature."""
     clip: Positive = 10.0
     """Largest gradient norm of one agent's network."""
     weight_decay: NonNegative = 0.0
-    """Times the parameters, added to the clipped gradient (an L2 penalty)."""
+    """Factor on the parameters, added to the clipped gradient (an L2 penalty)."""
     batch: Count = 32
     """Env-steps in a batch."""
     capacity: Count = 100_000
@@ -80,7 +80,7 @@ class QLearning:
         check_replay(self)
 
     def make(self, spec: TeamSpec) -> Learner:
-        """The learner for a team; raises HeadstartError where its actions are continuous."""
+        """The learner for a team; raises HeadstartError if its actions are continuous."""
         for name, role in spec.roles.items():
             if isinstance(role.actions, Continuous):
                 raise HeadstartError(f"Q-learning needs discrete actions, and those of role '{name}' are continuous: use ddpg")
@@ -109,7 +109,7 @@ class QLearning:
         return {"q": {name: role_net(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
 
     def _act(self, spec, params, step, key, progress):
-        """The best legal choice of every head, by values that exploration has replaced (ε) or blurred (noise)."""
+        """The best legal choice of every head, by values that exploration replaces at random (ε) or adds noise to."""
         epsilon = linear_schedule(self.epsilon, self.epsilon_end)(progress / self.exploration_share)
         out = {}
         for i, (name, q) in enumerate(_policy(params, step.obs).items()):
@@ -127,14 +127,14 @@ class QLearning:
     def _objective(self, spec, params, target, batch: Transition):
         """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's living entries.
 
-        Mixing "sum" has Q_tot = Σ_i Q_i over the living agents of all roles, Q'_tot over those of them that go on, and the
-        team's reward: the mean over ALL agents, of whom the dead earn nothing. Its one loss is split evenly among agents.
+        Mixing "sum" has Q_tot = Σ_i Q_i over the living agents of all roles, Q'_tot over those of them that continue, and the
+        team's reward: the mean over ALL agents, in which the dead count 0. Its one loss is split evenly among agents.
         """
         taken, following = {}, {}
         for name, role in spec.roles.items():
             network, after = params["q"][name], _agents_first(batch.next_obs[name])
             value = target["q"][name].agent_first(after)
-            score = network.agent_first(after) if self.double else value  # for a choice, which no gradient passes
+            score = network.agent_first(after) if self.double else value  # only for the choice, so no gradient passes
             may = None if batch.next_available is None else _agents_first(batch.next_available[name])
             following[name] = (value * actions.greedy(role.actions, actions.legal(score, may))).sum(-1)  # [A B]
             q = network.agent_first(_agents_first(batch.obs[name]))
@@ -143,7 +143,7 @@ class QLearning:
         return {"q": loss(spec, taken, following, batch)}, {"q": sum(x.mean() for x in taken.values()) / len(taken)}
 
     def _own_losses(self, spec, taken, following, batch):
-        """{role: [A]}; with a shared network divided by the number of agents, so that their sum is the agents' mean."""
+        """{role: [A]}; with a shared network, divided by the number of agents, so that their sum is the agents' mean."""
         out, share = {}, shares(spec, self.shared)
         for name in spec.roles:
             y = td_target(batch.reward[name].T, following[name], batch.ended_for(name).T, self.gamma)
@@ -166,7 +166,7 @@ class QLearning:
 
 
 def _policy(params, obs):
-    """Values of all choices of all heads: as logits, their largest are the best."""
+    """Values of all choices of all heads; as logits, the largest is the best choice."""
     return {name: params["q"][name](x) for name, x in obs.items()}
 
 

@@ -1,1 +1,1 @@
-"""The papers, runnable: one file a paper, its experiments in `EXPERIMENTS`."""
+"""Runnable papers: one file per paper, with its experiments in `EXPERIMENTS`."""

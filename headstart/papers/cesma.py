@@ -1,7 +1,7 @@
 """CESMA (Lin et al. 2019): centralised experts, decentralised by imitation, on navigation with and without communication.
 
-Figs. 5 to 9 but for StarCraft. Settings the paper does not give: how often and how long the expert learns, the sizes and
-strengths of non-homogeneous agents, the weight of moving in the one-at-a-time loss, the students' warm-up.
+Figs. 5 to 9 without StarCraft. The paper does not give: how often and how long the expert learns, the sizes and strengths
+of non-homogeneous agents, the weight of moving in the one-at-a-time loss, the students' warm-up.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ from headstart.views.central import Actions
 SOURCE = "Lin et al. 2019, CESMA"
 GAMMA = 0.9
 RADII, ACCELERATIONS = (0.1, 0.15, 0.2), (7.0, 5.0, 3.5)
-"""Small and fast, middling, big and slow: the paper says no numbers."""
+"""Small and fast, medium, big and slow: the paper gives no numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Env-steps of each kind of stage, and seeds. An expert and its students have as many together as a rival alone."""
+    """Env-steps of each kind of stage, and seeds. A rival alone has as many as an expert and its students together."""
 
     expert: int
     students: int
@@ -53,14 +53,14 @@ PLANS: dict[Scale, Plan] = {
 
 
 def navigation(agents: int = 3, mixed: bool = False, control: Literal["moves", "force"] = "moves") -> Spread:
-    """Cooperative navigation as in App. D.2, agents all alike or of three kinds."""
+    """Cooperative navigation as in App. D.2, with all agents alike or of three kinds (`mixed`)."""
     times = agents // 3 if mixed else 0
     kinds: dict[str, Any] = {"radii": RADII * times, "accelerations": ACCELERATIONS * times}
     return Spread(agents, semantics="openai", observe="cesma", reward="pairs", control=control, **kinds)
 
 
 def parameters(env: Env, learner: LearnerConfig) -> int:
-    """Numbers in all networks of a learner, targets left out."""
+    """Number of parameters in all networks of a learner, without targets."""
     params = jax.eval_shape(learner.make(env.spec).init, jax.random.key(0))
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))
 
@@ -155,8 +155,8 @@ def dqn_experts(scale: Scale) -> Experiment:
         seeds=plan.seeds,
         arms=arms,
         claims=tuple(
-            Claim(f"the students reach the {about} expert", "Fig. 7", f"cesma-{name}", "recovered", "above nine tenths")
-            for name, about in (("joint", "exponential"), ("sum", "sum-of-values"))
+            Claim(f"the students reach the {kind} expert", "Fig. 7", f"cesma-{name}", "recovered", "above nine tenths")
+            for name, kind in (("joint", "exponential"), ("sum", "sum-of-values"))
         ),
         headline="cesma-sum",
         notes=("ε falls from 1 to 0.05 over the first half of the run; the paper says 'noisy action selection'.",),
@@ -195,9 +195,9 @@ def one_at_a_time(scale: Scale) -> Experiment:
         claims=tuple(claims),
         headline=f"cesma-{6 if scale == 'paper' else 3}-weight-20",
         notes=(
-            "The paper has six agents; with three the expert learns far sooner. The one of six has four times the env-steps.",
-            "The paper gives actions other than doing nothing more weight in the students' loss, and no number.",
-            "The expert's discount is 0.9, as elsewhere in the paper, and not 0.99, with which some seeds unlearn.",
+            "The paper has six agents; with three the expert learns far sooner. That of six gets four times the env-steps.",
+            "In the students' loss the paper gives more weight to moving than to doing nothing, but states no number.",
+            "The expert's discount is 0.9, as elsewhere in the paper. With 0.99 some seeds unlearn.",
         ),
     )
 
@@ -215,7 +215,7 @@ def datasets(scale: Scale) -> Experiment:
         arms={"shared": Arm((expert, shared)), "own": Arm((expert, own), "shared")},
         claims=(Claim("a dataset for each agent makes no difference", "Fig. 8", "own", "recovered", "above nine tenths"),),
         headline="own",
-        notes=("With a dataset each, every agent learns from 32 samples of its own in a gradient step, as the others do.",),
+        notes=("With a dataset each, every agent still learns from 32 samples in a gradient step, all its own.",),
     )
 
 
@@ -242,14 +242,14 @@ def reward_vs_loss(scale: Scale) -> Experiment:
         ),
         headline="nonhomogeneous",
         notes=(
-            "The loss is the squared distance of a student's action from the expert's where the students act, at each "
-            "evaluation; the correlation is Spearman's, over the evaluations of a run.",
+            "The loss is the squared distance between a student's action and the expert's on the students' own observations, "
+            "at each evaluation; the correlation is Spearman's, over the evaluations of a run.",
         ),
     )  # fmt: skip
 
 
 def _errors(run: Path) -> np.ndarray:
-    """[A S P]: each agent's distance from the expert along the run; the point before training has none."""
+    """[A S P]: each agent's error against the expert along the run, without the point before training."""
     return np.stack([read_column(run, f"error/agent_{i}")[:, 1:] for i in range(3)])
 
 
@@ -259,7 +259,7 @@ def _correlation(run: Path) -> np.ndarray:
 
 
 def _slow_over_fast(run: Path) -> np.ndarray:
-    """Per seed the loss of the big, slow agent over that of the small, fast one; agents are in the order of `RADII`."""
+    """For each seed, the loss of the big, slow agent over that of the small, fast one; agents follow the order of `RADII`."""
     mean = _errors(run).mean(-1)
     return mean[2] / mean[0]
 
@@ -277,7 +277,7 @@ COMPARED = {
     "communication-2": ("navigation with communication, 2 agents", _talk(2, 3), 95, 64),
     "communication-3": ("navigation with communication, 3 agents", _talk(3, 5), 95, 64),
 }
-"""Title, environment, and hidden units of the expert and of all others (App. E.2)."""
+"""Title, environment, hidden units of the expert, hidden units of all others (App. E.2)."""
 
 EXPERIMENTS = {name: partial(compared, *settings) for name, settings in COMPARED.items()} | {
     "dqn-experts": dqn_experts,

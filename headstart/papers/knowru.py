@@ -1,4 +1,4 @@
-"""KnowRU (Gao et al. 2021): the knowledge of a team of four, reused by teams of six and of eight on cooperative navigation.
+"""KnowRU (Gao et al. 2021): teams of six and of eight reuse the knowledge of a team of four on cooperative navigation.
 
 Tasks I → II and I → III of §4.2 on MADDPG. Settings not in the paper are those of the authors' public code: γ 0.97, batch
 1256, learning starts after 500 of 5000 episodes, leaky ReLU.
@@ -58,9 +58,9 @@ def spread(agents: int, scale: Scale) -> Experiment:
         claims=CLAIMS,
         headline="knowru",
         notes=(
-            "The paper trains one environment at a time; here 100 step together, with one update per 100 env-steps as there.",
-            "The teacher sees its own state, the 4 nearest landmarks and the 3 nearest agents; how the authors fed it "
-            "observations of another size is not stated.",
+            "The paper trains one environment at a time. Here 100 step together; both have one update per 100 env-steps.",
+            "The teacher sees its own state, the 4 nearest landmarks and the 3 nearest agents. The authors do not say how "
+            "they fed it observations of another size.",
             "knowru lowers α from 0.5 to 0.02 along the run, as the paper says; knowru-constant keeps 0.5, as the code does.",
             "maddpg+init copies the teacher's actors, first-layer weights by observed field.",
         ),

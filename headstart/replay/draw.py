@@ -1,4 +1,4 @@
-"""A recorded episode as a picture of each moment: a matplotlib figure and what makes it show one."""
+"""A picture of each moment of a recorded episode: a matplotlib figure, and a function that shows a frame in it."""
 
 import math
 from collections.abc import Callable
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 GROUND = ("landmark", "obstacle", "treasure")
 
-"""Kinds of entities drawn in outline, below everything that acts; the report's page has the same."""
+"""Kinds of entities drawn in outline, below the agents; the report's page has the same list."""
 
 TRAIL = 8
 
-"""Steps of its past that a body trails behind it."""
+"""Length in steps of the trail behind a body."""
 
 BODY_ALPHA = 0.78
 
-"""Opacity of bodies: what they stand on shows through."""
+"""Opacity of bodies: entities below them show through."""
 
 PAGE, LINE, INK, SOFT = "#f7f7f5", "#e2e4e7", "#1c2127", "#5f6873"
 
 
 def palette(entities: list[dict[str, Any]]) -> "Image":
-    """The colours of all frames of a GIF: finding them anew in each frame takes longer than drawing it, and flickers.
+    """The colours of all frames of a GIF: a new palette for each frame takes longer than drawing it, and flickers.
 
-    They are the entities' colours and the text's, fading into white, then the bodies' over the others.
+    They are the colours of the entities and of the text, fading into white, then those of bodies over other colours.
     """
     from matplotlib.colors import to_rgb
     from PIL import Image
@@ -45,7 +45,7 @@ def palette(entities: list[dict[str, Any]]) -> "Image":
 
 
 def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
-    """A figure, and what makes it show one of the replay's frames."""
+    """A figure, and a function that shows one of the replay's frames in it."""
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgba
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
     axes.spines[:].set_color(LINE)
     title = _shortened(replay["title"], 40)
     figure.text(0.022, 0.948, title, fontsize=14, weight="bold", color=INK, parse_math=False)
-    told = figure.text(0.022, 0.913, "", fontsize=11, color=SOFT)
+    caption = figure.text(0.022, 0.913, "", fontsize=11, color=SOFT)
 
     entities = replay["entities"]
     silent, plain = [-1] * len(entities), [0] * len(entities)
@@ -94,13 +94,14 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
         pieces = [(*piece, colors[i]) for i in bodies for piece in _trail(replay, i, index)]
         trails.set_segments([piece[:2] for piece in pieces])
         trails.set_color([to_rgba(color, 0.55 * (1 - back / TRAIL)) for _, _, back, color in pieces])
-        told.set_text(f"step {index} of {len(replay['frames']) - 1}    return {round(replay['score'][index], 1) + 0.0:.1f}")
+        step = f"step {index} of {len(replay['frames']) - 1}"
+        caption.set_text(f"{step}    return {round(replay['score'][index], 1) + 0.0:.1f}")
 
     return figure, show
 
 
 def _trail(replay: dict[str, Any], entity: int, index: int) -> list[tuple[list[float], list[float], int]]:
-    """Where an entity came from: (to, from, steps ago), until it was hidden or put somewhere else."""
+    """An entity's last moves: (to, from, steps ago), back to the step in which it was hidden or placed anew."""
     pieces = []
     for back in range(min(TRAIL, index)):
         to, start = replay["frames"][index - back][entity], replay["frames"][index - back - 1][entity]
@@ -111,7 +112,7 @@ def _trail(replay: dict[str, Any], entity: int, index: int) -> list[tuple[list[f
 
 
 def letters(word: int) -> str:
-    """A word as people read it, by its number: A, B, .., Z, AA, AB, ..; nothing for silence."""
+    """The name of a word, by its number: A, B, .., Z, AA, AB, ..; empty for silence."""
     return letters(word // 26 - 1) + chr(ord("A") + word % 26) if word >= 0 else ""
 
 

@@ -17,8 +17,8 @@ from headstart.teams.policy import TeamPolicy
 def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: str = "") -> dict[str, Any]:
     """One episode: {"title", "subtitle", "extent", "entities", "frames" [T+1][M][2], "score" [T+1]}.
 
-    Where entities speak or change colour there are "words" and "shades" [T+1][M] as well; a hidden one is at None.
-    `seed` counts the team's seeds, `episode` draws the start: teams that replay the same episode start alike.
+    If entities speak or change colour, there are "words" and "shades" [T+1][M] as well; a hidden entity is at None.
+    `seed` is an index of the team's seeds. `episode` draws the start: teams that replay the same episode start alike.
     """
     if not isinstance(env, Drawable):
         raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def animate(replay: dict[str, Any], path: str | Path, fps: float = 10, watch: Callable[[range], Iterable[int]] = iter) -> None:
-    """Write a replay as a GIF or an MP4, as the suffix of `path` says: a frame for each moment, `fps` frames a second.
+    """Write a replay as a GIF or an MP4, by the suffix of `path`: a frame for each moment, `fps` frames per second.
 
-    `watch` hands on the numbers of the frames as they are drawn: the place for a progress bar. Raises HeadstartError for
-    any other suffix, and where there is no ffmpeg to make an MP4 with.
+    `watch` iterates over the frame numbers as they are drawn, e.g. with a progress bar. Raises HeadstartError for any
+    other suffix, and for an MP4 if there is no ffmpeg.
     """
-    require(1 <= fps <= 50, "fps", fps, "between 1 and 50, what a GIF can show")
+    require(1 <= fps <= 50, "fps", fps, "between 1 and 50, the rates that a GIF can show")
     ffmpeg, path = encoder(path), Path(path).absolute()
     import matplotlib.style
 
@@ -36,7 +36,7 @@ def animate(replay: dict[str, Any], path: str | Path, fps: float = 10, watch: Ca
 
 
 def encoder(path: str | Path) -> str | None:
-    """The ffmpeg that makes an MP4, None for a GIF; HeadstartError where `animate` could not write the file."""
+    """The ffmpeg for an MP4, None for a GIF; HeadstartError if `animate` could not write the file."""
     suffix = Path(path).suffix.lower()
     if suffix not in (".gif", ".mp4"):
         raise HeadstartError(f"an animation must end in .gif or .mp4, not '{Path(path).name}'")
@@ -66,7 +66,7 @@ def _save_gif(
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         images.append(image.quantize(palette=palette, dither=Image.Dither.NONE))
-    shown = [round(1000 / fps)] * (len(images) - 1) + [1000]  # a moment's rest before it starts again
+    shown = [round(1000 / fps)] * (len(images) - 1) + [1000]  # the last frame rests for a second
     images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=shown, loop=0)
 
 
@@ -76,7 +76,7 @@ def _save_mp4(
     import matplotlib
     from matplotlib.animation import FFMpegWriter
 
-    # The temporary file's name does not tell its format; with its index in front a video starts before it is all there.
+    # The temporary file has no suffix, so the format is given. With its index in front, a video plays while it still loads.
     options = ["-f", "mp4", "-movflags", "+faststart"]
     try:
         with matplotlib.rc_context({"animation.ffmpeg_path": ffmpeg}):

@@ -1,4 +1,4 @@
-"""Transfer metrics, statistics, verdicts on a paper's claims, and the report that shows them. Imports no JAX."""
+"""Transfer metrics, statistics, verdicts on a paper's claims, and their report. Imports no JAX."""
 
 from headstart.report.build import build_report, read_curve, read_stage, write
 from headstart.report.claims import Claim, judge

@@ -26,15 +26,15 @@ def build_report(
 ) -> dict[str, Any]:
     """The content of report.json, ready for `json.dumps(..., allow_nan=False)`.
 
-    experiment: {"experiment": name, "scale", "metric", ...}; the metric is that of the curves, as of
-    `metric.name_in_report`. `seeds` (their number) is counted from the curves if not
-    given; `baseline` names the arm that sets the threshold, else it is the first arm that others are compared with,
-    else the first arm. Other keys ("title", "source", "kind": "run", "headline") are carried over.
+    experiment: {"experiment": name, "scale", "metric", ...}. `metric` is that of the curves, from
+    `metric.name_in_report`. `seeds` (their number) is counted from the curves if not given. `baseline` names the arm
+    that sets the threshold; without it, that is the first arm that others are compared with, or else the first arm.
+    Other keys ("title", "source", "kind": "run", "headline") are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
-    "versus": name or None, "measures": {quantity: [S]} (optional)}. An arm's last stage is the one its curve shows;
-    those before it are its teacher's cost.
+    "versus": name or None, "measures": {quantity: [S]} (optional)}. The curve is that of an arm's last stage; the stages
+    before it are its teacher's cost.
 
-    Raises ValueError if there is no arm, or if an arm is compared with one that is not there.
+    Raises ValueError if there is no arm, or if an arm is compared with a missing one.
     """
     if not arms:
         raise ValueError("a report needs at least one arm")
@@ -83,10 +83,10 @@ def read_curve(run_dir: str | os.PathLike[str], metric: str = RETURN) -> Curve:
 
     metric: "return" (the team's mean), "return/ROLE", or the name of an event that the environment counts.
 
-    Only points at which every seed of the run was evaluated count, so a run that was cut short can be read. Where a
-    point stands twice, as after a resume, the later row holds. Rows without an evaluation are passed over.
+    Only points at which every seed of the run was evaluated count, so an interrupted run can be read. If a point stands
+    twice, as after a resume, the later row counts. Rows without an evaluation are skipped.
 
-    Raises FileNotFoundError if a file is missing, ValueError if no evaluation is complete or the run has no such metric.
+    Raises FileNotFoundError if a file is missing, HeadstartError if no evaluation is complete or the metric is missing.
     """
     run_dir, name = Path(run_dir), column(metric)
     settings = json.loads((run_dir / "run.json").read_text())
@@ -111,7 +111,7 @@ def read_curve(run_dir: str | os.PathLike[str], metric: str = RETURN) -> Curve:
 
 
 def read_column(run_dir: str | os.PathLike[str], name: str) -> np.ndarray:
-    """A column of a run's metrics.csv, [S P]: one row a seed, a value a point; nan where it has none."""
+    """A column of a run's metrics.csv, [S P]: one row per seed, one value per point; nan for a missing value."""
     with (Path(run_dir) / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows or name not in rows[0]:
@@ -123,7 +123,7 @@ def read_column(run_dir: str | os.PathLike[str], name: str) -> np.ndarray:
 
 
 def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str | None = None) -> dict[str, Any]:
-    """What one run cost, as a stage of an arm: {"name", "env", "env_steps", "run_s", "compile_s"}, times in seconds.
+    """The cost of one run, as a stage of an arm: {"name", "env", "env_steps", "run_s", "compile_s"}, times in seconds.
 
     `env` is taken from the run's configuration if it is not given.
     """
@@ -148,7 +148,7 @@ def write(
 ) -> tuple[Path, Path]:
     """Write report.json and report.html, each in one step, and return their paths.
 
-    Both are made before either is put in place: a report that cannot be made leaves an older one as it was.
+    Both are made before either is written, so a report that fails leaves an older one unchanged.
     """
     from headstart.report.html import render_html
 
@@ -163,12 +163,12 @@ def write(
 
 
 def _replace(path: Path, content: str) -> None:
-    """A reader sees the old file or the new one, never a half."""
+    """Write a file atomically: a reader sees the old file or the new one, never a part."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(content)
-        # mkstemp makes files that only their owner may read; a report is to be shared.
+        # mkstemp makes files that only their owner may read, and a report should be shared.
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -1,4 +1,4 @@
-"""A paper's claims, judged by the intervals of a report and by nothing else."""
+"""A paper's claims, judged by the intervals of a report alone."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -9,21 +9,21 @@ Expect = Literal[
     "positive", "negative", "above one", "below one", "above nine tenths",
     "not positive", "not negative", "not above one", "not below one", "not above nine tenths",
 ]  # fmt: skip
-# Which number the interval is held against, and on which side of it the claim puts the interval.
+# The reference of each expectation, and the side of it on which the interval should lie.
 SIDES = {"positive": (0, 1), "negative": (0, -1), "above one": (1, 1), "below one": (1, -1), "above nine tenths": (0.9, 1)}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says about one quantity of one arm.
+    """A paper's claim about one quantity of one arm.
 
-    claim: the statement, in words. source: where the paper makes it ("Fig. 5"). arm: the arm it is about.
+    claim: the statement, in words. source: its place in the paper ("Fig. 5"). arm: the arm that it describes.
     quantity: a key of that arm in report.json that has an interval, such as "jump_start" or "time_ratio".
-    versus: what the arm is compared with, where that is not the arm's own baseline.
-    expect: where the whole interval should lie; "not ..." expects it on the other side of the reference, which is how
-    "this does not help" is put.
+    versus: the arm to compare with, if that is not the arm's own baseline.
+    expect: where the whole interval should lie; "not ..." expects it on the other side of the reference, as for the
+    claim "this does not help".
 
-    Raises ValueError for an `expect` that is not one of these.
+    Raises ValueError for an unknown `expect`.
     """
 
     claim: str
@@ -42,7 +42,7 @@ def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
     """The claim with its verdict and the numbers behind it: {"claim", "source", "verdict", "evidence", ...}.
 
     The whole interval on the expected side: `reproduced`. The whole interval on the other side: `not reproduced`.
-    Straddling, or a number that is missing: `undecided`. "not positive" and its like expect the other side.
+    An interval that contains the reference, or a missing number: `undecided`. "not ..." swaps the two sides.
     """
     arm = report["arms"].get(claim.arm)
     if arm is None:
@@ -69,7 +69,7 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
 
 
 def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> tuple[str, str]:
-    """A null upper bound is "never", a null lower bound is unknown: neither can be on the far side of anything."""
+    """(verdict, evidence). A null upper bound means "never", a null lower bound unknown: neither passes the reference."""
     reference, side = SIDES[expect.removeprefix("not ")]
     if low is None and high is None:
         return "undecided", f"{shown}, interval unknown"
@@ -79,14 +79,14 @@ def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> 
     expected, other = (above, below) if side > 0 else (below, above)
     if not expect.startswith("not "):
         return ("reproduced" if expected else "not reproduced" if other else "undecided"), evidence
-    # That an effect was not seen is no proof that there is none: only an interval beyond the reference is.
+    # An unseen effect is no proof that there is none: only an interval beyond the reference is.
     return ("reproduced" if other else "not reproduced" if expected else "undecided"), evidence
 
 
 def _never(quantity: str, arm: dict[str, Any], report: dict[str, Any]) -> float | None:
-    """A lower bound on the time ratio of an arm of which no seed reached the threshold: its budget over the baseline.
+    """A lower bound on the time ratio of an arm if none of its seeds reached the threshold: its budget over the baseline.
 
-    Leaving such a claim undecided would hide the clearest failure there is.
+    To leave such a claim undecided would hide the clearest failure.
     """
     baseline = report["arms"].get(arm.get("versus"))
     if quantity != "time_ratio" or baseline is None or arm.get("reached") != 0:

@@ -1,4 +1,4 @@
-"""Interactive figures. Colours of text and grid are left to the page, which knows whether it is dark or light."""
+"""Interactive figures. The page sets the colours of text and grid, since it may be dark or light."""
 
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ EFFECTS = (
 
 
 def colours(report: dict[str, Any]) -> dict[str, str]:
-    """A colour for each arm: grey for baselines if some arm is compared with one, the palette in turn for the rest."""
+    """A colour for each arm: grey for arms without a baseline, the palette in turn for the rest (all, if none has one)."""
     arms = report["arms"]
     taught = [name for name, arm in arms.items() if arm.get("versus")] or list(arms)
     return {name: COLOURS[taught.index(name) % len(COLOURS)] if name in taught else GREY for name in arms}
@@ -30,7 +30,7 @@ def colours(report: dict[str, Any]) -> dict[str, str]:
 def learning_curves(report: dict[str, Any]) -> "Figure":
     """The metric over env-steps: the interquartile mean of each arm as a line, its 95 % interval as a band.
 
-    Each trace carries `meta.teacher_steps`, by which the page moves it to the right to charge the teacher's steps.
+    Each trace carries `meta.teacher_steps`; the page moves it to the right by these to charge the teacher's steps.
     """
     import plotly.graph_objects as go
 
@@ -50,7 +50,7 @@ def learning_curves(report: dict[str, Any]) -> "Figure":
 
 
 def effects(report: dict[str, Any]) -> "Figure | None":
-    """What the teacher changed, a panel for each quantity: a dot and its interval for each arm that has a baseline."""
+    """The teacher's effects, a panel for each quantity: a dot and its interval for each arm that has a baseline."""
     from plotly.subplots import make_subplots
 
     taught = {name: arm for name, arm in report["arms"].items() if arm.get("versus")}
@@ -69,7 +69,7 @@ def effects(report: dict[str, Any]) -> "Figure | None":
         for name, arm in reversed(taught.items()):
             if _known(arm.get(quantity)):
                 figure.add_trace(_dot(name, title, arm[quantity], palette[name]), row=1, col=column)
-        # plotly's annotation wants these as words; its documentation, and its code, as numbers.
+        # plotly's type annotation asks for words here, but its documentation and its code take numbers.
         place: dict[str, Any] = {"row": 1, "col": column}
         figure.add_vline(reference, line={"dash": "dash", "width": 1, "color": GREY}, **place)
         if reference == 1:
@@ -82,7 +82,7 @@ def _known(interval: dict[str, Any] | None) -> bool:
 
 
 def _band(name: str, arm: dict[str, Any], colour: str) -> list[Any]:
-    """Upper edge, lower edge filled up to it, and the line that the reader hovers over; they share one legend entry."""
+    """Upper edge, lower edge filled up to it, and the line with the hover text; they share one legend entry."""
     import plotly.graph_objects as go
 
     curve, label = arm["curve"], escape(name, quote=False)

@@ -16,14 +16,13 @@ MOVE_DIGITS = 4  # decimals kept of a replay's positions: finer than a pixel
 def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenance: dict[str, Any]) -> str:
     """The page of a report: verdict, claims, curves, effects, replays, transfer table, cost, how to read it, settings.
 
-    report: as `build_report` makes it; parts that are empty (no claims, no arm with a teacher) leave the page.
+    report: the result of `build_report`; empty parts (no claims, no arm with a teacher) are left out.
     replays: {"title", "subtitle", "extent", "entities": [{"name", "kind", "radius", "colors": [..]}, ...],
-    "frames": [T][M][2], "score": [T]}: world coordinates within ±extent (None where an entity is hidden), return so far
-    in each frame; also "shades" [T][M], which of its colours an entity has, and "words" [T][M], -1 for silence, where
-    they change. They play side by side under one control. provenance: settings and versions, nested as they come; shown
-    folded.
+    "frames": [T][M][2], "score": [T]}: world coordinates within ±extent (None if an entity is hidden), return so far
+    in each frame; if they change, also "shades" [T][M], the index of an entity's colour, and "words" [T][M], -1 for
+    silence. They play side by side under one control. provenance: settings and versions, nested in any way; shown folded.
 
-    Every string is escaped, also inside scripts; the page forbids itself to load anything.
+    Every string is escaped, also inside scripts, and the page's own policy forbids it to load anything.
     """
     import jinja2
     from plotly.offline import get_plotlyjs
@@ -50,7 +49,7 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _view(report: dict[str, Any]) -> dict[str, Any]:
-    """What the template shows, as text: it computes nothing itself."""
+    """The template's values as text: it computes nothing itself."""
     columns, rows = filled(report)
     palette = colours(report)
     return {
@@ -77,7 +76,7 @@ def _facts(report: dict[str, Any]) -> list[str]:
 
 
 def _tiles(report: dict[str, Any]) -> list[dict[str, str]]:
-    """The few numbers to see first, about the leading arm, or about the run if nothing is compared."""
+    """The few numbers to see first: those of the leading arm, or of the run if there is nothing to compare."""
     name = leading_arm(report)
     arm = report["arms"][name] if name else next(iter(report["arms"].values()))
     if not arm.get("versus"):

@@ -1,4 +1,4 @@
-"""What an experiment is judged by: a column of metrics.csv, and what people call it."""
+"""The metric of an experiment: its column of metrics.csv, and its label for readers."""
 
 RETURN = "return"
 RATES = {"win": "win rate", "success": "success rate"}
@@ -6,17 +6,17 @@ RATES = {"win": "win rate", "success": "success rate"}
 
 
 def column(metric: str) -> str:
-    """The column of metrics.csv: of "return" the team's mean, of "return/ROLE" one role's, of others that event's."""
+    """The column of metrics.csv: the team's mean for "return", one role's for "return/ROLE", else that of the event."""
     return f"eval_{metric}" if metric.split("/")[0] == RETURN else f"eval_event/{metric}"
 
 
 def name_in_report(metric: str) -> str:
-    """`metric` as report.json has it: "episode_return", "episode_return/ROLE", or the event."""
+    """The name of `metric` in report.json: "episode_return", "episode_return/ROLE", or the event."""
     return f"episode_{metric}" if metric.split("/")[0] == RETURN else metric
 
 
 def label(name: str) -> str:
-    """What a report calls the `metric` of report.json, for axes and captions."""
+    """The label of report.json's `metric`, for axes and captions."""
     kind, _, role = name.partition("/")
     if kind == "episode_return":
         return f"episode return of {role}" if role else "episode return"

@@ -1,4 +1,4 @@
-"""Numbers as other tools and people read them: JSON without NaN or Infinity, short text, JSON fit for a page."""
+"""Numbers for other tools and for readers: JSON without NaN or Infinity, short text, JSON for a page's scripts."""
 
 import json
 import math
@@ -18,9 +18,9 @@ def number(x: Any) -> int | float | None:
 
 
 def plain(x: Any, digits: int | None = None) -> Any:
-    """`x` with arrays, tuples and numpy scalars turned into what `json.dumps(..., allow_nan=False)` accepts.
+    """`x` with arrays, tuples and numpy scalars converted for `json.dumps(..., allow_nan=False)`.
 
-    Anything else that JSON lacks (a path, a version object) becomes its text. `digits` rounds floats to decimals, which
+    Other values that JSON lacks (a path, a version object) become their text. `digits` rounds floats to decimals, which
     keeps long recordings small.
     """
     if x is None or isinstance(x, bool | str):
@@ -49,7 +49,7 @@ def script_json(x: Any, digits: int | None = None) -> str:
 def text(x: float | None, beside: float | None = None) -> str:
     """A number for people: three significant digits but no more than two decimals, thousands separated; `–` for none.
 
-    Small numbers keep two digits. `beside` is a number whose decimals it takes, so that numbers of one row line up.
+    Small numbers keep two digits. With `beside`, `x` takes the decimals of that number, so that numbers of one row line up.
     """
     if x is None or not math.isfinite(x):
         return "–"
@@ -62,9 +62,9 @@ def text(x: float | None, beside: float | None = None) -> str:
 
 
 def interval_text(interval: dict[str, Any] | None) -> str:
-    """`12.3 [9.9, 14.8]`; only the middle where no bound is known; `–` where there is nothing.
+    """`12.3 [9.9, 14.8]`; only the middle if no bound is known; `–` if there is nothing.
 
-    A value above a known lower bound that is null was infinite: it reads `never`.
+    A null middle or upper bound beside a known bound was infinite: it reads `never`.
     """
     low, middle, high = ((interval or {}).get(k) for k in ("low", "iqm", "high"))
     if low is None and high is None:

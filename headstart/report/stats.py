@@ -1,8 +1,8 @@
 """Interquartile means and bootstrap intervals over seeds.
 
-Conventions for values that are not numbers. `inf` means "never reached" and sorts after every number, so it enters a
-statistic only if it lies inside the middle half. `nan` means "unknown": a statistic of a sample that has one is nan,
-because leaving a diverged seed out would flatter the method that diverged. `as_json` turns both into null.
+Conventions for non-finite values: `inf` means "never reached" and sorts after every number, so it enters a statistic only
+if it lies inside the middle half. `nan` means "unknown": a statistic of a sample with a nan is nan, because leaving out a
+diverged seed would flatter the method that diverged. `as_json` turns both into null.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,8 +20,8 @@ def iqm(x: Any, axis: int = 0) -> np.ndarray:
 
     ``iqm(x) = 2 ∫_{1/4}^{3/4} Q(p) dp`` with Q the empirical quantile function, a step of width 1/n for each sorted
     value. A value that straddles a quartile counts with the fraction of its step that lies inside: three seeds weigh
-    1/6, 2/3, 1/6 and five weigh 0, .3, .4, .3, 0. Where n is a multiple of four this equals
-    `scipy.stats.trim_mean(x, 0.25)`, which for other n cuts whole values only: of three seeds it cuts none.
+    1/6, 2/3, 1/6 and five weigh 0, .3, .4, .3, 0. If n is a multiple of four this equals `scipy.stats.trim_mean(x, 0.25)`.
+    For other n that function cuts whole values only: of three seeds it cuts none.
 
     Source: Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice", section 4.3.
     Shapes: x [.. n ..] reduced over `axis`. Raises ValueError if n is 0.
@@ -47,10 +47,9 @@ def interval(
 ) -> dict[str, Any]:
     """A statistic and its percentile-bootstrap interval over seeds: {"iqm", "low", "high"}.
 
-    Seeds are drawn with replacement, whole (a seed keeps all its trailing axes); with `strata` they are drawn within
-    each stratum (a task) apart and pooled. Bounds are the order statistics just outside the percentiles, never
-    interpolated, so that an infinite resample stays what it is. A single seed says nothing about spread: its bounds
-    are nan.
+    Whole seeds (with all their trailing axes) are drawn with replacement; with `strata` they are drawn separately within
+    each stratum (a task) and pooled. Bounds are the order statistics just outside the percentiles, never interpolated, so
+    that an infinite resample stays infinite. A single seed gives no spread: its bounds are nan.
 
     Shapes: x [S ..], or [Q S ..] with `strata`; each result [..]. The same `seed` gives the same interval.
     """
@@ -87,14 +86,14 @@ def ratio(
 ) -> dict[str, Any]:
     """``statistic(a) / statistic(b)`` with its interval; the two arms are resampled independently.
 
-    A numerator that is never reached gives inf, a denominator that is never reached gives 0 (no time at all beside
-    forever), and both at once give nan. Shapes: as `versus`.
+    An infinite numerator (never reached) gives inf, an infinite denominator gives 0, and both at once give nan. Shapes: as
+    in `versus`.
     """
     return _combine(np.divide, a, b, statistic, confidence, resamples, seed, strata)
 
 
 def as_json(interval: dict[str, Any]) -> dict[str, Any]:
-    """The interval in plain numbers or lists of them; null for what is infinite or unknown."""
+    """The interval in plain numbers or lists of them; null for infinite and unknown values."""
     return {k: number(v) if np.ndim(v) == 0 else [number(u) for u in v] for k, v in interval.items()}
 
 
@@ -133,7 +132,7 @@ def _bootstrap(x: np.ndarray, statistic, rng: np.random.Generator, resamples: in
 
 
 def _bounds(point: Any, draws: np.ndarray, confidence: float, known: bool) -> dict[str, Any]:
-    """An undefined resample could be anything, so it counts as -inf for the lower bound and as +inf for the upper."""
+    """An undefined resample counts as -inf for the lower bound and as +inf for the upper one."""
     if not known:
         unknown = np.full(np.shape(point), np.nan)
         return {"iqm": point, "low": unknown, "high": unknown}

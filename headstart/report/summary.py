@@ -1,4 +1,4 @@
-"""One sentence that says what came out, built from the intervals alone."""
+"""The result of a report in one sentence, from the intervals alone."""
 
 from collections import Counter
 from typing import Any
@@ -7,21 +7,21 @@ from headstart.report.plain import interval_text, text
 
 
 def leading_arm(report: dict[str, Any]) -> str | None:
-    """The arm that the page speaks about first: `report["headline"]` if given, else the first that has a baseline."""
+    """The arm that the page shows first: `report["headline"]` if given, else the first that has a baseline."""
     chosen = report.get("headline")
     taught = [name for name, arm in report["arms"].items() if arm.get("versus")]
     return chosen if chosen in report["arms"] else taught[0] if taught else None
 
 
 def caution(report: dict[str, Any]) -> str:
-    """What to know before any number of a smoke run is believed; "" for others."""
+    """A warning about the numbers of a smoke run; "" for other scales."""
     return (
         "A smoke run shows that everything works: its numbers and verdicts mean nothing." if report["scale"] == "smoke" else ""
     )
 
 
 def headline(report: dict[str, Any]) -> str:
-    """The report in one sentence: how many claims held, and how the leading arm did beside its baseline."""
+    """The report in one sentence: the counts of verdicts, and the leading arm's result beside its baseline."""
     name = leading_arm(report)
     arm = report["arms"][name] if name else {}
     sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)

@@ -1,4 +1,4 @@
-"""The transfer table and the verdicts: one set of rows, printed by rich and written into the page."""
+"""The transfer table and the verdicts: rich prints the same rows that the page shows."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,13 @@ STYLES = {"reproduced": ("✓", "green"), "not reproduced": ("✗", "red"), "und
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row of text for each arm, in the order of `COLUMNS`; `–` where an arm has no such number."""
+    """One row of text for each arm, in the order of `COLUMNS`; `–` if an arm has no such number."""
     return [
         (
             name,
             interval_text(arm["initial"]),
             interval_text(arm.get("jump_start")),
-            _reaching(arm) if report["kind"] != "run" else "–",  # a run alone has nothing to be measured against
+            _reaching(arm) if report["kind"] != "run" else "–",  # a run alone has no baseline
             interval_text(arm.get("time_ratio_interval")),
             interval_text(arm.get("time_ratio_with_teacher_interval")),
             interval_text(arm["final"]),
@@ -45,7 +45,7 @@ def _reaching(arm: dict[str, Any]) -> str:
 
 
 def filled(report: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The columns in which some arm has something to show, and the rows cut down to them."""
+    """The columns in which some arm has a value, and the rows with only these columns."""
     found = rows(report)
     kept = [i for i in range(len(COLUMNS)) if any(row[i] != "–" for row in found)]
     return tuple(COLUMNS[i] for i in kept), [tuple(row[i] for i in kept) for row in found]
@@ -68,7 +68,7 @@ def transfer_table(report: dict[str, Any]) -> "Table":
         caption_justify="left",
     )
     columns, found = filled(report)
-    # Quantities run down and arms across: a handful of arms fits a narrow terminal, a handful of quantities does not.
+    # Quantities are rows and arms are columns: a few arms fit a narrow terminal, and all the quantities would not.
     for i, heading in enumerate(("", *(row[0] for row in found))):
         table.add_column(Text(heading), justify="right" if i else "left", overflow="fold")
     for i, quantity in enumerate(columns[1:], 1):

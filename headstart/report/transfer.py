@@ -1,7 +1,7 @@
-"""From learning curves to the numbers that say whether a teacher helped.
+"""Measures of a teacher's help, from learning curves.
 
-Jump start, time to threshold and asymptotic gain are Taylor & Stone 2009, "Transfer learning for reinforcement learning
-domains: a survey", section 2; the exact windows below are ours, fixed for every experiment and never tuned to one.
+Jump start, time to threshold and asymptotic gain are those of Taylor & Stone 2009, "Transfer learning for reinforcement
+learning domains: a survey", section 2. The exact windows below are ours, the same for every experiment and never tuned.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from headstart.report.plain import number, plain
 from headstart.report.stats import as_json, interval, iqm, ratio, versus
 
 TENTH = 0.1  # the window of "initial" and of "final"
-NEAR = 0.9  # the share of the baseline's improvement that counts as having learned the task
+NEAR = 0.9  # the share of the baseline's improvement that the threshold asks for
 SMOOTH = 3  # evaluations averaged before a curve is compared with the threshold
 
 
@@ -22,8 +22,8 @@ class Curve:
     """The evaluation returns of one arm.
 
     env_steps [P]: env-steps of the last stage at each evaluation, strictly increasing; point 0 is before training.
-    returns [S P]: mean evaluation return of each seed; one that is not finite, as after divergence, is kept as nan.
-    learning_starts: env-steps of warm-up in which nothing learns.
+    returns [S P]: mean evaluation return of each seed; values that are not finite, as after divergence, become nan.
+    learning_starts: env-steps of warm-up, before the first gradient step.
 
     Raises ValueError if the shapes do not agree or env_steps do not increase.
     """
@@ -45,8 +45,8 @@ class Curve:
 def initial(curve: Curve) -> np.ndarray:
     """Return early in learning, [S]: the mean of the evaluations in the first tenth of learning.
 
-    Evaluations at env-steps in ``(w, w + 0.1 (total - w)]`` with w = learning_starts, and always the first one after w.
-    If training ended before learning started, the last evaluation stands in.
+    These are the evaluations at env-steps in ``(w, w + 0.1 (total - w)]`` with w = learning_starts; if there are none, the
+    first one after w. If training ended before learning started, it is the last evaluation.
     """
     steps, warm_up = curve.env_steps, curve.learning_starts
     chosen = (steps > warm_up) & (steps <= warm_up + TENTH * (steps[-1] - warm_up))
@@ -56,14 +56,14 @@ def initial(curve: Curve) -> np.ndarray:
 
 
 def final(curve: Curve) -> np.ndarray:
-    """Return at the end, [S]: the mean over the last tenth of the evaluations, at least one."""
+    """Return at the end, [S]: the mean over the last tenth of the evaluations, but at least one."""
     return curve.returns[:, -max(1, int(TENTH * len(curve.env_steps))) :].mean(1)
 
 
 def threshold(baseline: Curve) -> float | None:
     """The return that counts as having learned the task: ``start + 0.9 (final - start)`` of the baseline.
 
-    start is the interquartile mean over seeds before training, final that of `final`. None if it did not improve.
+    start is the interquartile mean over seeds before training, final that of `final`. None if the baseline did not improve.
     """
     start, end = float(iqm(baseline.returns[:, 0])), float(iqm(final(baseline)))
     return start + NEAR * (end - start) if end > start else None
@@ -72,9 +72,8 @@ def threshold(baseline: Curve) -> float | None:
 def steps_to_threshold(curve: Curve, threshold: float) -> np.ndarray:
     """The first env-steps at which each seed reaches the threshold, [S]; inf if it never does.
 
-    A seed is judged by the mean of three evaluations in a row, none of them from before learning starts: one lucky
-    evaluation is not having learned, and neither is what a copied policy scores until its first gradient step. Where
-    there are fewer than three, it is judged by all there are.
+    A seed is judged by the mean of three evaluations in a row, all after learning starts: neither one lucky evaluation nor
+    the score of a copied policy before its first gradient step counts. If there are fewer than three, all of them are used.
     """
     learning = curve.env_steps >= min(curve.learning_starts, curve.env_steps[-1])
     steps, returns = curve.env_steps[learning], curve.returns[:, learning]
@@ -85,16 +84,16 @@ def steps_to_threshold(curve: Curve, threshold: float) -> np.ndarray:
 
 
 def fluctuation(curve: Curve) -> np.ndarray:
-    """How much a curve jumps about, [S]: the standard deviation of its successive differences over the last half.
+    """Fluctuation of a curve, [S]: the standard deviation of its successive differences over the last half.
 
-    The last half is every evaluation from half of the total env-steps on. nan with fewer than three evaluations there.
+    The last half is every evaluation from half of the total env-steps on; nan if it has fewer than three evaluations.
     """
     late = curve.returns[:, curve.env_steps >= curve.env_steps[-1] / 2]
     return np.diff(late, axis=1).std(1) if late.shape[1] > 2 else np.full(len(late), np.nan)
 
 
 def teacher_steps(stages: list[dict[str, Any]]) -> int:
-    """Env-steps spent in the stages before the last: what the teacher cost."""
+    """Env-steps of the stages before the last: the teacher's cost."""
     return sum(int(stage.get("env_steps", 0)) for stage in stages[:-1])
 
 
@@ -128,11 +127,11 @@ def compare(
 
     ``jump_start = initial(arm) - initial(baseline)``, ``asymptotic_gain = final(arm) - final(baseline)``,
     ``time_ratio = steps_to_threshold(arm) / steps_to_threshold(baseline)``, and the same with the env-steps of earlier
-    stages added on both sides (a baseline trained from scratch has none). A ratio is that of the interquartile means,
-    null where either never reached the threshold; its interval stands beside it under the same name with `_interval`.
-    `fluctuation_ratio` is below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) /
-    (final(baseline) - start)``, with start the baseline's interquartile mean before training: the share of what the
-    baseline learned that the arm has in the end; null where the baseline learned nothing.
+    stages added on both sides (a baseline trained from scratch has none). A ratio is that of the interquartile means, and
+    null if either never reached the threshold; its interval has the same name with `_interval`. `fluctuation_ratio` is
+    below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) / (final(baseline) -
+    start)``, with start the baseline's interquartile mean before training, is the share of the baseline's improvement that
+    the arm has in the end; null if the baseline did not improve.
     """
     gain = {
         "jump_start": as_json(versus(initial(curve), initial(baseline))),
@@ -160,6 +159,6 @@ def compare(
 
 
 def _finite_ratio(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """A baseline whose middle seeds never arrived has no time to compare with: the ratio is undefined, not zero."""
+    """The ratio of two times; undefined, not zero, if the baseline's middle seeds never reached the threshold."""
     out = as_json(ratio(a, b))
     return out if np.isfinite(iqm(b)) else {"iqm": None, "low": None, "high": None}

@@ -1,4 +1,4 @@
-"""Arrays on disk as safetensors, numbers and a JSON header: nothing in such a file is ever executed."""
+"""Arrays on disk as safetensors: numbers and a JSON header, so nothing in such a file is ever executed."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def save_tree(path: Path, tree: PyTree, note: dict[str, str] | None = None) -> N
 
 
 def load_tree(path: Path, like: PyTree) -> PyTree:
-    """Read a pytree shaped like `like` (arrays or their shapes); HeadstartError where the file is not that."""
+    """Read a pytree shaped like `like` (arrays or their shapes); HeadstartError if the file holds another one."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -44,7 +44,7 @@ def load_tree(path: Path, like: PyTree) -> PyTree:
     wanted = named_leaves(like)
     if stored.keys() != wanted.keys():
         odd = sorted(stored.keys() ^ wanted.keys())[0]
-        raise HeadstartError(f"{path} does not belong to these settings: parameter {odd} is on one side only")
+        raise HeadstartError(f"{path} does not belong to these settings: only one of them has the parameter {odd}")
     leaves = []
     for name, want in wanted.items():
         data = stored[name]

@@ -1,4 +1,4 @@
-"""Text files: written whole or not at all, and refused with one clear line where they are not what they should be."""
+"""Text files: written whole or not at all, and refused in one clear line if they are damaged."""
 
 import contextlib
 import json
@@ -15,14 +15,14 @@ FORMAT = 1
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, atomically, when the block ends well."""
+    """A temporary path beside `path` that replaces it, atomically, when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(mode)  # some libraries write files that nobody else may read
+        temporary.chmod(mode)  # some libraries write files that only the user may read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -40,7 +40,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a format this version knows; HeadstartError says what is wrong otherwise."""
+    """Read a JSON object of a format that this version knows; HeadstartError if it is missing, damaged or newer."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

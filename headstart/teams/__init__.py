@@ -1,1 +1,1 @@
-"""A trained team as a value, and everything that can teach."""
+"""A trained team as a value, and scripted and fitted teachers."""

@@ -1,4 +1,4 @@
-"""A teacher seen through a student's eyes: which of its agents teaches whom, and what it would observe."""
+"""Fit a teacher to a student team: pair their agents, and translate the student's observations."""
 
 import zlib
 from collections.abc import Callable
@@ -17,9 +17,9 @@ class FittedTeacher(NamedTuple):
     """A teacher fitted to a student team."""
 
     name: str
-    """Where its labels travel: different for different teachers, so that several can teach one team."""
+    """Key of its labels in `extras`: different for different teachers, so that several can teach one team."""
     params: Callable[[Any], Any]
-    """number of the seed -> the teacher's parameters, one set for every guided student agent."""
+    """number of the seed -> the teacher's parameters, one set for each guided student agent."""
     start: Callable[[int], Any]
     """number of environments -> carry of a recurrent teacher."""
     unroll: Callable[[Any, Any, Any], tuple[Any, dict]]
@@ -27,7 +27,7 @@ class FittedTeacher(NamedTuple):
 
 
 def check_teacher(teacher: Any) -> None:
-    """Raise HeadstartError unless there is a teacher, loaded."""
+    """Raise HeadstartError unless there is a loaded teacher."""
     if teacher is None:
         raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
     if not hasattr(teacher, "spec"):
@@ -35,9 +35,9 @@ def check_teacher(teacher: Any) -> None:
 
 
 def role_pairs(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], into: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """[(role of the teacher, role of the student)]: `roles` into `into`, which have the same names if that is empty.
+    """[(role of the teacher, role of the student)]: `roles` into `into`, or into roles of the same names if that is empty.
 
-    Without `roles`, those that both have. Raises HeadstartError if a role is not there, or acts by something else.
+    Without `roles`, the roles that both have. Raises HeadstartError if a role is missing, or has other actions.
     """
     check_teacher(teacher)
     into = into or roles
@@ -58,7 +58,7 @@ def role_pairs(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], into: tuple
 
 
 def fit_teacher(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> FittedTeacher:
-    """Fit `teacher` to the students of `spec`; raises HeadstartError where they cannot understand each other."""
+    """Fit `teacher` to the students of `spec`; raises HeadstartError if their fields or actions do not fit."""
     roles = tuple(ours for _, ours in role_pairs(teacher, spec, roles))
     trained, learner = teacher.spec, teacher.learner
     policy = adapted_policy(learner.policy, trained, spec, roles, select)
@@ -78,7 +78,7 @@ def fit_teacher(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Se
 
 
 def label_name(teacher: Any, *use: Any) -> str:
-    """Where a teacher's labels travel: others for another teacher or use, the same in every process that resumes a run."""
+    """Key of a teacher's labels: distinct for each teacher and use, and the same in every process that resumes a run."""
     sums = [zlib.crc32(np.asarray(x).tobytes()) for x in jax.tree.leaves(teacher.params)]
     function = getattr(getattr(teacher, "function", None), "__qualname__", "")
     return f"teacher-{zlib.crc32(repr((sums, function, *use)).encode()):08x}"

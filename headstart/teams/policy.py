@@ -1,4 +1,4 @@
-"""A trained team as a value: save it, load it, ask it for actions, fit it to another team, hand it to a student."""
+"""A trained team as a value: save it, load it, act with it, fit it to another team, use it as a teacher."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ from headstart.views.adapt import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TeamPolicy:
-    """A team of one or more seeds: what it observes and does, the settings of its learner, and its parameters.
+    """A team of one or more seeds: its spec, the settings of its learner, and its parameters.
 
     `params` has a leading seed axis [S ..] on every array.
 
@@ -51,13 +51,13 @@ class TeamPolicy:
     env_steps: int = 0
     """Env-steps of one seed that its training took, its own teachers' included."""
     trained: TeamSpec | None = None
-    """What its networks observe where that is not `spec`: the team was fitted to other agents by `adapt`."""
+    """The spec of its networks if that is not `spec`: the team was fitted to other agents by `adapt`."""
     select: Select = "nearest"
-    """Which entities a fitted team looks at where there are more than it knows."""
+    """The entities that a fitted team observes if there are more than in training."""
 
     @cached_property
     def learner(self) -> Learner:
-        """The pure functions that `params` belong to."""
+        """The pure functions that use `params`."""
         if self.trained is None:
             return self.config.make(self.spec)
         learner = self.config.make(self.trained)
@@ -65,13 +65,13 @@ class TeamPolicy:
         return learner._replace(policy=policy)
 
     def seed(self, number: Any) -> PyTree:
-        """Parameters of the seed of that number; numbers the team does not have take turns among its seeds."""
+        """Parameters of the seed with that number; numbers that the team does not have cycle through its seeds."""
         same = jnp.asarray(self.seeds) == number
         index = jnp.where(same.any(), same.argmax(), number % len(self.seeds))
         return jax.tree.map(lambda x: x[index], self.params)
 
     def place(self, index: int) -> PyTree:
-        """Parameters of the seed at a place, from 0."""
+        """Parameters of the seed at an index, from 0."""
         if not 0 <= index < len(self.seeds):
             raise HeadstartError(f"seed must be between 0 and {len(self.seeds) - 1}, not {index}")
         return jax.tree.map(lambda x: x[index], self.params)
@@ -86,19 +86,19 @@ class TeamPolicy:
         """The greedy action of every agent in `obs`, and the memory to pass next time (None at an episode's start).
 
         obs: {agent's name: array of its numbers, of any shape}; agents that have left the game are left out. available:
-        {agent's name: [U] which choices are legal}, where not all are. seed: which of the team's seeds, from 0.
+        {agent's name: [U] which choices are legal}, if not all are. seed: index of one of the team's seeds, from 0.
 
-        Actions are the environment's own, as PettingZoo wants them: an int, an array of ints for several heads, an array
+        Actions are in the environment's own form, as in PettingZoo: an int, an array of ints for several heads, an array
         of floats within the bounds for continuous actions. Raises HeadstartError for names and shapes that do not fit.
         """
         if not isinstance(obs, Mapping):
             raise HeadstartError(f"obs must be a dict of observations by agents' names, not a {type(obs).__name__}")
         names = self.spec.names
-        everybody = [name for members in names.values() for name in members]
+        agents = [name for members in names.values() for name in members]
         for name in [*obs, *(available or ())]:
-            check_known("agent", name, everybody)
+            check_known("agent", name, agents)
         if not obs:
-            raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(everybody)}")
+            raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(agents)}")
         batch, masks = {}, {}
         for role, members in names.items():
             size, choices = self.spec.roles[role].obs_size, self.spec.roles[role].actions.size
@@ -114,9 +114,9 @@ class TeamPolicy:
         return actions, memory
 
     def fits(self, spec: TeamSpec) -> bool:
-        """Whether agents of `spec` are as many, observe as many numbers and choose from as many actions as the team's.
+        """Whether `spec` has the team's roles, with the same numbers of agents, observed numbers and actions.
 
-        What observed numbers are called does not matter: other libraries' environments have no names for them.
+        The names of fields do not matter: other libraries' environments have none.
         """
         sizes = lambda roles: {
             name: (r.agents, r.obs_size, type(r.actions), getattr(r.actions, "heads", r.actions.size))
@@ -129,10 +129,10 @@ class TeamPolicy:
         return jax.jit(self.learner.policy)
 
     def adapt(self, to: TeamSpec | Env, select: Select = "nearest") -> "TeamPolicy":
-        """The team fitted to another spec, or an environment's: agents paired cyclically, observations field by field.
+        """The team fitted to a spec or an environment: agents paired cyclically, observations adapted field by field.
 
-        Roles that the team does not have are left out. Networks that do not act (critics) are left behind.
-        Raises HeadstartError where no role is shared, or where fields or actions cannot be understood.
+        Roles that the team does not have are left out, and so are networks that do not act (critics).
+        Raises HeadstartError if no role is shared, or if fields or actions do not fit.
         """
         spec = to if isinstance(to, TeamSpec) else to.spec
         roles = tuple(role for role in spec.roles if role in self.spec.roles)
@@ -150,10 +150,10 @@ class TeamPolicy:
         return self._fitted(spec, (name,), self.select)
 
     def agent(self, name: str) -> "TeamPolicy":
-        """One agent alone, by its name: a team of one, of the role it had."""
-        everybody = {member: role for role, members in self.spec.names.items() for member in members}
-        check_known("agent", name, everybody)
-        role = everybody[name]
+        """The agent of that name as a team of one, in the role it had."""
+        role_of = {member: role for role, members in self.spec.names.items() for member in members}
+        check_known("agent", name, role_of)
+        role = role_of[name]
         index = self.spec.names[role].index(name)
         team = self.role(role)
         alone = lambda spec: spec._replace(roles={role: spec.roles[role]._replace(agents=1, names=(name,))})
@@ -164,25 +164,25 @@ class TeamPolicy:
 
     def _fitted(self, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> "TeamPolicy":
         trained = resized(self.trained or self.spec, spec, roles)
-        for role in roles:  # asked now, so that what cannot be adapted is refused now
+        for role in roles:  # checked now, so that a team that cannot be adapted is refused now
             mine, theirs = spec.roles[role], trained.roles[role]
             describe_adaptation(role, mine.obs, theirs.obs)
             jax.eval_shape(lambda x, a=mine, b=theirs: adapt(x, a.obs, b.obs, select), jnp.zeros((1, mine.obs_size)))
         params = jax.vmap(lambda params: pair_params(params, self.learner.policy_networks, self.spec, spec, roles))(self.params)
-        env = self.env if spec == self.spec else None  # it has other agents than the team now
+        env = self.env if spec == self.spec else None  # the fitted team has other agents than its environment
         return dataclasses.replace(self, spec=spec, params=params, trained=trained, select=select, env=env)
 
     def save(self, directory: str | Path) -> None:
-        """Write policy.safetensors and policy.json. Raises HeadstartError where a run or a team is already."""
+        """Write policy.safetensors and policy.json. Raises HeadstartError if the directory already holds a run or a team."""
         for name in ("policy.json", "run.json", "experiment.json"):
             if Path(directory, name).exists():
                 raise HeadstartError(f"{directory} already holds a team, a run or an experiment: choose another directory")
         self.write(Path(directory))
 
     def write(self, directory: Path) -> None:
-        """As `save`, into a directory that is known to be one's own."""
+        """As `save`, without the check for other content."""
         storage.save_tree(directory / "policy.safetensors", self.params)
-        about = {
+        manifest = {
             "format": files.FORMAT,
             "spec": encode_spec(self.spec),
             "learner": registry.encode("learner", self.config),
@@ -191,8 +191,8 @@ class TeamPolicy:
             "env_steps": self.env_steps,
         }
         if self.trained is not None:
-            about |= {"trained": encode_spec(self.trained), "select": self.select}
-        files.write_json(directory / "policy.json", about)
+            manifest |= {"trained": encode_spec(self.trained), "select": self.select}
+        files.write_json(directory / "policy.json", manifest)
 
 
 def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
@@ -207,7 +207,7 @@ def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: 
 
 
 def _env(saved: Any) -> Any:
-    """The environment a policy file names; None where it is of a module that the file must not make us import."""
+    """The environment that a policy file names; None if the file may not import its module."""
     try:
         return registry.decode("env", saved)
     except registry.Untrusted:
@@ -217,7 +217,7 @@ def _env(saved: Any) -> Any:
 def load(directory: str | Path) -> TeamPolicy:
     """The trained team of a run directory (or of a directory that `TeamPolicy.save` wrote).
 
-    Nothing in the files is executed. Raises HeadstartError where they are missing, damaged, or of other settings.
+    Nothing in the files is executed. Raises HeadstartError if they are missing or damaged, or their settings do not match.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -226,13 +226,13 @@ def load(directory: str | Path) -> TeamPolicy:
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {directory}")
     if (directory / "experiment.json").exists():
         raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
-    about = files.read_json(directory / "policy.json")
+    manifest = files.read_json(directory / "policy.json")
     try:
-        spec, seeds = decode_spec(about["spec"]), tuple(int(seed) for seed in about["seeds"])
-        trained = decode_spec(about["trained"]) if "trained" in about else None
-        select = "first" if about.get("select") == "first" else "nearest"
-        env_steps, env = int(about["env_steps"]), about["env"]
-        config = registry.decode("learner", about["learner"])
+        spec, seeds = decode_spec(manifest["spec"]), tuple(int(seed) for seed in manifest["seeds"])
+        trained = decode_spec(manifest["trained"]) if "trained" in manifest else None
+        select = "first" if manifest.get("select") == "first" else "nearest"
+        env_steps, env = int(manifest["env_steps"]), manifest["env"]
+        config = registry.decode("learner", manifest["learner"])
         env = _env(env) if env and env["name"] in registry.presets("env") else None
         learner = config.make(trained or spec)
         like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))

@@ -15,13 +15,13 @@ from headstart.core.types import TeamSpec
 
 @dataclass(frozen=True, eq=False)
 class Scripted:
-    """A function as a teacher: an analytic controller, a planner, anything that knows what to do.
+    """A function as a teacher, e.g. an analytic controller or a planner.
 
         guide = headstart.Distill(headstart.Scripted(controller, env.spec), loss="ce")
 
-    `function` takes observations {role: [*n A O]}, as `spec` describes them, and answers {role: [*n A U]}: logits of
-    discrete actions (their largest is what it would do), or continuous actions in [-1, 1]. It is traced into the jitted
-    program unless `host`, where it is called with NumPy arrays. Students of other sizes are adapted to its fields.
+    `function` takes observations {role: [*n A O]}, as `spec` describes them, and returns {role: [*n A U]}: logits of
+    discrete actions (the largest is its choice), or continuous actions in [-1, 1]. It is traced into the jitted program;
+    with `host`, it is called with NumPy arrays instead. Observations of other sizes are adapted to its fields.
     """
 
     function: Callable[[dict[str, Any]], dict[str, Any]]
@@ -29,7 +29,7 @@ class Scripted:
     host: bool = False
     policy_networks: ClassVar[tuple[str, ...]] = ()
     params: ClassVar[dict[str, Any]] = {}
-    """A function has nothing to save. A run that learns from one is resumed by handing it over again."""
+    """A function has no parameters to save. To resume a run that learns from one, pass the function again."""
 
     def seed(self, number: Any) -> Any:
         """The same for every seed."""
@@ -37,7 +37,7 @@ class Scripted:
 
     @property
     def learner(self) -> "Scripted":
-        """Itself: it has a policy and starts with nothing in mind."""
+        """Itself: it has a policy and an empty carry."""
         return self
 
     def start(self, num_envs: int) -> Any:
@@ -45,7 +45,7 @@ class Scripted:
         return ()
 
     def policy(self, params: Any, carry: Any, obs: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
-        """What the function says; HeadstartError where that has the wrong shape."""
+        """The function's output; HeadstartError if it has the wrong shape."""
         want = {role: (*x.shape[:-1], self.spec.roles[role].actions.size) for role, x in obs.items()}
         if self.host:
             shapes = {role: jax.ShapeDtypeStruct(shape, np.float32) for role, shape in want.items()}

@@ -30,15 +30,15 @@ def train(
     progress: bool = True,
     watchers: Sequence[Watcher] = (),
 ) -> TeamPolicy:
-    """Train a team of every seed in `env` and leave a run directory at `out`; returns the trained teams.
+    """Train one team for each seed in `env` and write a run directory at `out`; returns the trained teams.
 
-    env, learner: parts, or their names in `headstart list` ("navigation", "maddpg") with the settings these stand for.
+    env, learner: parts, or names from `headstart list` ("navigation", "maddpg"), which stand for parts and settings.
     steps: env-steps of each seed, rounded up to whole updates. seeds: independent teams, trained side by side and
     numbered from `first_seed`. evaluations: how often to evaluate, each on `episodes` fresh greedy episodes.
     until: stop early, at the first evaluation whose mean return over seeds has reached this.
-    progress: show a progress bar. watchers: told how the run goes, beside the bar and metrics.csv.
+    progress: show a progress bar. watchers: get the run's progress, beside the bar and metrics.csv.
 
-    Raises HeadstartError for settings that do not fit and where `out` already holds something.
+    Raises HeadstartError for settings that do not fit, or if `out` already holds something.
     """
     made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
     made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
@@ -51,9 +51,9 @@ def train(
 
 
 def resume(out: str | Path, *, teacher: Any = None, progress: bool = True, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
-    """Go on with the run at `out` from its last checkpoint; a finished one is loaded.
+    """Go on with the run at `out` from its last checkpoint; a finished run is loaded.
 
-    teacher: the scripted teacher of a run that learns from one; no file keeps a function. watchers: as of `train`.
+    teacher: the scripted teacher of a run that learns from one; no file keeps a function. watchers: as in `train`.
     """
     if not progress:
         return run.resume(out, watchers, teacher)

@@ -35,7 +35,7 @@ class Config:
     first_seed: Natural = 0
     """Number of the first seed; seed 2 alone gives the same team as seed 2 among others."""
     evaluations: Count = 20
-    """How often to evaluate, beside once before training."""
+    """How often to evaluate during training; one more evaluation precedes it."""
     episodes: Count = 100
     """Fresh episodes of an evaluation, with greedy actions."""
     until: float | None = None
@@ -72,24 +72,24 @@ def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) ->
 
 
 def _teacher(teacher: Any) -> dict[str, bool]:
-    """Whether there is a team to save, or something in Python that cannot be."""
+    """Whether the teacher is a team, which can be saved, or Python code, which cannot."""
     team = isinstance(teacher, TeamPolicy)
     return {"teacher": team, "scripted": teacher is not None and not team}
 
 
 def _price(teacher: TeamPolicy) -> dict[str, Any]:
-    """A teacher as a stage of a report: what it took to train it."""
+    """A teacher as a stage of a report: the cost of its training."""
     env = registry.encode("env", teacher.env)["name"] if teacher.env is not None else ""
     return {"name": "teacher", "env": env, "env_steps": teacher.env_steps, "run_s": None, "compile_s": None}
 
 
-def restore(about: dict[str, Any], directory: Path, teacher: Any = None) -> Config:
-    """The configuration that `describe` wrote, with the teachers kept beside it; HeadstartError where it is damaged.
+def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> Config:
+    """The configuration that `describe` wrote, with the teachers saved beside it; HeadstartError if it is damaged.
 
     `teacher` is the scripted one, which no file can keep.
     """
     try:
-        saved = about["config"]
+        saved = manifest["config"]
         guides = []
         for i, guide in enumerate(saved["guidance"]):
             part = registry.decode("guidance", guide)

@@ -1,4 +1,4 @@
-"""Cores: how many there are to use, and the size of XLA's thread pool on a CPU, on which the last bits of a run depend."""
+"""The number of usable cores, and the size of XLA's thread pool on a CPU, on which the last bits of a run depend."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 from jax._src import xla_bridge
 
 POOL = ("PJRT_NPROC", "NPROC")
-"""Environment variables that set the size of XLA's pool; the first that is set counts, when JAX's backend starts."""
+"""Environment variables that set the size of XLA's pool when JAX's backend starts; the first that is set counts."""
 
 
 def usable() -> int:
@@ -16,13 +16,13 @@ def usable() -> int:
 
 
 def pool() -> int:
-    """Threads in XLA's pool: what the environment says, or all usable cores."""
-    said = [os.environ[name] for name in POOL if os.environ.get(name, "").isdecimal()]
-    return int(said[0]) if said else usable()
+    """Threads in XLA's pool: the number in the environment variables, or all usable cores."""
+    sizes = [os.environ[name] for name in POOL if os.environ.get(name, "").isdecimal()]
+    return int(sizes[0]) if sizes else usable()
 
 
 def use_pool(size: Any) -> None:
-    """Go on with a run whose pool had `size` threads. If JAX has started with another size, say so in one line."""
+    """Set the pool's size for a run that began with `size` threads. If JAX has started with another size, warn in one line."""
     if not isinstance(size, int) or size < 1 or size == pool():
         return
     if xla_bridge.backends_are_initialized():

@@ -1,6 +1,6 @@
 """One run's directory: run.json, metrics.csv, checkpoints and the trained policy.
 
-run.json      what is needed to repeat and to resume the run; `finished` and `timing` once it is over
+run.json      the manifest: everything needed to repeat and resume the run; `finished` and `timing` once it is over
 metrics.csv   a row for each evaluation and seed
 checkpoints/  the last two complete training states; gone when the run has finished
 policy.*      the trained team
@@ -20,7 +20,7 @@ KEEP = 2
 
 
 def go_on(path: Path) -> str:
-    """How to go on with what a directory holds, where it is a run or an experiment."""
+    """The advice to resume, if a directory holds a run or an experiment; else empty."""
     begun = any((path / name).exists() for name in ("run.json", "experiment.json"))
     return f", or go on with: headstart resume {path}" if begun else ""
 
@@ -33,33 +33,33 @@ class RunDir:
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.csv"
 
-    def create(self, about: dict[str, Any]) -> None:
+    def create(self, manifest: dict[str, Any]) -> None:
         """Begin a run; refuses a directory that holds anything, so that nothing is ever overwritten."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise HeadstartError(f"{self.path} already holds something: choose another --out{go_on(self.path)}")
         self.path.mkdir(parents=True, exist_ok=True)
-        self.write_about(about)
+        self.write_manifest(manifest)
 
-    def write_about(self, about: dict[str, Any]) -> None:
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write run.json."""
-        files.write_json(self.path / "run.json", {"format": files.FORMAT, **about})
+        files.write_json(self.path / "run.json", {"format": files.FORMAT, **manifest})
 
-    def about(self) -> dict[str, Any]:
+    def manifest(self) -> dict[str, Any]:
         """Read run.json."""
         if not self.path.is_dir():
             raise HeadstartError(f"{self.path} is not a directory: pass the --out directory of a run")
         return files.read_json(self.path / "run.json")
 
     def save_checkpoint(self, updates: int, state: PyTree, note: dict[str, str]) -> None:
-        """Write the whole training state, and drop all but the last checkpoints."""
+        """Write the whole training state, and delete all but the last `KEEP` checkpoints."""
         storage.save_tree(self.checkpoints / f"{updates:010d}.safetensors", state, note | {"updates": str(updates)})
         for old in self._saved()[:-KEEP]:
             old.unlink()
 
     def load_checkpoint(self, like: PyTree) -> tuple[int, PyTree, dict[str, str]] | None:
-        """The newest checkpoint that can be read: (updates, state, note); None where there is none.
+        """The newest checkpoint that can be read: (updates, state, note); None if there is none.
 
-        A damaged newest one is passed over for the one before it; raises HeadstartError where all are damaged.
+        Damaged checkpoints are skipped; raises HeadstartError if all are damaged.
         """
         trouble = None
         for path in reversed(self._saved()):
@@ -80,5 +80,5 @@ class RunDir:
         return sorted(p for p in self.checkpoints.glob("*.safetensors") if not p.name.startswith("."))
 
     def drop_checkpoints(self) -> None:
-        """Remove the checkpoints of a finished run: its policy and metrics are what is left of it."""
+        """Remove the checkpoints of a finished run; its policy and metrics stay."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)

@@ -1,15 +1,15 @@
-"""Lanes: the seeds of a run, which train side by side, and how the programs of a run are called for them.
+"""Lanes: the seeds of a run, which train side by side, and the calls of a run's programs for them.
 
 On a GPU one call of a program advances all lanes, mapped by `vmap`. On a CPU mapping gains nothing: four lanes in one call
 take longer than four calls of one lane, whose arrays fit the caches. There a program is compiled for ONE lane, and as many
-threads as there are cores call it, a lane at a time; XLA runs such calls beside each other on one CPU device. Programs that
+threads as there are cores call it, a lane at a time; XLA runs such calls in parallel on one CPU device. Programs that
 call Python (an environment or a teacher on the host) keep one call for all lanes: their host steps all lanes together.
 
-**What "bitwise" promises.** On a CPU a lane's numbers depend neither on the other lanes nor on the threads: seed 2 alone is
+**The promise of "bitwise".** On a CPU a lane's numbers depend neither on the other lanes nor on the threads: seed 2 alone is
 seed 2 among others, and a checkpoint may be resumed with any number of threads. They do depend on the size of XLA's own
 thread pool, which splits sums over its threads; a run keeps that size in run.json and `resume` uses it again (see
-`training.cores`). They also depend on the processor and on the versions of JAX, and where all lanes share one call, on
-how many there are (to about 1e-5 after a short training).
+`training.cores`). They also depend on the processor and on the versions of JAX. If all lanes share one call, they depend on
+the number of lanes too (to about 1e-5 after a short training).
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ from headstart.training import cores
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
-    """A tree of all lanes [S ..], kept as what single calls of a program take and return: trees of consecutive lanes."""
+    """A tree of all lanes [S ..], kept as trees of consecutive lanes; single calls of a program take and return these."""
 
     trees: tuple[PyTree, ...]
 
     def map(self, change: Callable[[PyTree], PyTree]) -> "Blocks":
-        """Every block changed alike."""
+        """`change` applied to every block."""
         return Blocks(tuple(map(change, self.trees)))
 
     def __getitem__(self, name: str) -> "Blocks":
@@ -50,10 +50,10 @@ class Program:
     compiled: Callable[..., PyTree]
     size: int
     mapped: int
-    """How many of its arguments are of lanes; those after them are the same for all."""
+    """How many of its arguments have a lane axis; the arguments after them are the same for all lanes."""
 
     def __call__(self, *args: Any) -> Blocks:
-        """Arguments of lanes are `Blocks` or whole trees [S ..]."""
+        """Call the program for all lanes; arguments with a lane axis are `Blocks` or whole trees [S ..]."""
         each = zip(*(_blocks(arg, self.size).trees for arg in args[: self.mapped]), strict=True)
         calls = [(*of_lanes, *args[self.mapped :]) for of_lanes in each]
         if len(calls) == 1:
@@ -65,9 +65,9 @@ class Program:
 def compile_program(
     function: Callable[..., PyTree], *args: Any, mapped: int, donate: int | None = None, one_call: bool = False
 ) -> Program:
-    """`function` of arrays or shapes like `args`, the first `mapped` of them of lanes [S ..], compiled once.
+    """Compile `function` once, for arrays or shapes like `args`, the first `mapped` of which have a lane axis [S ..].
 
-    `one_call` asks for all lanes in one call where a call a lane would be possible.
+    `one_call` asks for all lanes in one call even if a call a lane is possible.
     """
     jitted = jax.jit(function, donate_argnums=() if donate is None else donate)
     lanes = _lanes(args[0])
@@ -88,7 +88,7 @@ def _is_key(x: Any) -> bool:
 
 
 def _blocks(arg: Any, size: int) -> Blocks:
-    """`arg` as blocks of `size` lanes: as it is, or cut anew."""
+    """`arg` as blocks of `size` lanes: unchanged, or cut anew."""
     if isinstance(arg, Blocks):
         if all(_lanes(tree) == size for tree in arg.trees):
             return arg
@@ -105,7 +105,7 @@ def _lanes(tree: PyTree) -> int:
 
 
 def _cut(x: Any, start: int, size: int) -> jax.Array:
-    # Through NumPy: no program is compiled for it. A copy, since a program may be given its argument's memory.
+    # NumPy cuts, so no program is compiled. The result is a copy, since a program may reuse its argument's memory.
     if _is_key(x):
         return jax.random.wrap_key_data(_cut(jax.random.key_data(x), start, size), impl=jax.random.key_impl(x))
     return jnp.array(np.asarray(x)[start : start + size])

@@ -13,7 +13,7 @@ from headstart.training.watch import Watcher
 
 
 class MetricsFile(Watcher):
-    """Writes metrics.csv: seed, env_steps, updates, then the columns of the first row; empty where a value is not finite."""
+    """Writes metrics.csv: seed, env_steps, updates, then the columns of the first row; empty if a value is not finite."""
 
     def __init__(self, path: Path, steps_per_update: int):
         self.path, self.steps_per_update = path, steps_per_update

@@ -19,7 +19,7 @@ from headstart.core.types import Metrics
 
 
 def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
-    """What a run carries along: the training state, sums of metrics since the last row, and where it broke (-1: nowhere)."""
+    """A run's loop state: the training state, sums of metrics since the last row, and the update that broke (-1: none)."""
     state = trainer.init(key, seed)
     sums = jax.eval_shape(trainer.update, state, jnp.asarray(0))[1]
     return {
@@ -32,8 +32,8 @@ def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
 def advance(trainer: Trainer) -> Callable[..., PyTree]:
     """`(loop, start, stop, data) -> loop` of all seeds [S ..] after the updates start .. stop − 1.
 
-    The bounds are values, not shapes: one program serves pieces of every length, and pieces add up bitwise. `data` is the
-    trainer's, one for all seeds.
+    The bounds are values, not shapes: one program serves pieces of every length, and cutting a run into pieces does not
+    change a bit of it. `data` is the trainer's, one for all seeds.
     """
 
     def one(loop, index, data):
@@ -48,7 +48,7 @@ def advance(trainer: Trainer) -> Callable[..., PyTree]:
 
 
 def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array, Array], Metrics]:
-    """`(params [S ..], keys [S], index) -> {"eval_return": [S], ..}` of fresh greedy episodes, others for every index."""
+    """`(params [S ..], keys [S], index) -> {"eval_return": [S], ..}` of fresh greedy episodes, new ones for each index."""
     run = evaluate(env, learner, episodes)
 
     def one(params, key, index):
@@ -61,18 +61,18 @@ def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array,
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, unless the user has set JAX's cache up already."""
+    """Keep compiled programs between processes, unless the user has already set up JAX's cache."""
     if jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "headstart" / "jax"))
 
 
 @contextlib.contextmanager
 def host_errors() -> Iterator[None]:
-    """What a host environment refuses, as it was raised: JAX hands on only the text, at the end of a traceback's."""
+    """Raise a host environment's HeadstartError again: JAX passes on only its text, at the end of a traceback."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        told = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
-        if not told:
+        texts = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
+        if not texts:
             raise
-        raise HeadstartError(told[-1]) from None
+        raise HeadstartError(texts[-1]) from None

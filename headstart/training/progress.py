@@ -1,4 +1,4 @@
-"""What a person sees of a run while it trains: a bar for each stage."""
+"""The progress display of a run while it trains: a bar for each stage."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,20 +8,20 @@ from headstart.training.watch import Progress, Watcher
 
 
 class Bar(Watcher):
-    """One line of a `rich` display: return with its interval over seeds, env-steps a second, time left."""
+    """One line of a `rich` display: return with its interval over seeds, env-steps per second, time left."""
 
     def __init__(self, display: Any, name: str):
         self.display, self.name, self.task = display, name, None
 
     def begin(self, manifest: dict[str, Any]) -> None:
-        """Show the line; not before, so that a refusal is one line and not one below an empty bar."""
+        """Show the bar; it appears only now, so that an error before the start prints without an empty bar."""
         self.display.start()
-        self.task = self.display.add_task(self.name, total=manifest["env_steps"], said="compiling")
+        self.task = self.display.add_task(self.name, total=manifest["env_steps"], status="compiling")
 
     def progress(self, progress: Progress) -> None:
         """Move the bar."""
-        said = f"return {spread(progress.returns)}  {progress.steps_per_second:,.0f} steps/s"
-        self.display.update(self.task, total=progress.total_steps, completed=progress.env_steps, said=said)
+        status = f"return {spread(progress.returns)}  {progress.steps_per_second:,.0f} steps/s"
+        self.display.update(self.task, total=progress.total_steps, completed=progress.env_steps, status=status)
 
     def end(self, team: Any) -> None:
         """Fill the bar."""
@@ -35,7 +35,7 @@ def progress() -> Iterator[Callable[[str], Bar]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = ("{task.description}", BarColumn(bar_width=20), "{task.percentage:>3.0f}%", TextColumn("{task.fields[said]}"))
+    columns = ("{task.description}", BarColumn(bar_width=20), "{task.percentage:>3.0f}%", TextColumn("{task.fields[status]}"))
     display = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(compact=True), console=Console(stderr=True))
     try:
         yield lambda name: Bar(display, name)

@@ -1,4 +1,4 @@
-"""Runs on disk: train one, go on with one, score what came out."""
+"""Runs on disk: train one, resume one, score its team."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from headstart.training.watch import Watcher
 
 
 def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
-    """Train a team and leave a run directory at `out`; returns the team. Refuses a directory that holds anything."""
+    """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
     session = Session(_with_teachers(config), directory, watchers)
-    directory.create(session.about)
+    directory.create(session.manifest)
     for i, guide in enumerate(session.config.guidance):
         teacher = teacher_of(guide)
         if isinstance(teacher, TeamPolicy):
@@ -38,27 +38,27 @@ def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> 
 
 
 def _with_teachers(config: Config) -> Config:
-    """The configuration with teachers given by path loaded."""
+    """The configuration with every teacher loaded that was given by its path."""
     given = lambda guide: isinstance(teacher_of(guide), str | Path)
     loaded = lambda guide: dataclasses.replace(guide, teacher=load(teacher_of(guide))) if given(guide) else guide
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
 def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None) -> TeamPolicy:
-    """Go on with a run from its last checkpoint; a finished one is just loaded. `teacher`: its scripted one, if any.
+    """Go on with a run from its last checkpoint; a finished run is just loaded. `teacher`: its scripted teacher, if any.
 
-    Watchers of a finished run are told its beginning and its end.
+    Watchers of a finished run get its beginning and its end.
     """
     directory = RunDir(out)
-    about = directory.about()
-    if about.get("finished"):
+    manifest = directory.manifest()
+    if manifest.get("finished"):
         team = load(out)
         for watcher in watchers:
-            watcher.begin(about)
+            watcher.begin(manifest)
             watcher.end(team)
         return team
-    cores.use_pool(about.get("cores"))
-    return Session(restore(about, directory.path, teacher), directory, watchers).go()
+    cores.use_pool(manifest.get("cores"))
+    return Session(restore(manifest, directory.path, teacher), directory, watchers).go()
 
 
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:

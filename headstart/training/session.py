@@ -1,7 +1,7 @@
-"""One process's part of a run: chunks of the jitted loop, and between them evaluation, metrics, checkpoints and signals.
+"""One process's part of a run: pieces of the jitted loop, and between them evaluation, metrics, checkpoints and signals.
 
-One program advances all seeds by any number of updates, so evaluation points, checkpoints and interruptions cost no
-compilation of their own, and a run cut anywhere equals one that was not, bitwise.
+One program advances a run by any number of updates, so evaluations, checkpoints and interruptions cost no compilation of
+their own, and an interrupted run equals an uninterrupted one, bitwise.
 """
 
 import signal
@@ -29,7 +29,7 @@ from headstart.training.metrics import MetricsFile
 from headstart.training.watch import Progress, Watched, Watcher
 
 PIECE_SECONDS = 0.5
-"""Aim for one call of the program: how often the progress bar moves and signals are looked at."""
+"""Target duration of one piece; the progress bar moves and signals are checked once a piece."""
 CHECKPOINT_SECONDS = 30.0
 """Least time between two checkpoints of a run that is not interrupted."""
 
@@ -58,23 +58,23 @@ class Session:
                 "raise --steps or lower --learner.warmup"
             )
         self.seeds = config.first_seed + np.arange(config.seeds)
-        self.about = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist())
+        self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist())
         self.compile_s = self.run_s = 0.0
         self.metrics = MetricsFile(directory.metrics, self.trainer.steps_per_update)
         self.watched = Watched(self.metrics, watchers)
 
     def go(self) -> TeamPolicy:
-        """Run to the end, from the last checkpoint where there is one."""
+        """Run to the end, from the last checkpoint if there is one."""
         with _signals() as stop, programs.host_errors():
-            self.watched.tell("begin", self.about)
+            self.watched.tell("begin", self.manifest)
             self.watched.check(f"try again with: headstart resume {self.directory.path}")
             params = self._trained(stop)
-        steps = self.about["env_steps"] + sum(teacher["env_steps"] for teacher in self.about["teachers"])
+        steps = self.manifest["env_steps"] + sum(teacher["env_steps"] for teacher in self.manifest["teachers"])
         seeds = tuple(self.seeds.tolist())
         team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps)
         team.write(self.directory.path)
         timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
-        self.directory.write_about(self.about | {"finished": True, "timing": timing})
+        self.directory.write_manifest(self.manifest | {"finished": True, "timing": timing})
         self.directory.drop_checkpoints()
         self.watched.tell("end", team)
         self.watched.check(f"the run has finished: {self.directory.path}")
@@ -135,11 +135,11 @@ class Session:
                 loop, counted_from = loop.map(lambda x: x | {"sums": jax.tree.map(jnp.zeros_like, x["sums"])}), done
                 self.run_s += time.perf_counter() - start
                 if config.until is not None and returns.mean() >= config.until:
-                    self.about["env_steps"] = done * trainer.steps_per_update
+                    self.manifest["env_steps"] = done * trainer.steps_per_update
             per_second = (done - first_update) * trainer.steps_per_update / max(spent, 1e-9)
-            now = Progress(done * trainer.steps_per_update, self.about["env_steps"], returns, per_second)
+            now = Progress(done * trainer.steps_per_update, self.manifest["env_steps"], returns, per_second)
             self.watched.tell("progress", now)
-            if done * trainer.steps_per_update >= self.about["env_steps"]:
+            if done * trainer.steps_per_update >= self.manifest["env_steps"]:
                 return loop
             due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
             if due or stop.is_set() or self.watched.error:
@@ -156,7 +156,7 @@ class Session:
         self.directory.save_checkpoint(done, loop.whole(), note)
 
     def _row(self, counted_from: int, done: int, loop: lanes.Blocks, scores: Metrics) -> np.ndarray:
-        """Tell what happened since the last row, a value a seed; returns the evaluation returns [S]."""
+        """Report the metrics since the last row, one value per seed; returns the evaluation returns [S]."""
         sums, columns = loop["sums"].whole(), {name: np.asarray(x) for name, x in scores.items()}
         learned = max(done - max(counted_from, self.trainer.warmup_updates), 0)
         ended = np.asarray(sums["episodes"]["count"])

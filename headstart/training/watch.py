@@ -1,4 +1,4 @@
-"""Watchers: what is told how a run goes. metrics.csv and the progress bar are two of them; others go beside them."""
+"""Watchers follow a run as it trains. metrics.csv and the progress bar are two of them; users may add others."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,27 +23,27 @@ class Progress:
 
 
 class Watcher:
-    """Is told how a run goes, in the order of these methods; a subclass has those it needs.
+    """Follows a run: the run calls these methods as it goes, and a subclass defines those it needs.
 
-    A run that is resumed begins again, and goes on with the rows after its last checkpoint: rows that followed it before
-    the interruption come a second time, with the same values. An exception stops the run with a checkpoint and the message.
+    A resumed run calls `begin` again and goes on with the rows after its last checkpoint: rows that followed it before the
+    interruption come a second time, with the same values. An exception stops the run with a checkpoint and the message.
     """
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """The run begins or goes on; `manifest` is the content of run.json: "config", "seeds", "env_steps" and more."""
 
     def progress(self, progress: Progress) -> None:
-        """A piece of the run is done, half a second of it or so."""
+        """A piece of the run is done, about half a second of it."""
 
     def row(self, env_steps: int, values: dict[str, np.ndarray]) -> None:
-        """Every seed was evaluated after `env_steps`: {column of metrics.csv: [S]}, nan where there is no value."""
+        """Every seed was evaluated after `env_steps`: {column of metrics.csv: [S]}, NaN for a missing value."""
 
     def end(self, team: TeamPolicy) -> None:
         """The run has finished, and this is the trained team. A run that is interrupted or diverges has no end."""
 
 
 class Watched:
-    """The watchers of a run as one. `error` is what the first of them raised, for the run to stop at its next checkpoint."""
+    """The watchers of a run as one. `error` is the first error that one raised; the run stops at its next checkpoint."""
 
     def __init__(self, metrics: Watcher, others: Sequence[Watcher]):
         self.metrics, self.others = metrics, tuple(others)
@@ -58,11 +58,11 @@ class Watched:
                 getattr(watcher, method)(*args)
             except Exception as error:
                 if self.error is None:
-                    said = str(error) if isinstance(error, HeadstartError) else repr(error)
-                    self.error = HeadstartError(f"the watcher {type(watcher).__name__} failed: {said}")
+                    message = str(error) if isinstance(error, HeadstartError) else repr(error)
+                    self.error = HeadstartError(f"the watcher {type(watcher).__name__} failed: {message}")
                     self.error.__cause__ = error
 
     def check(self, where: str) -> None:
-        """Raise the first error of a watcher; `where` says what has become of the run."""
+        """Raise the first error of a watcher; `where` describes the state of the run."""
         if self.error is not None:
             raise HeadstartError(f"{self.error}; {where}") from self.error.__cause__

@@ -1,1 +1,1 @@
-"""One team seen as another: of another size, as one agent, by who hears whom."""
+"""Views of a team: at another size, as one agent, and through its messages."""

@@ -1,4 +1,4 @@
-"""Making a team fit another task or team size: observations by field name, agents by pairing, parameters by tree path."""
+"""Fit a team to another task or team size: observations by field name, agents by pairing, parameters by tree path."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -21,10 +21,9 @@ def adapt(
 ) -> Float[Array, "*n P"]:
     """An observation of one task as an observation of another, field by field.
 
-    A field of the same count is copied. Of a larger one the `count` nearest entities are kept, nearest first (or simply
-    the first ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two
-    numbers, those of a field that `follows` another by that other field's ranks. Raises HeadstartError where entities of
-    one name have different sizes.
+    A field of the same count is copied. A larger one keeps its `count` nearest entities, nearest first (or simply the first
+    ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two numbers; a
+    field that `follows` another takes that field's ranks. Raises HeadstartError if entities of one name differ in size.
     """
     if from_fields == to_fields:
         return obs
@@ -48,8 +47,8 @@ def adapt(
 
 
 def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tuple[Field, ...]) -> list[str]:
-    """What `adapt` does to each field, in words; HeadstartError where the two tasks have no field in common."""
-    have, told = {field.name: field for field in from_fields}, []
+    """The changes that `adapt` makes to each field, in words; HeadstartError if the tasks have no field in common."""
+    have, lines = {field.name: field for field in from_fields}, []
     if not have.keys() & {field.name for field in to_fields}:
         here, there = (", ".join(field.name for field in fields) for fields in (from_fields, to_fields))
         raise HeadstartError(f"role '{role}' would see nothing: it observes {here} here and {there} there, no field in common")
@@ -57,9 +56,9 @@ def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tu
         count = have[want.name].count if want.name in have else 0
         few = f"filled up with zeros to {want.count}" if count else f"all zeros ({want.width} numbers)"
         if count != want.count:
-            told.append(f"{want.name} {f'the nearest {want.count} of {count}' if count > want.count else few}")
+            lines.append(f"{want.name} {f'the nearest {want.count} of {count}' if count > want.count else few}")
     wanted = {field.name for field in to_fields}
-    return told + [f"{field.name} left out" for field in from_fields if field.name not in wanted]
+    return lines + [f"{field.name} left out" for field in from_fields if field.name not in wanted]
 
 
 def _keep(entities: Array, ranked_by: Array, count: int, select: Select) -> Array:
@@ -81,19 +80,19 @@ def select_agents(team: RoleNet, index: np.ndarray) -> RoleNet:
 
 
 def resized(trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> TeamSpec:
-    """`trained`, of these roles only and with as many agents as `spec` has: what a team's networks are once paired."""
+    """`trained` with these roles only and with as many agents as in `spec`: the spec of a team's networks once paired."""
     kept = {role: trained.roles[role]._replace(agents=spec.roles[role].agents, names=()) for role in roles}
     return trained._replace(roles=kept)
 
 
 def pair_params(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
-    """The acting networks' parameters of these roles, one set for every agent of `spec` by cyclic pairing."""
+    """The acting networks' parameters of these roles, one set for each agent of `spec` by cyclic pairing."""
     pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
     return {net: {role: select_agents(params[net][role], pairs[role]) for role in roles} for net in networks}
 
 
 def pair_carry(carry: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
-    """The carry {network: {role: [E A H]}} of recurrent policy networks, one row for every agent of `spec`; () stays ()."""
+    """The carry {network: {role: [E A H]}} of recurrent policy networks, one row for each agent of `spec`; () stays ()."""
     pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
     return {net: {role: carry[net][role][:, pairs[role]] for role in roles} for net in networks} if carry else carry
 
@@ -103,7 +102,7 @@ def adapted_policy(
 ) -> Callable:
     """`policy(params, carry, obs)` of a team trained on one spec, for agents that observe another, field by field.
 
-    Raises HeadstartError where a role has no field in common.
+    Raises HeadstartError if a role has no field in common.
     """
     for role in roles:
         describe_adaptation(role, spec.roles[role].obs, trained.roles[role].obs)
@@ -118,11 +117,12 @@ def adapted_policy(
 def transplant(
     team: RoleNet, donor: RoleNet, agents: tuple[int, int], network: str
 ) -> tuple[RoleNet, list[tuple[str, str, str]]]:
-    """`team` with the donor's parameters wherever they fit, and a table [(parameter, what happened, shapes)].
+    """`team` with those of the donor's parameters that fit, and a table [(parameter, outcome, shapes)].
 
     Parameters are matched by tree path. Equal shapes are loaded. A first layer that reads other fields than the donor's is
-    adapted field by field (rows of entities that the donor never saw start at zero), if they have any in common. What does
-    not fit keeps its fresh values. `agents` are how many the role and the donor's role have; they are paired cyclically.
+    adapted field by field, if they have any in common; rows of entities that the donor never saw start at zero. All other
+    parameters keep their fresh values. `agents`: the numbers of agents of the role and of the donor's role, which are paired
+    cyclically.
     """
     if not donor.shared:
         donor = select_agents(donor, pairing(*agents))
@@ -148,14 +148,14 @@ def transplant(
 
 
 def _first_layers(net: Any) -> dict[Any, tuple[Field, ...]]:
-    """{path of a weight: the fields that its rows are} of every layer that reads an input."""
+    """{path of a weight: the fields of its rows} of every layer that reads an input."""
     layers = jax.tree_util.tree_leaves_with_path(net, is_leaf=lambda x: isinstance(x, Linear))
     weight = (jax.tree_util.GetAttrKey("weight"),)
     return {path + weight: x.reads for path, x in layers if isinstance(x, Linear) and x.reads}
 
 
 def _by_field(mine: Array, given: Array, fields: tuple[Field, ...], donor_fields: tuple[Field, ...]) -> Array | None:
-    """First-layer weights [.. I H] with the rows of fields that both read; None if there are none, or the sizes differ."""
+    """First-layer weights [.. I H] with the rows of fields that both read; None if there are none, or if sizes differ."""
     names = {field.name: field.size for field in donor_fields}
     common = any(names.get(field.name) == field.size for field in fields)
     alike = all(names.get(field.name, field.size) == field.size for field in fields)

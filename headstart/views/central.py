@@ -1,7 +1,7 @@
-"""A team seen as one agent: what a centralised controller observes and does, and what that means for each agent.
+"""A team seen as one agent: the observations and actions of a centralised controller, and each agent's share of them.
 
-Lin et al. 2019 (CESMA), §4.2. The controller observes what all agents observe, side by side, and moves all of them. It has
-no use for messages: message fields are not observed and message heads stay silent.
+Lin et al. 2019 (CESMA), §4.2. The controller observes the observations of all agents side by side, and moves all of them. It
+has no use for messages: message fields are not observed and message heads stay silent.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
 Actions = Literal["heads", "joint", "one_at_a_time"]
 TEAM = "team"
 LARGEST_JOINT = 4096
-"""Joint actions that one head may have; their number is the product over agents."""
+"""Largest number of joint actions for one head; their number is the product over all agents' heads."""
 
 
 class View(NamedTuple):
@@ -31,11 +31,11 @@ class View(NamedTuple):
     def observe(self, obs: dict[str, Array]) -> dict[str, Array]:
         """{role: [*n A O]} -> {"team": [*n 1 J]}: every agent's fields but messages, in the order of `spec`."""
         blocks = []
-        for role, about in self.team.roles.items():
-            cuts = np.cumsum([field.width for field in about.obs])[:-1].tolist()
+        for role, role_spec in self.team.roles.items():
+            cuts = np.cumsum([field.width for field in role_spec.obs])[:-1].tolist()
             kept = [
                 block
-                for field, block in zip(about.obs, jnp.split(obs[role], cuts, -1), strict=True)
+                for field, block in zip(role_spec.obs, jnp.split(obs[role], cuts, -1), strict=True)
                 if not _is_message(self.team, role, field)
             ]
             if kept:  # an agent may observe nothing but messages
@@ -44,18 +44,18 @@ class View(NamedTuple):
         return {TEAM: jnp.concatenate(blocks, -1)}
 
     def act(self, action: dict[str, Array]) -> dict[str, Array]:
-        """{"team": [*n 1 U]} -> {role: [*n A U]}: what each agent does; message heads get zeros (silence).
+        """{"team": [*n 1 U]} -> {role: [*n A U]}: each agent's action; message heads get zeros (silence).
 
-        Soft vectors are allowed: of `joint` actions an agent gets its marginal, and in `one_at_a_time` the weight of all
+        Soft vectors are allowed: an agent gets its marginal of `joint` actions. In `one_at_a_time`, the weight of all
         choices that are not an agent's own goes to its option 0, which is to do nothing.
         """
         vector = action[TEAM][..., 0, :]
         if self.actions == "joint":
             vector = vector @ jnp.asarray(_decoding(self.team))
         out, at = {}, 0
-        for role, about in self.team.roles.items():
+        for role, role_spec in self.team.roles.items():
             rows = []
-            for _ in range(about.agents):
+            for _ in range(role_spec.agents):
                 row = []
                 for size, physical in self.team.heads(role):
                     if not physical:
@@ -76,15 +76,15 @@ class View(NamedTuple):
         if legal is None:
             return None
         parts = []
-        for role, about in self.team.roles.items():
-            for agent in range(about.agents):
+        for role, role_spec in self.team.roles.items():
+            for agent in range(role_spec.agents):
                 at = 0
                 for size, physical in self.team.heads(role):
                     if physical:
                         parts.append(legal[role][..., agent, at : at + size])
                     at += size
         whole = jnp.concatenate(parts, -1)
-        if self.actions == "joint":  # legal where the choice of every head is
+        if self.actions == "joint":  # legal if the choice of every head is legal
             whole = ~((~whole).astype(jnp.float32) @ jnp.asarray(_decoding(self.team).T) > 0)
         return {TEAM: whole[..., None, :]}
 
@@ -92,18 +92,18 @@ class View(NamedTuple):
 def view(team: TeamSpec, actions: Actions = "heads") -> View:
     """`team` as one agent that acts by
 
-    heads          one head for every agent's every head: outputs grow linearly with the team
+    heads          one head for each head of each agent: outputs grow linearly with the team
     joint          one choice among all combinations: outputs grow exponentially
     one_at_a_time  one choice of one agent, while all others do nothing (option 0 of each head)
 
-    Raises HeadstartError where the joint actions would be too many, or where kinds of actions do not fit.
+    Raises HeadstartError if there are too many joint actions, or if kinds of actions do not fit.
     """
     fields, sizes, continuous = [], [], set()
     for role, names in team.names.items():
-        about = team.roles[role]
-        continuous.add(isinstance(about.actions, Continuous))
+        role_spec = team.roles[role]
+        continuous.add(isinstance(role_spec.actions, Continuous))
         for name in names:
-            kept = [f for f in about.obs if not _is_message(team, role, f)]
+            kept = [f for f in role_spec.obs if not _is_message(team, role, f)]
             fields += [Field(f"{name}/{f.name}", f.count, f.size, f.follows and f"{name}/{f.follows}") for f in kept]
             sizes += [size for size, physical in team.heads(role) if physical]
     if len(continuous) > 1:
@@ -129,7 +129,7 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
 def view_of(team: TeamSpec, controller: TeamSpec, actions: Actions | None = None) -> View | None:
     """The view of `team` in which a controller of that spec acts and observes, if there is one.
 
-    Two views may have equal sizes (two agents with two options each): `actions` says which one it is, where that is known.
+    Two views may have equal sizes (two agents with two options each): `actions` picks one, if it is known.
     """
     kinds: tuple[Actions, ...] = ("heads", "joint", "one_at_a_time") if actions is None else (actions,)
     for actions in kinds:
@@ -149,7 +149,11 @@ def _is_message(team: TeamSpec, role: str, field: Field) -> bool:
 def _decoding(team: TeamSpec) -> np.ndarray:
     """[J ΣU]: for each joint action the one-hot choices of all heads side by side."""
     sizes = [
-        size for role, about in team.roles.items() for _ in range(about.agents) for size, moves in team.heads(role) if moves
+        size
+        for role, role_spec in team.roles.items()
+        for _ in range(role_spec.agents)
+        for size, moves in team.heads(role)
+        if moves
     ]
     eyes = [np.eye(size, dtype=np.float32) for size in sizes]
     return np.stack([np.concatenate([eye[i] for eye, i in zip(eyes, combination, strict=True)]) for combination in

@@ -1,4 +1,4 @@
-"""Environments that run in Python, outside JAX: worker processes that step them, and the one call a step that asks.
+"""Environments that run in Python, outside JAX: worker processes step them, and JAX calls the host once a step.
 
 `spaces`, `team`, `layout` and `worker` need no JAX, so a worker process starts without it.
 """

@@ -1,7 +1,7 @@
 """Host environments as JAX ones: seeds and environments are folded into ONE call of the host a step.
 
-The state is a token that the host gave out, so that XLA keeps the calls in order, and the observation last shown. A run
-that is resumed in another process meets fresh environments: its running episodes are cut off (truncated) there.
+The state holds the last observation and a token from the host, which makes XLA keep the calls in order. A run that is resumed
+in another process starts with fresh environments: its running episodes are truncated there.
 """
 
 import functools
@@ -32,20 +32,20 @@ from headstart.envs.host.worker import open_team
 
 _tokens = itertools.count(1)
 
-# JAX logs whatever a callback raises, beside raising it: what is said in one line is not to be said in thirty as well.
+# JAX also logs the traceback of every error in a callback; a HeadstartError needs only its own line.
 _is_ours = lambda record: record.exc_info is not None and isinstance(record.exc_info[1], HeadstartError)
 logging.getLogger("jax._src.callback").addFilter(lambda record: not _is_ours(record))
 
 
 class HostState(NamedTuple):
-    """`token`: which reset or step of this process's host came last; `shown`: the row it showed."""
+    """`token`: number of the last reset or step of this process's host; `shown`: the row that it returned."""
 
     token: Array
     shown: Array
 
 
 class Host:
-    """A host environment's two JAX functions. Its pools live as long as it does, one a number of environments."""
+    """A host environment's two JAX functions. It keeps one pool for each number of environments."""
 
     def __init__(self, opener: str, settings: dict[str, Any], spec: TeamSpec, workers: int = 0, restart: bool = False):
         self.spec, self.restart, self.width = spec, restart, layout.width(spec)
@@ -98,12 +98,12 @@ class Host:
         elif last is None or (token != last).any():
             raise HeadstartError("a host environment can only go on from its last state: reset it first")
         else:
-            del self._given[lanes]  # where the step fails, there is nothing to go on from
+            del self._given[lanes]  # if the step fails, there is no state to go on from
             rows = pool.step(action.reshape(lanes, -1), seed.reshape(-1), self.restart)
         return self._token(token.shape), rows.reshape(*token.shape, -1)
 
     def _resumed(self, before: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Rows of a step that could not be made: nothing happened, the clock ran out, and a new episode begins."""
+        """Rows in place of the first step after a resume: the old episode is truncated with reward 0, and a new one begins."""
         final = before.copy()
         rewards = layout.unpack(self.spec, final).reward.values()
         for reward in rewards:
@@ -122,16 +122,16 @@ def _seed(key: Array) -> Array:
 
 
 def _folded(host: Callable, result: Callable) -> Callable:
-    """`host` as a JAX function whose every mapped axis becomes a leading axis of one call's arrays.
+    """`host` as a JAX function: every mapped axis becomes a leading axis of the arrays of one call.
 
-    Neither kind of callback does this by itself: ordered ones cannot be mapped, and unordered ones answer all lanes of an
-    axis they do not depend on with one lane's result.
+    Neither kind of callback does this by itself. Ordered ones cannot be mapped. Unordered ones run only one lane of an axis
+    that their arguments do not depend on, and return its result for all lanes.
     """
     as_arrays = lambda *args: host(*(np.asarray(x) for x in args))
 
     @custom_vmap
     def call(*args):
-        # The first argument is one number a lane, so its shape is that of the mapped axes.
+        # The first argument has one number per lane, so its shape is that of the mapped axes.
         return io_callback(as_arrays, result(args[0].shape), *args, ordered=False)
 
     @call.def_vmap
@@ -145,29 +145,29 @@ def _folded(host: Callable, result: Callable) -> Callable:
 
 @part("env")
 class HostEnv:
-    """Base of environments that run on the host; a subclass says what `id` means and how a worker opens one."""
+    """Base of environments that run on the host; a subclass defines the meaning of `id` and the opener."""
 
     opener: ClassVar[str]
     """ "module:function" of this package that makes a `HostTeam` of `settings`."""
     id: str = ""
     options: Any = "{}"
-    """What it is made with: a JSON object, or a dict from Python."""
+    """Options of its constructor: a JSON object, or a dict from Python."""
     horizon: Natural = 0
-    """Env-steps after which an episode is cut off; 0 asks the environment how long it lasts at most."""
+    """Env-steps after which an episode is cut off; 0 takes the environment's own limit."""
     workers: Natural = 0
-    """Worker processes; 0 for one a core."""
+    """Worker processes; 0 for one per core."""
 
     def __post_init__(self):
         object.__setattr__(self, "options", options_text(self.options))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a worker opens it with."""
+        """The settings that the opener takes in a worker."""
         return {"id": self.id, "options": json.loads(self.options), "horizon": self.horizon}
 
     @property
     def spec(self) -> TeamSpec:
-        """Roles, spaces and horizon, asked of one such environment; HeadstartError says what is not supported."""
+        """Roles, spaces and horizon, read from one opened environment; HeadstartError names anything unsupported."""
         return _looked_at(self)
 
     def reset(self, key: Array) -> tuple[HostState, TimeStep]:
@@ -179,7 +179,7 @@ class HostEnv:
         return _host(self).step(state, action, key)
 
     def vectorised(self, num_envs: int) -> VectorEnv:
-        """Environments that restart themselves, in their worker."""
+        """`num_envs` environments that restart themselves in their workers."""
         host = Host(self.opener, self.settings, self.spec, self.workers, restart=True)
         reset, step = jax.vmap(host.reset), jax.vmap(host.step)
         split = lambda key: jr.split(key, num_envs)

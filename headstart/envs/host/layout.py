@@ -1,7 +1,7 @@
-"""What one environment shows after a step as one row of numbers, so that a step of many is a single array.
+"""One environment's output of a step as one row of numbers, so that a step of many environments is a single array.
 
 A row is [obs | available | reward | alive | agent_terminated | terminated | truncated], roles in the order of the spec and
-agents in theirs. The same code reads rows in NumPy and in JAX.
+agents in that of the role. The same code reads rows in NumPy and in JAX.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from headstart.core.spec import TeamSpec
 
 
 class Shown(NamedTuple):
-    """What a host environment shows; values are {role: array}, with any leading axes."""
+    """A host environment's output; values are {role: array}, with any leading axes."""
 
     obs: dict[str, Any]
     available: dict[str, Any]
@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 
 
 def width(spec: TeamSpec) -> int:
-    """Numbers of a row."""
+    """W, the number of values in a row."""
     return sum(role.agents * (role.obs_size + role.actions.size + 3) for role in spec.roles.values()) + 2
 
 
@@ -35,7 +35,7 @@ def pack(spec: TeamSpec, shown: Shown) -> np.ndarray:
 
 
 def unpack(spec: TeamSpec, rows: Any) -> Shown:
-    """Rows [.. W] as `Shown`; of the array type that they have."""
+    """Rows [.. W] as `Shown`, in the array type of the rows."""
     at = 0
 
     def block(*shape: int) -> Any:

@@ -1,4 +1,4 @@
-"""Opening one host environment in a worker: PettingZoo's parallel ones, and Gymnasium's as teams of one."""
+"""Open one host environment in a worker: PettingZoo's parallel ones, and Gymnasium's as teams of one."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ AGENT = "agent_0"
 
 
 def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
-    """One such environment, in this process."""
+    """A PettingZoo environment, opened in this process."""
     make = named(full_name(id))
     if not callable(make):
         if not hasattr(make, "parallel_env"):
@@ -25,7 +25,7 @@ def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
 
 
 def full_name(id: str) -> str:
-    """PettingZoo's own families may go without the package's name."""
+    """The id with "pettingzoo." in front if it names one of PettingZoo's own families."""
     family = id.split(".")[0]
     return f"pettingzoo.{id}" if family in ("sisl", "butterfly", "atari", "classic") else id
 
@@ -40,11 +40,11 @@ class Alone:
         self.max_steps = env.spec.max_episode_steps if env.spec else None
 
     def observation_space(self, agent: str) -> Any:
-        """What the agent sees."""
+        """The agent's observation space."""
         return self.env.observation_space
 
     def action_space(self, agent: str) -> Any:
-        """What the agent can do."""
+        """The agent's action space."""
         return self.env.action_space
 
     def reset(self, seed: int) -> tuple[dict, dict]:
@@ -60,12 +60,12 @@ class Alone:
         return {AGENT: obs}, {AGENT: reward}, {AGENT: terminated}, {AGENT: truncated}, {AGENT: info}
 
     def close(self) -> None:
-        """Let go of windows and files."""
+        """Close windows and files."""
         self.env.close()
 
 
 def gymnasium_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
-    """One such environment, in this process."""
+    """A Gymnasium environment as a team of one, opened in this process."""
     gymnasium: Any = named("gymnasium")
     module, _, name = id.rpartition(":")
     if module:

@@ -1,4 +1,4 @@
-"""Our environments as PettingZoo's."""
+"""Headstart environments as PettingZoo environments."""
 
 from typing import Any
 
@@ -39,11 +39,11 @@ def outward(env: Env) -> Any:
             return self.observation_spaces[agent]
 
         def action_space(self, agent):
-            """What the agent chooses from."""
+            """The agent's action space."""
             return self.action_spaces[agent]
 
         def reset(self, seed=None, options=None):
-            """A fresh episode; without a seed, the next of a random or of the last seed's sequence."""
+            """A fresh episode; without a seed, the next one in the sequence of the last seed or of a random one."""
             if seed is not None or self.key is None:
                 self.key = jr.key(int(np.random.default_rng(seed).integers(2**31)))
             self.key, key = jr.split(self.key)
@@ -53,7 +53,7 @@ def outward(env: Env) -> Any:
             return self._seen(now.obs), self._infos(now)
 
         def step(self, actions):
-            """One joint step of the agents that still play."""
+            """One joint step of the agents in `agents`."""
             self.key, key = jr.split(self.key)
             vectors = {role: np.zeros((s.agents, s.actions.size), np.float32) for role, s in spec.roles.items()}
             for name in self.agents:
@@ -102,7 +102,7 @@ def _space(spaces: Any, space: ActionSpace) -> Any:
 
 
 def _vector(space: ActionSpace, action: Any, name: str) -> np.ndarray:
-    """An action of PettingZoo's as a vector [U] of ours."""
+    """A PettingZoo action as an action vector [U]."""
     if isinstance(space, Continuous):
         vector = np.asarray(action, np.float32).reshape(space.size)
         if not space.low:

@@ -1,4 +1,4 @@
-"""Many host environments stepped by a few worker processes."""
+"""A few worker processes that step many host environments."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from headstart.envs.host.worker import FAILED, HEAD, RESET, STEP
 
 
 class Pool:
-    """`lanes` environments, one episode each. Workers start with the first reset and end with the pool."""
+    """`lanes` environments in worker processes. Workers start with the first reset and end with the pool."""
 
     def __init__(self, opener: str, settings: dict[str, Any], spec: TeamSpec, lanes: int, workers: int = 0):
         self.order, self.spec = {"opener": opener, "settings": settings}, spec
@@ -34,7 +34,7 @@ class Pool:
         return self._ask(RESET, False, seeds, None, layout.width(self.spec))
 
     def step(self, actions: np.ndarray, seeds: np.ndarray, restart: bool) -> np.ndarray:
-        """Rows [N W] after the actions [N _]; with `restart` [N 2W], see `worker`; seeds [N] are those of new episodes."""
+        """Rows [N W] after the actions [N _]; [N 2W] with `restart` (see `worker`). `seeds` [N] are for new episodes."""
         return self._ask(STEP, restart, seeds, actions, layout.width(self.spec) * (1 + restart))
 
     def _ask(self, op: bytes, restart: bool, seeds: np.ndarray, actions: np.ndarray | None, width: int) -> np.ndarray:
@@ -50,18 +50,18 @@ class Pool:
                     for process, part in zip(self.processes, self.parts, strict=True)
                 ]
             except BaseException:
-                _end(self.processes)  # the others' answers belong to nothing any more; the next reset starts new ones
+                _end(self.processes)  # the other workers' answers are lost; the next reset starts new workers
                 raise
             return np.concatenate(answers)
 
     def _start(self) -> None:
-        # Workers find what this process finds, an environment of the user's own beside a script included.
+        # Workers import from the same paths as this process, so they find a user's environment beside a script.
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        command = [sys.executable, "-P", "-m", "headstart.envs.host.worker"]  # -P: and in the same order
+        command = [sys.executable, "-P", "-m", "headstart.envs.host.worker"]  # -P keeps the paths in the same order
         for part in self.parts:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths},
-                start_new_session=True,  # Ctrl-C is for the run, which ends them when it has saved itself
+                start_new_session=True,  # Ctrl-C reaches only the run, which ends the workers after its checkpoint
             )  # fmt: skip
             self.processes.append(process)
             self._send(process, json.dumps({**self.order, "lanes": len(part)}).encode() + b"\n")
@@ -75,7 +75,7 @@ class Pool:
             process.stdin.write(data)
             process.stdin.flush()
         except BrokenPipeError:
-            self._answer(process, 0)  # says why, if the worker still could
+            self._answer(process, 0)  # raises the worker's error, if it sent one
 
     def _answer(self, process: subprocess.Popen, size: int) -> bytes:
         assert process.stdout is not None
@@ -93,7 +93,7 @@ def _end(processes: list[subprocess.Popen]) -> None:
     for process in processes:
         for pipe in (process.stdin, process.stdout):
             if pipe:
-                with contextlib.suppress(OSError):  # what could not be sent any more
+                with contextlib.suppress(OSError):  # unsent data may be left in a broken pipe
                     pipe.close()
     for process in processes:
         try:

@@ -1,4 +1,4 @@
-"""Other libraries' spaces as ours: which agents form a role, what they observe, how an action vector is sent."""
+"""Convert other libraries' spaces to ours: agents to roles, observation spaces to fields, and action vectors back."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from headstart.core.checks import HeadstartError
 from headstart.core.spec import ActionSpace, Continuous, Discrete, Field, RoleSpec
 
 LARGEST = 10_000
-"""Numbers of an observation; more are pixels, which the networks here do not read."""
+"""Largest size of an observation; larger ones are taken for pixels, which the networks here do not read."""
 
 
 def roles_of(names: Sequence[str], fields: Mapping[str, Any], actions: Mapping[str, ActionSpace]) -> dict[str, RoleSpec]:
-    """Agents with the same spaces and the same name up to a number ("adversary_0", "adversary_1") form a role.
+    """Group agents with the same spaces and the same name up to a number ("adversary_0", "adversary_1") into a role.
 
-    Agents of one such name whose spaces differ get roles of their own, each named after its first agent.
+    Agents of one such name with different spaces get separate roles, each named after its first agent.
     """
     groups: dict[Any, list[str]] = {}
     for name in names:
@@ -36,7 +36,7 @@ def _stem(name: str) -> str:
 
 
 def observed(space: Any, where: str) -> tuple[Field, ...]:
-    """The fields of a Gymnasium observation space: one a part of a Dict or Tuple, else "obs"."""
+    """The fields of a Gymnasium observation space: one for each part of a Dict or Tuple, else "obs"."""
     if type(space).__name__ in ("Dict", "Tuple"):
         parts = space.spaces.items() if hasattr(space.spaces, "items") else enumerate(space.spaces)
         return tuple(Field(str(name), 1, _width(part, f"{where}, part '{name}'")) for name, part in parts)
@@ -60,7 +60,7 @@ def _width(space: Any, where: str) -> int:
 
 
 def flat(space: Any, value: Any) -> np.ndarray:
-    """An observation as one float vector: numbers as they are, choices as one-hot vectors, parts side by side."""
+    """An observation as one float vector: numbers unchanged, choices as one-hot vectors, parts side by side."""
     kind = type(space).__name__
     if kind == "Dict":
         return np.concatenate([flat(part, value[name]) for name, part in space.spaces.items()])
@@ -75,7 +75,7 @@ def flat(space: Any, value: Any) -> np.ndarray:
 
 
 def acted(space: Any, where: str) -> ActionSpace:
-    """Our action space for one of Gymnasium's or JaxMARL's; HeadstartError names what cannot be done."""
+    """The `ActionSpace` of a Gymnasium or JaxMARL space; HeadstartError if it is not supported."""
     kind = type(space).__name__
     if kind in ("Discrete", "MultiDiscrete"):
         sizes = next(getattr(space, name) for name in ("n", "nvec", "num_categories") if hasattr(space, name))
@@ -93,7 +93,7 @@ def acted(space: Any, where: str) -> ActionSpace:
 
 
 def native(space: ActionSpace, vector: np.ndarray) -> Any:
-    """An action vector [U] in the environment's own terms: an int, an int array for several heads, or a float array."""
+    """An action vector [U] in the environment's own form: an int, an int array for several heads, or a float array."""
     if isinstance(space, Continuous):
         unit = np.clip(np.asarray(vector, np.float32), -1.0, 1.0)
         if not space.low:
@@ -106,5 +106,5 @@ def native(space: ActionSpace, vector: np.ndarray) -> Any:
 
 
 def as_sent(space: Any, action: Any) -> Any:
-    """`native` action in the shape and type that a Gymnasium space asks for."""
+    """A `native` action in the shape and type of a Gymnasium space."""
     return int(action) if type(space).__name__ == "Discrete" else np.asarray(action, space.dtype).reshape(space.shape)

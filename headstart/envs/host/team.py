@@ -1,4 +1,4 @@
-"""One environment of PettingZoo's parallel kind as a team, in plain Python: the worker processes' side."""
+"""One PettingZoo parallel environment as a team, in plain Python; worker processes run this side."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from headstart.envs.host.layout import Shown
 
 
 class HostTeam:
-    """A `ParallelEnv` (or anything with its methods) as a team: fixed agents, roles, vectors, and one clock.
+    """A `ParallelEnv` (or an object with its methods) as a team: fixed agents, roles, vectors, and one clock.
 
     An agent that leaves early is dead from then on: its observation is zeros and its reward 0.
     """
 
-    def __init__(self, env: Any, horizon: int = 0, about: str = ""):
-        self.env, self.about = env, about or type(env).__name__
+    def __init__(self, env: Any, horizon: int = 0, label: str = ""):
+        self.env, self.label = env, label or type(env).__name__
         self.names = [str(name) for name in env.possible_agents]
         self.by_name = dict(zip(self.names, env.possible_agents, strict=True))
         self.masked: dict[str, bool] = {}
@@ -27,11 +27,11 @@ class HostTeam:
             space = env.observation_space(agent)
             self.masked[name] = type(space).__name__ == "Dict" and set(space.spaces) == {"observation", "action_mask"}
             self.seen[name] = space.spaces["observation"] if self.masked[name] else space
-            fields[name] = spaces.observed(self.seen[name], f"what {name} of {self.about} observes")
-            actions[name] = spaces.acted(env.action_space(agent), f"{name} of {self.about}")
+            fields[name] = spaces.observed(self.seen[name], f"what {name} of {self.label} observes")
+            actions[name] = spaces.acted(env.action_space(agent), f"{name} of {self.label}")
         roles = spaces.roles_of(self.names, fields, actions)
         size = sum(role.agents * role.obs_size for role in roles.values())
-        self.spec = TeamSpec(roles, horizon or _horizon(env, self.about), size)
+        self.spec = TeamSpec(roles, horizon or _horizon(env, self.label), size)
         self.time, self.over = 0, True
 
     def reset(self, seed: int) -> Shown:
@@ -42,7 +42,7 @@ class HostTeam:
         return self._shown(obs, infos, {}, False, False)
 
     def step(self, action: dict[str, np.ndarray]) -> Shown:
-        """One joint step by action vectors {role: [A U]}; after the end nothing happens any more."""
+        """One joint step by action vectors {role: [A U]}; steps after the end change nothing."""
         if self.over:
             return self._shown({}, {}, {}, True, False)
         sent = {}
@@ -54,22 +54,22 @@ class HostTeam:
                     sent[agent] = spaces.as_sent(self.env.action_space(agent), own)
         obs, reward, terminated, truncated, infos = self.env.step(sent)
         self.time += 1
-        # Who is said to be both has nothing to come: the clock does not matter to it.
+        # An agent that is both terminated and truncated counts as terminated.
         ended = {n for n, a in self.by_name.items() if terminated.get(a, False)}
         cut = {n for n, a in self.by_name.items() if truncated.get(a, False)} - ended
         playing = set(self.names) - self.dead
         self.gone |= ended & playing
-        nobody = not self.env.agents or playing <= ended | cut
+        all_left = not self.env.agents or playing <= ended | cut
         late = self.time >= self.spec.horizon
-        self.over = nobody or late
-        # A team's task has ended where everybody who still played is done with it; else the clock ran out.
-        final = nobody and not (cut & playing)
+        self.over = all_left or late
+        # The team terminates if all agents that still played terminated; any other end is a truncation.
+        final = all_left and not (cut & playing)
         shown = self._shown(obs, infos, reward, final, self.over and not final)
         self.dead |= ended | cut
         return shown._replace(alive=self._each(lambda name: name not in self.dead))
 
     def close(self) -> None:
-        """Let go of windows and files."""
+        """Close windows and files."""
         self.env.close()
 
     def _each(self, value: Any) -> dict[str, np.ndarray]:
@@ -103,12 +103,12 @@ class HostTeam:
         )
 
 
-def _horizon(env: Any, about: str) -> int:
-    """The longest episode, as environments tell it: PettingZoo's by one of these names, Gymnasium's by its spec."""
+def _horizon(env: Any, label: str) -> int:
+    """The longest episode: PettingZoo's environments store it under one of these names, and `Alone` under `max_steps`."""
     inner = getattr(env, "unwrapped", env)
     for source in (env, inner, getattr(inner, "env", None)):
         for name in ("max_cycles", "max_steps", "horizon", "max_episode_steps"):
             value = getattr(source, name, None)
             if isinstance(value, int | np.integer) and value > 0:
                 return int(value)
-    raise HeadstartError(f"{about} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
+    raise HeadstartError(f"{label} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")

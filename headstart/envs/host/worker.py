@@ -1,9 +1,9 @@
-"""A worker process: opens some environments and steps them when asked. Started by `pool` as `python -m`, never imported.
+"""A worker process: opens some environments and steps them on request. `pool` starts it with `python -m`.
 
-It talks over what were its standard input and output in frames of plain numbers, so nothing is ever pickled; what an
-environment prints goes to standard error, and there is nothing for it to read. A frame is `HEAD` (what to do, whether
-ended environments restart by themselves) and the numbers it needs; an answer is `OK` and rows (see `layout`), or
-`FAILED`, a length, and a message.
+It talks over its original standard input and output in frames of plain numbers, so nothing is ever pickled. The environments'
+output goes to standard error instead, and their standard input is empty. A request is `HEAD` (the operation, and whether
+ended environments restart by themselves) and its numbers; an answer is `OK` and rows (see `layout`), or `FAILED`, a length,
+and a message.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ OK, FAILED = b"K", b"E"
 
 
 def open_team(opener: str, settings: dict[str, Any]) -> Any:
-    """The team that `opener`, "module:function" of this package, makes of `settings`."""
+    """The team that `opener`, "module:function" of this package, opens with `settings`."""
     module, _, function = opener.partition(":")
     if not module.startswith("headstart."):
         raise ValueError(f"{opener} is not a part of headstart")
@@ -33,7 +33,7 @@ def open_team(opener: str, settings: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Serve until asked to stop or until the parent is gone."""
+    """Serve requests until the parent closes the pipe."""
     asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -48,21 +48,21 @@ def main() -> None:
     except BrokenPipeError:
         pass
     except BaseException as error:
-        message = _told(error).encode()
+        message = _one_line(error).encode()
         with contextlib.suppress(BrokenPipeError):
             answers.write(FAILED + struct.pack("<I", len(message)) + message)
             answers.flush()
         sys.exit(1)
 
 
-def _told(error: BaseException) -> str:
-    """An error and the place that raised it, in one line."""
+def _one_line(error: BaseException) -> str:
+    """An error and the line of code that raised it, in one line."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return " ".join(f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})".split())
 
 
 def serve(asked: BinaryIO, answers: BinaryIO, teams: list[Any], spec: Any) -> bool:
-    """Answer one frame; False once there is none."""
+    """Answer one request; False if there are no more."""
     head = asked.read(HEAD.size)
     if len(head) < HEAD.size:
         return False
@@ -80,7 +80,7 @@ def serve(asked: BinaryIO, answers: BinaryIO, teams: list[Any], spec: Any) -> bo
 
 
 def _stepped(spec: Any, team: Any, numbers: np.ndarray, seed: int, restart: bool) -> np.ndarray:
-    """What the step showed; with `restart`, beside it what to act on: the same, or a fresh episode's beginning."""
+    """The row of the step; with `restart`, beside it the row to act on: the same, or the start of a fresh episode."""
     action, at = {}, 0
     for name, role in spec.roles.items():
         size = role.agents * role.actions.size

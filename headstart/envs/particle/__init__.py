@@ -1,1 +1,1 @@
-"""Particle worlds: one physics, one file a scenario."""
+"""Particle worlds: one physics, one file per scenario."""

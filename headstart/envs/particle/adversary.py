@@ -1,4 +1,4 @@
-"""Physical deception (simple_adversary): agents cover one of several landmarks without giving away which one counts.
+"""Physical deception (simple_adversary): agents cover the goal landmark without showing an adversary which one it is.
 
 Lowe et al. 2017.
 """
@@ -20,8 +20,8 @@ LANDMARK_RADIUS = 0.08
 
 
 class AdversaryState(NamedTuple):
-    """Positions and velocities (adversaries, then agents), positions of the landmarks, which one is the goal (one-hot),
-    env-steps of this episode so far."""
+    """Positions and velocities (adversaries, then agents), positions of the landmarks, the goal (one-hot), env-steps of this
+    episode so far."""
 
     position: Array
     velocity: Array
@@ -34,15 +34,15 @@ class AdversaryState(NamedTuple):
 class Adversary:
     """Physical deception: agents cover the goal landmark without showing an adversary which one it is.
 
-    All agents are paid −min_agents d(goal) + Σ_adversaries d(goal); an adversary, for its own distance d to the goal,
-    −d² in the original and −d in mpe2. Only the agents see the goal; nobody sees its own velocity or position. Nothing
+    Every agent's reward is −min_agents d(goal) + Σ_adversaries d(goal). An adversary at distance d from the goal gets −d² in
+    the original and −d in mpe2. Only the agents observe the goal, and none observes its own velocity or position. Nothing
     collides.
     """
 
     adversaries: Count = 1
-    """Those who look for the goal and do not know it; mpe2 has one."""
+    """Number of adversaries, which do not know the goal; mpe2 has one."""
     agents: Count = 2
-    """Those who know it."""
+    """Number of agents that know the goal."""
     landmarks: Natural = 0
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
@@ -69,7 +69,7 @@ class Adversary:
         return self.landmarks or self.agents
 
     def reset(self, key: Array) -> tuple[AdversaryState, TimeStep]:
-        """Everybody at rest, everything uniform in [-1, 1]², any landmark the goal."""
+        """A fresh episode: agents at rest, all positions uniform in [-1, 1]², a uniformly random goal."""
         count, place_key, goal_key = self.adversaries + self.agents, *jr.split(key)
         places = jr.uniform(place_key, (count + self._landmarks, 2), minval=-1.0, maxval=1.0)
         goal = (jr.randint(goal_key, (1,), 0, self._landmarks) == jnp.arange(self._landmarks)).astype(jnp.float32)
@@ -98,7 +98,7 @@ class Adversary:
         return -own, jnp.full(self.agents, shared)
 
     def _show(self, state: AdversaryState, spied: Float[Array, " A"], covered: Float[Array, " B"]) -> TimeStep:
-        first = self.adversaries  # of the agents
+        first = self.adversaries  # index of the first agent
         to_landmarks = world.gaps(state.position, state.landmarks)
         to_others = physics.others(state.position) - state.position[:, None]
         obs = {
@@ -110,14 +110,14 @@ class Adversary:
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: adversaries, agents, landmarks; the goal is the green one."""
+        """Adversaries, agents, landmarks; the goal is the green one."""
         adversaries = world.entities("adversary", "agent", [AGENT_RADIUS] * self.adversaries, world.RED)
         agents = world.entities("agent", "agent", [AGENT_RADIUS] * self.agents, world.BLUE)
         landmarks = world.entities("landmark", "landmark", [LANDMARK_RADIUS] * self._landmarks, world.YELLOW, world.GREEN)
         return adversaries + agents + landmarks
 
     def scene(self, state: AdversaryState) -> Scene:
-        """Where everything is, and which landmark is the goal."""
+        """Positions of all entities, and the goal's colour."""
         shades = jnp.concatenate([jnp.zeros(self.adversaries + self.agents), state.goal])
         return world.scene(state.position, state.landmarks, shades=shades)
 

@@ -1,4 +1,4 @@
-"""The physics all particle worlds share: point masses with friction, thrust and soft contacts, in dense pairwise arrays.
+"""The physics that all particle worlds share: point masses with friction, thrust and soft contacts, in dense pairwise arrays.
 
 Force on entity i: F_i = sens_i·u_i + Σ_j contact_ij, with contact_ij = 100·(Δ_ij/d_ij)·k·softplus((r_i + r_j − d_ij)/k),
 k = 1e-3, between entities that collide. One step lasts 0.1 s and damps velocities by a quarter:
@@ -23,7 +23,7 @@ DAMPING = 0.25
 CONTACT_FORCE = 100.0
 CONTACT_MARGIN = 1e-3
 SENSITIVITY = 5.0
-"""Thrust per unit of action where a scenario sets no acceleration of its own."""
+"""Thrust per unit of action if a scenario sets no acceleration of its own."""
 
 
 class Bodies(NamedTuple):
@@ -35,7 +35,7 @@ class Bodies(NamedTuple):
     radius: np.ndarray
     mass: np.ndarray
     max_speed: np.ndarray
-    """Infinite where speed is not capped."""
+    """Infinite if speed is not capped."""
     collides: np.ndarray
 
 
@@ -47,15 +47,15 @@ def bodies(radius, mass=1.0, max_speed=np.inf, collides=True) -> Bodies:
 
 
 def total(x: Float[Array, "K ..."]) -> Float[Array, "..."]:
-    """Sum over a short first axis, one addition an entry.
+    """Sum over a short first axis, with one addition per entry.
 
-    A reduction over three or eight entries costs XLA a pass over memory of its own; additions fuse with what made `x`.
+    A reduction over three or eight entries costs XLA a separate pass over memory; additions fuse with the computation of `x`.
     """
     return functools.reduce(jnp.add, [x[k] for k in range(x.shape[0])])
 
 
 def least(x: Float[Array, "K ..."]) -> Float[Array, "..."]:
-    """Minimum over a short first axis, for the reason given at `total`."""
+    """Minimum over a short first axis, entry by entry for the reason given at `total`."""
     return functools.reduce(jnp.minimum, [x[k] for k in range(x.shape[0])])
 
 
@@ -66,7 +66,7 @@ def squared(gap: Float[Array, "*n 2"]) -> Float[Array, "*n"]:
 
 def _pressure(squared_distance: Float[Array, "*n"], reach: np.ndarray) -> Float[Array, "*n"]:
     """Contact force per unit of distance between bodies whose radii add up to `reach`."""
-    distance = jnp.sqrt(squared_distance + 1e-24)  # two bodies in one place do not push each other, rather than 0/0
+    distance = jnp.sqrt(squared_distance + 1e-24)  # avoids 0/0: two bodies in one place do not push each other
     overlap = (reach - distance) / CONTACT_MARGIN
     softplus = jnp.maximum(overlap, 0.0) + _log1p(jnp.exp(-jnp.abs(overlap)))
     return CONTACT_FORCE * CONTACT_MARGIN * softplus / distance
@@ -75,7 +75,7 @@ def _pressure(squared_distance: Float[Array, "*n"], reach: np.ndarray) -> Float[
 def _log1p(u: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """log(1 + u) for u in [0, 1], to 1e-7: the series 2·artanh(z), z = u/(2 + u) ≤ 1/3, six terms of it.
 
-    A logarithm was half of the time of a step with many pairs; multiplications and additions are not.
+    A logarithm took half of the time of a step with many pairs; multiplications and additions take less.
     """
     z = u / (2.0 + u)
     square = z * z
@@ -102,10 +102,10 @@ def contact(position: Float[Array, "N 2"], body: Bodies, movable: int) -> Float[
 
 
 def contact_by_mass(position: Float[Array, "N 2"], body: Bodies, movable: int) -> Float[Array, "M 2"]:
-    """As `contact`, the force of a movable body j on i being m_j/m_i times as large: MAAC's variant of the original.
+    """As `contact`, but the force of a movable body j on i is m_j/m_i times as large: MAAC's variant of the original.
 
-    Every pair is computed from both its ends and summed by reductions, whose results exist once. Sums of `total` would be
-    computed anew for each use of the positions: half as fast where a scenario looks at them from many sides.
+    Every pair is computed from both its ends and summed by reductions, whose results are stored once. Sums by `total` would
+    be computed anew for each use of the positions: half as fast in a scenario that uses them many times.
     """
     pushed = np.arange(len(body.radius)) < movable
     touch = body.collides[:movable, None] & body.collides[None] & ~np.eye(movable, len(pushed), dtype=bool)  # [M N]
@@ -125,7 +125,7 @@ def move(
     semantics: Semantics,
     by_mass: bool = False,
 ) -> tuple[Float[Array, "M 2"], Float[Array, "M 2"]]:
-    """Positions and velocities of the M movable entities after one step of 0.1 s; `by_mass` picks the contacts."""
+    """Positions and velocities of the M movable entities after one step of 0.1 s; `by_mass` picks `contact_by_mass`."""
     movable = velocity.shape[0]
     force = thrust + (contact_by_mass if by_mass else contact)(position, body, movable)
     faster = (1 - DAMPING) * velocity + force * (DT / body.mass[:movable, None])
@@ -139,7 +139,7 @@ def move(
 def thrust(action: Float[Array, "A 5"], sensitivity, semantics: Semantics) -> Float[Array, "A 2"]:
     """Force of an action vector [stay, x one way, x the other, y one way, y the other]; it may be soft.
 
-    openai: (a₁ − a₂, a₃ − a₄), the sign of that package's action vectors; mpe2: (a₂ − a₁, a₄ − a₃), of its integers.
+    openai: (a₁ − a₂, a₃ − a₄), the sign of that package's action vectors. mpe2: (a₂ − a₁, a₄ − a₃), the sign of its integers.
     """
     sign = 1.0 if semantics == "openai" else -1.0
     push = jnp.stack([action[:, 1] - action[:, 2], action[:, 3] - action[:, 4]], -1)
@@ -147,7 +147,7 @@ def thrust(action: Float[Array, "A 5"], sensitivity, semantics: Semantics) -> Fl
 
 
 def others(x: Float[Array, "A F"]) -> Float[Array, "A A1 F"]:
-    """Row a of the result holds every other agent's row of `x`, in order; a static index, so no gather at run time."""
+    """Every other agent's rows of `x`, in order, for each agent. The index is static, so there is no gather at run time."""
     count = x.shape[0]
     index = np.array([[j for j in range(count) if j != i] for i in range(count)], int).reshape(count, count - 1)
     return x[index]

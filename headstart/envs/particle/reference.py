@@ -1,4 +1,4 @@
-"""Navigation with communication (simple_reference): everyone has a landmark to reach that only the others know.
+"""Navigation with communication (simple_reference): each agent must reach a landmark that only the others know.
 
 Lowe et al. 2017; for three agents and with the reward of the presets `communication-*`, Lin et al. 2019 (CESMA), App. D.4.
 """
@@ -19,13 +19,13 @@ from headstart.envs.particle import physics, world
 
 MOVES = 5
 RADIUS = 0.05
-"""Of agents and of landmarks; none of them collide."""
+"""Radius of agents and landmarks; none of them collide."""
 DIM, BRIGHT = 0.25, 0.75
 
 
 class ReferenceState(NamedTuple):
     """Positions and velocities of the agents, positions of the landmarks, the landmark each agent should reach (one-hot
-    [A L]), the words said last [A C] (zeros before the first), env-steps of this episode so far."""
+    [A L]), the last words [A C] (zeros before the first), env-steps of this episode so far."""
 
     position: Array
     velocity: Array
@@ -37,26 +37,26 @@ class ReferenceState(NamedTuple):
 
 @part("env")
 class Reference:
-    """Navigation with communication: each agent must reach a landmark whose colour only the others see, and they talk.
+    """Navigation with communication: agents tell each other the colours of the landmarks that they must reach.
 
-    Every agent chooses a move and a word in each step; a word is heard with the observation that follows it, in order of
-    the speakers. With d_i the distance of agent i to its goal, agent i is paid
+    Every agent chooses a move and a word in each step; the others hear the word with their next observation, in order of the
+    speakers. With d_i the distance of agent i to its goal, the reward of agent i is
 
-        squared   −Σ_j d_j², as all are: the original's, where each contributes what the agent it guides earns
-        split     −½·mean_{j≠i} d_j − ½·mean_j d_j: today's mpe2, half for those it guides and half for the team
-        distance  −Σ_j d_j, as all are (CESMA)
+        squared   −Σ_j d_j², shared by all: the original's; each agent contributes the reward of the agent that it guides
+        split     −½·mean_{j≠i} d_j − ½·mean_j d_j: today's mpe2; half for the agents it guides, half for the team
+        distance  −Σ_j d_j, shared by all (CESMA)
     """
 
     agents: Annotated[int, Ge(2)] = 2
-    """At least two: nobody knows its own goal."""
+    """At least two: no agent knows its own goal."""
     landmarks: Count = 3
-    """Each of a colour of its own; several agents may have the same one for a goal."""
+    """Number of landmarks, each of its own colour; several agents may share a goal."""
     words: Count = 10
-    """Size of the vocabulary; what words mean is for the agents to settle."""
+    """Size of the vocabulary; the agents learn the meanings of the words."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""
     reward: Literal["", "squared", "split", "distance"] = ""
-    """Which of the rewards; empty for the one of the semantics (squared or split)."""
+    """The reward; empty for that of the semantics (squared or split)."""
     horizon: Count = 25
     """Env-steps of an episode."""
 
@@ -68,8 +68,8 @@ class Reference:
             Field("velocity", 1, 2),
             Field("landmarks", self.landmarks, 2),
             Field("goal_colors", others, 3),
-            # Other agents are not located, so nothing ranks them by nearness; following the colours at least keeps the
-            # colour and the word of one agent together where only some of the others are kept.
+            # Other agents have no positions, so nothing ranks them by nearness. Following the colours keeps the colour
+            # and the word of one agent together if only some of the others are kept.
             Field("messages", others, self.words, follows="goal_colors"),
         )
         role = RoleSpec(self.agents, obs, Discrete((MOVES, self.words)))
@@ -77,7 +77,7 @@ class Reference:
         return TeamSpec({"agent": role}, self.horizon, size, (Route("agent", 1, "agent", "messages"),))
 
     def reset(self, key: Array) -> tuple[ReferenceState, TimeStep]:
-        """Everybody at rest and silent, everything uniform in [-1, 1]², goals uniform and independent of each other."""
+        """A fresh episode: agents at rest and silent, all positions uniform in [-1, 1]², goals uniform and independent."""
         place_key, goal_key = jr.split(key)
         places = jr.uniform(place_key, (self.agents + self.landmarks, 2), minval=-1.0, maxval=1.0)
         goal = jax.nn.one_hot(jr.randint(goal_key, (self.agents,), 0, self.landmarks), self.landmarks)
@@ -118,13 +118,13 @@ class Reference:
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: agents first, each in the colour of its goal."""
+        """Agents, each in the colour of its goal, then landmarks."""
         palette = [world.PALETTE[i % len(world.PALETTE)] for i in range(self.landmarks)]
         agents = world.entities("agent", "agent", [RADIUS] * self.agents, *palette)
         return agents + [world.entity(f"landmark {i}", "landmark", RADIUS, color) for i, color in enumerate(palette)]
 
     def scene(self, state: ReferenceState) -> Scene:
-        """Where everything is, the agents' words and goals."""
+        """Positions of all entities, the agents' words and goals."""
         words, shades = world.spoken(state.message), state.goal.argmax(-1)
         return world.scene(state.position, state.landmarks, words=words, shades=shades)
 

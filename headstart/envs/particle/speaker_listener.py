@@ -1,4 +1,4 @@
-"""Cooperative communication (simple_speaker_listener): one agent knows where the other has to go.
+"""Cooperative communication (simple_speaker_listener): one agent knows the other's goal.
 
 Lowe et al. 2017; in CESMA (Lin et al. 2019) App. D.3.
 """
@@ -22,8 +22,8 @@ DIM, BRIGHT = 0.15, 0.65
 
 
 class SpeakerListenerState(NamedTuple):
-    """Positions of the speaker and of the listener, the listener's velocity (all [1 2]), positions of the landmarks, which
-    of them is the goal (one-hot [1 L]), the word said last [1 L] (zeros before the first), env-steps of this episode."""
+    """Positions of the speaker and of the listener, the listener's velocity (all [1 2]), positions of the landmarks, the goal
+    (one-hot [1 L]), the last word [1 L] (zeros before the first), env-steps of this episode."""
 
     speaker: Array
     position: Array
@@ -38,12 +38,12 @@ class SpeakerListenerState(NamedTuple):
 class SpeakerListener:
     """Cooperative communication: a speaker sees the goal's colour and speaks; a listener hears it and goes there.
 
-    The speaker stands still and has one word for each landmark; a word is heard with the observation that follows it. With
-    d the listener's distance to the goal, both are paid −d² (mpe2) or −2d² (the original, which sums over both agents).
+    The speaker stands still and has one word for each landmark; the listener hears a word with its next observation. With
+    d the listener's distance to the goal, both get −d² (mpe2) or −2d² (the original, which sums over both agents).
     """
 
     landmarks: Count = 3
-    """Each of a colour of its own; the speaker has as many words."""
+    """Number of landmarks, each of its own colour; the speaker has as many words."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""
     horizon: Count = 25
@@ -58,7 +58,7 @@ class SpeakerListener:
         return TeamSpec(roles, self.horizon, 4 + 4 * self.landmarks, (Route("speaker", 0, "listener", "messages"),))
 
     def reset(self, key: Array) -> tuple[SpeakerListenerState, TimeStep]:
-        """Everybody at rest and silent, everything uniform in [-1, 1]², the goal any of the landmarks."""
+        """A fresh episode: agents at rest and silent, all positions uniform in [-1, 1]², a uniformly random goal."""
         place_key, goal_key = jr.split(key)
         places = jr.uniform(place_key, (2 + self.landmarks, 2), minval=-1.0, maxval=1.0)
         goal = jax.nn.one_hot(jr.randint(goal_key, (1,), 0, self.landmarks), self.landmarks)
@@ -81,21 +81,21 @@ class SpeakerListener:
     def _show(self, state: SpeakerListenerState, reward: Float[Array, " 1"]) -> TimeStep:
         color = world.picked(state.goal, world.colours(self.landmarks, DIM, BRIGHT))
         heard = world.side_by_side(state.velocity, world.gaps(state.position, state.landmarks), state.message)
-        # Where the speaker stands is left out of the global state: nothing depends on it.
+        # The global state leaves out the speaker's position: nothing depends on it.
         everything = state[1:6]
         rewards = {"speaker": reward, "listener": reward}
         return world.time_step({"speaker": color, "listener": heard}, rewards, everything, state.time >= self.horizon)
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: the speaker, the listener, both in the colour of the goal, and the landmarks."""
+        """The speaker and the listener, both in the colour of the goal, then the landmarks."""
         palette = [world.PALETTE[i % len(world.PALETTE)] for i in range(self.landmarks)]
         agents = [world.entity(name, "agent", AGENT_RADIUS, *palette) for name in ("speaker", "listener")]
         marks = [world.entity(f"landmark {i}", "landmark", LANDMARK_RADIUS, color) for i, color in enumerate(palette)]
         return agents + marks
 
     def scene(self, state: SpeakerListenerState) -> Scene:
-        """Where everything is, the speaker's word, and the goal."""
+        """Positions of all entities, the speaker's word, and the goal's colour."""
         words, shades = world.spoken(state.message), jnp.tile(state.goal.argmax(-1), 2)
         return world.scene(state.speaker, state.position, state.landmarks, words=words, shades=shades)
 

@@ -36,29 +36,29 @@ class Spread:
 
     Rewards, with the distance D = Σ_l min_a d(a, l) and the number P of colliding pairs:
 
-        sum     −N·D − N − 2·P, for all: the original's, which sums over agents and lets each collide with itself
-        split   −½·D − ½·(agents it collides with), each agent its own: today's mpe2
-        pairs   −D − P, for all (CESMA)
-        any     −D − 1 if P > 0, for all
+        sum     −N·D − N − 2·P, shared by all: the original's, which sums over agents and lets each collide with itself
+        split   −½·D − ½·(agents it collides with), different for each agent: today's mpe2
+        pairs   −D − P, shared by all (CESMA)
+        any     −D − 1 if P > 0, shared by all
 
-    Event: `covered`, a step after which the centre of every landmark lies within some agent.
+    Event: `covered`, a step after which the centre of every landmark lies within an agent.
     """
 
     agents: Count = 3
-    """N."""
+    """N, the number of agents."""
     landmarks: Natural = 0
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""
     observe: Literal["all", "cesma"] = "all"
     """Own velocity and position, landmarks, other agents and their (silent) messages: 6N numbers; or without the own
-    position and the silence: 4N."""
+    position and the messages: 4N."""
     nearest: Natural = 0
     """Observe only this many nearest landmarks and one fewer nearest agents, sorted by distance; 0 observes all."""
     reward: Literal["", "sum", "split", "pairs", "any"] = ""
-    """Which of the rewards; empty for the one of the semantics (sum or split)."""
+    """The reward; empty for that of the semantics (sum or split)."""
     radii: tuple[Positive, ...] = ()
-    """Sizes of the agents; 0.15 each when empty."""
+    """Radii of the agents; 0.15 each when empty."""
     accelerations: tuple[Positive, ...] = ()
     """Thrusts of the agents per unit of action; 5 each when empty."""
     control: Literal["moves", "force"] = "moves"
@@ -76,13 +76,13 @@ class Spread:
     @property
     def spec(self) -> TeamSpec:
         """One role, `agent`, with five moves or a force."""
-        landmarks, mates = self._seen
+        landmarks, others = self._seen
         obs = (
             Field("velocity", 1, 2),
             Field("position", 1, 2),
             Field("landmarks", landmarks, 2),
-            Field("agents", mates, 2),
-            Field("messages", mates, 2, follows="agents"),
+            Field("agents", others, 2),
+            Field("messages", others, 2, follows="agents"),
         )
         if self.observe == "cesma":
             obs = (obs[0], *obs[2:4])
@@ -101,7 +101,7 @@ class Spread:
         return np.asarray(self.radii or [AGENT_RADIUS] * self.agents, np.float32)
 
     def reset(self, key: Array) -> tuple[SpreadState, TimeStep]:
-        """Everybody at rest, everything uniform in [-1, 1]²."""
+        """A fresh episode: agents at rest, all positions uniform in [-1, 1]²."""
         count = self.landmarks or self.agents
         places = jr.uniform(key, (self.agents + count, 2), minval=-1.0, maxval=1.0)
         state = SpreadState(places[: self.agents], jnp.zeros((self.agents, 2)), places[self.agents :], jnp.zeros((), jnp.int32))
@@ -133,7 +133,7 @@ class Spread:
         }[self.reward or {"openai": "sum", "mpe2": "split"}[self.semantics]]
 
     def _covered(self, state: SpreadState) -> Float[Array, ""]:
-        """1 if every landmark lies within some agent, else 0."""
+        """1 if the centre of every landmark lies within an agent, else 0."""
         within = world.touching(state.position, self._radii, state.landmarks, 0.0)
         return within.any(0).all().astype(jnp.float32)
 
@@ -152,13 +152,13 @@ class Spread:
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: agents first."""
+        """Agents, then landmarks."""
         landmarks = [LANDMARK_RADIUS] * (self.landmarks or self.agents)
         agents = world.entities("agent", "agent", self._radii, world.BLUE)
         return agents + world.entities("landmark", "landmark", landmarks, world.YELLOW)
 
     def scene(self, state: SpreadState) -> Scene:
-        """Where everything is."""
+        """Positions of all entities."""
         return world.scene(state.position, state.landmarks)
 
 

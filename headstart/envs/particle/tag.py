@@ -1,6 +1,6 @@
 """Predator and prey (simple_tag): slow adversaries hunt faster prey among obstacles.
 
-Lowe et al. 2017. With a prey that the environment moves at random it is the task of the Leader paper (pre-training one
+Lowe et al. 2017. If the environment moves the prey at random, it is the task of the Leader paper (pre-training one
 adversary against one prey, then a team of three).
 """
 
@@ -21,9 +21,9 @@ ADVERSARY_RADIUS, PREY_RADIUS, OBSTACLE_RADIUS = 0.075, 0.05, 0.2
 ADVERSARY_ACCELERATION, PREY_ACCELERATION = 3.0, 4.0
 ADVERSARY_SPEED, PREY_SPEED = 1.0, 1.3
 CATCH = 10.0
-"""What a touch is worth to the adversaries, and costs the prey."""
+"""Reward of a touch for the adversaries, and its cost for the prey."""
 FENCE = 0.9
-"""Prey are fined, and evasive ones turn back, where a coordinate is further than this from 0."""
+"""Prey are fined, and evasive prey turn back, if a coordinate is further than this from 0."""
 
 
 class TagState(NamedTuple):
@@ -39,25 +39,25 @@ class TagState(NamedTuple):
 class Tag:
     """Predator and prey: slow adversaries catch faster prey among obstacles.
 
-    Every touching pair of an adversary and a prey is worth +10 to every adversary and costs the prey 10. Prey also pay
+    Every touching pair of an adversary and a prey gives every adversary +10 and costs the prey 10. Prey also pay
     Σ_axis b(|x|) for leaving the arena, with b(x) = 0 below 0.9, 10(x − 0.9) below 1, min(e^(2x−2), 10) beyond.
 
-    Event: `tag`, each of those touching pairs.
+    Event: `tag`, once for each touching pair.
     """
 
     adversaries: Count = 3
     """Predators: the role `adversary`."""
     prey: Count = 1
-    """What they hunt."""
+    """Number of prey."""
     obstacles: Natural = 2
-    """Immovable circles in everybody's way."""
+    """Immovable circles in the way of adversaries and prey."""
     policy: Literal["learned", "random", "evasive"] = "learned"
-    """Who moves the prey: the role `agent` of the team, or the environment. A random prey thrusts uniformly in [-1, 1] an
-    axis, anew each step. An evasive one (of no paper) thrusts along Σ_a (x − x_a)/|x − x_a|², scaled to length 1, and
-    turns back at full thrust on an axis where |x| > 0.9."""
+    """The mover of the prey: the role `agent` of the team (learned), or the environment. A random prey thrusts uniformly in
+    [-1, 1] on each axis, anew each step. An evasive prey (of no paper) thrusts along Σ_a (x − x_a)/|x − x_a|², scaled to
+    length 1, and turns back at full thrust on an axis with |x| > 0.9."""
     prey_speed: Positive = 1.3
-    """Largest speed of the prey (of adversaries: 1). A random prey hardly ever gets that fast: for that one, only
-    `scale_acceleration` makes another speed another task."""
+    """Largest speed of the prey (of adversaries: 1). A random prey hardly ever gets that fast: another speed makes its task
+    another one only with `scale_acceleration`."""
     scale_acceleration: bool = False
     """The prey's thrust grows with its largest speed, 4·prey_speed/1.3 instead of 4."""
     semantics: physics.Semantics = "mpe2"
@@ -67,7 +67,7 @@ class Tag:
 
     @property
     def spec(self) -> TeamSpec:
-        """Roles `adversary` and, where the prey learn, `agent`: five moves each."""
+        """Roles `adversary` and, if the prey learn, `agent`: five moves each."""
         count = {"adversary": self.adversaries, "agent": self.prey}
 
         def role(name: str) -> RoleSpec:
@@ -93,7 +93,7 @@ class Tag:
         return physics.bodies(radius)._replace(max_speed=max_speed)
 
     def reset(self, key: Array) -> tuple[TagState, TimeStep]:
-        """Everybody at rest and uniform in [-1, 1]², obstacles uniform in [-0.9, 0.9]²."""
+        """A fresh episode: agents at rest and uniform in [-1, 1]², obstacles uniform in [-0.9, 0.9]²."""
         agents = self.adversaries + self.prey
         places = jr.uniform(key, (agents + self.obstacles, 2), minval=-1.0, maxval=1.0)
         state = TagState(places[:agents], jnp.zeros((agents, 2)), 0.9 * places[agents:], jnp.zeros((), jnp.int32))
@@ -122,7 +122,7 @@ class Tag:
         return jnp.where(jnp.abs(prey) > FENCE, -jnp.sign(prey), escape / length[:, None])
 
     def _reward(self, state: TagState) -> tuple[Float[Array, " A"], Float[Array, " P"], Float[Array, ""]]:
-        """Of the adversaries, of the prey, and how many pairs touch."""
+        """The rewards of the adversaries and of the prey, and the number of touching pairs."""
         hunters, prey = state.position[: self.adversaries], state.position[self.adversaries :]
         touches = world.touching(hunters, ADVERSARY_RADIUS, prey, PREY_RADIUS).astype(jnp.float32)
         tags = physics.total(touches)
@@ -135,7 +135,7 @@ class Tag:
     def _show(
         self, state: TagState, hunted: Float[Array, " A"], escaped: Float[Array, " P"], tags: Float[Array, ""]
     ) -> TimeStep:
-        first = self.adversaries  # of the prey
+        first = self.adversaries  # index of the first prey
         to_others = physics.others(state.position) - state.position[:, None]
         to_obstacles = world.gaps(state.position, state.obstacles)
         own = jnp.concatenate([state.velocity, state.position], -1)
@@ -152,13 +152,13 @@ class Tag:
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: adversaries, prey, obstacles."""
+        """Adversaries, prey, obstacles."""
         adversaries = world.entities("adversary", "agent", [ADVERSARY_RADIUS] * self.adversaries, world.RED)
         prey = world.entities("prey", "agent", [PREY_RADIUS] * self.prey, world.GREEN)
         return adversaries + prey + world.entities("obstacle", "obstacle", [OBSTACLE_RADIUS] * self.obstacles, world.GREY)
 
     def scene(self, state: TagState) -> Scene:
-        """Where everything is."""
+        """Positions of all entities."""
         return world.scene(state.position, state.obstacles)
 
 

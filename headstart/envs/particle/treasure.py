@@ -22,21 +22,21 @@ from headstart.envs.particle import physics, world
 COLLECTOR_RADIUS, BANK_RADIUS, TREASURE_RADIUS = 0.05, 0.075, 0.025
 COLLECTOR_MASS, BANK_MASS = 1.0, 2.25
 ACCELERATION = 1.5**2
-"""Of a full push, for every agent: the original multiplies by 1.5 twice, and by the mass that it then divides by."""
+"""Acceleration of a full push, for every agent: the original multiplies by 1.5 twice, and by the mass it then divides by."""
 MAX_SPEED = 1.0
 SPAWN = 0.95
 """Treasures appear in [-0.95, 0.95]²."""
 GONE = -999.0
-"""Both coordinates of a treasure that was picked up, for the one step until it is back."""
+"""Both coordinates of a treasure in the one step between its pickup and its return."""
 CROWD = 7
-"""A bank that nobody brings anything is drawn to the middle of this many nearest collectors."""
+"""A bank is drawn to the mean of this many nearest collectors if no collector holds its type."""
 PRIZE, BUMP, PULL = 5.0, 5.0, 0.1
 """Rewards of a pickup or deposit, of a collision, and of a unit of distance."""
 COLORS = tuple(color for color in world.PALETTE if color != world.GREY)
 
 
 class TreasureState(NamedTuple):
-    """What the next step starts from. A flag says that a treasure is there, where the original moves it far away."""
+    """The state between two steps. A flag says whether a treasure is there; the original moves it far away instead."""
 
     position: Array  # [n 2]
     velocity: Array  # [n 2]
@@ -52,12 +52,12 @@ class Treasure:
     """Cooperative treasure collection: collectors bring treasures to the bank of their type.
 
     One step: 1. physics, in which agents push each other; 2. observations and rewards; 3. pickups (by the first free
-    collector that touches the treasure), treasures of the last step's pickups are back at a random place with a random
-    type, deposits (at the bank of that type). A reward is thus for what is about to happen. Everybody is paid
+    collector that touches the treasure), return of the treasures picked up in the last step (at a random place with a random
+    type), deposits (at the bank of their type). A reward thus comes before its pickup or deposit. Every agent gets
 
         G = 5·Σ_treasures #(free collectors touching it) + 5·Σ_banks #(collectors touching it that hold its type)
 
-    and besides
+    and in addition
 
         collectors   −5·#(collectors it overlaps) − 0.1·d, d to the nearest treasure or, holding one, to the bank of its type
         banks        −0.1·d, d to the nearest collector holding its type or, with none, to the mean of the 7 nearest ones
@@ -71,20 +71,20 @@ class Treasure:
     treasures: Natural = 0
     """0 for as many as there are collectors."""
     collide: bool = True
-    """Whether agents push each other; collectors pay for an overlap in either case."""
+    """Whether agents push each other; collectors pay for overlaps in both cases."""
     seen_agents: Natural = 7
     """Observe at most this many agents, the nearest ones."""
     seen_treasures: Natural = 7
     """Observe at most this many treasures, the nearest ones."""
     gone: Literal["far", "zeros"] = "far"
-    """Where a treasure is in the step after its pickup: at (-999, -999) for observations and distances, as in the original;
-    or nowhere: observed as zeros, and no distance to pay for while all are away."""
+    """A treasure in the step after its pickup: at (-999, -999) for observations and distances, as in the original (far); or
+    observed as zeros, with no distance to pay for while all treasures are away (zeros)."""
     horizon: Count = 100
     """Env-steps of an episode."""
 
     @property
     def spec(self) -> TeamSpec:
-        """Roles `collector` and `bank` with five moves; only collectors observe what they hold themselves."""
+        """Roles `collector` and `bank` with five moves; only collectors hold treasures and observe the type they hold."""
         agents, treasures, kinds = self.collectors + self.banks, self._treasures, self.banks
         seen = (
             Field("agents", min(self.seen_agents, agents - 1), 4 + 2 * kinds),
@@ -108,7 +108,7 @@ class Treasure:
         return body._replace(mass=each(COLLECTOR_MASS, BANK_MASS))
 
     def reset(self, key: Array) -> tuple[TreasureState, TimeStep]:
-        """Everybody at rest, free, and uniform in [-1, 1]²."""
+        """A fresh episode: agents at rest, free, and uniform in [-1, 1]²."""
         agents_key, treasures_key = jr.split(key)
         agents = self.collectors + self.banks
         position = jr.uniform(agents_key, (agents, 2), minval=-1.0, maxval=1.0)
@@ -124,7 +124,7 @@ class Treasure:
         return SPAWN * (2.0 * x[:, :2] - 1.0), kind.astype(jnp.float32)
 
     def step(self, state: TreasureState, action: dict[str, Array], key: Array) -> tuple[TreasureState, TimeStep]:
-        """One step of 0.1 s; the key is for the treasures that come back."""
+        """One step of 0.1 s; the key draws the treasures that come back."""
         body, moves = self._body, jnp.concatenate([action["collector"], action["bank"]])
         push = physics.thrust(moves, ACCELERATION * body.mass, "openai")
         position, velocity = physics.move(state.position, state.velocity, push, body, "openai", by_mass=True)
@@ -166,8 +166,8 @@ class Treasure:
         return prizes + jnp.concatenate([collector, bank])
 
     def _exchange(self, state: TreasureState, key: Array) -> tuple[TreasureState, Float[Array, ""], Float[Array, ""]]:
-        """Pickups, treasures of the last step's pickups come back, deposits; and the numbers of pickups and deposits."""
-        earlier = np.tri(self.collectors, k=-1, dtype=bool)  # [C C]: in row c those before collector c
+        """The state after pickups, returns and deposits, and the numbers of pickups and deposits."""
+        earlier = np.tri(self.collectors, k=-1, dtype=bool)  # [C C]: row c marks the collectors before c
 
         def pick(free, touched):
             may = touched & free
@@ -193,10 +193,10 @@ class Treasure:
         is_bank_of = np.eye(agents, kinds, -collectors, dtype=np.float32)
         holds = jnp.concatenate([state.holding, jnp.zeros((kinds, kinds))])
         gaps = world.gaps(position, position)
-        # Oneself is the farthest of all, so never among the nearest.
+        # An agent's distance to itself is infinite, so it is never among its nearest.
         away = jnp.where(np.eye(agents, dtype=bool), jnp.inf, physics.squared(gaps))
-        about = jnp.concatenate([state.velocity, is_bank_of, holds], -1)
-        near_agents = world.nearest(away, gaps, about, min(self.seen_agents, agents - 1))
+        features = jnp.concatenate([state.velocity, is_bank_of, holds], -1)
+        near_agents = world.nearest(away, gaps, features, min(self.seen_agents, agents - 1))
 
         gaps, kind = world.gaps(position, self._places(state)), state.kind
         away = physics.squared(gaps)
@@ -217,14 +217,14 @@ class Treasure:
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """What `scene` places: collectors, which have the colour of what they hold, then banks, then treasures."""
+        """Collectors, in the colour of the treasure they hold, then banks, then treasures."""
         colors = [COLORS[kind % len(COLORS)] for kind in range(self.banks)]
         collectors = world.entities("collector", "agent", [COLLECTOR_RADIUS] * self.collectors, world.GREY, *colors)
         banks = [world.entity(f"bank {i}", "agent", BANK_RADIUS, color) for i, color in enumerate(colors)]
         return collectors + banks + world.entities("treasure", "landmark", [TREASURE_RADIUS] * self._treasures, *colors)
 
     def scene(self, state: TreasureState) -> Scene:
-        """Where everything is; a treasure that was picked up is hidden."""
+        """Positions of all entities; a treasure that was picked up is hidden."""
         held, kind = state.holding > 0, state.kind.argmax(-1)
         holds = jnp.where(held.any(-1), 1 + held.argmax(-1), 0)
         shades = jnp.concatenate([holds, jnp.zeros(self.banks, holds.dtype), kind])

@@ -1,4 +1,4 @@
-"""What the particle scenarios share beside the physics: time steps, distances in the plane, words, colours, pictures."""
+"""Helpers of the particle scenarios beside the physics: time steps, distances in the plane, words, colours, pictures."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from headstart.envs.particle import physics
 
 BLUE, RED, YELLOW, GREEN, PURPLE, GREY = "#4477aa", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#777777"
 PALETTE = (RED, GREEN, BLUE, YELLOW, PURPLE, "#66ccee", GREY, "#997700")
-"""Colours of kinds (goals, treasures, ..), in their order; told apart by colour-blind readers as well."""
+"""Colours of kinds (goals, treasures, ..), in their order; colour-blind readers can tell them apart."""
 MIXTURES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))
 """The channels that are bright in a colour, in the order of `PALETTE`."""
 
@@ -24,7 +24,7 @@ def time_step(
     over: Array,
     events: dict[str, Array] | None = None,
 ) -> TimeStep:
-    """A time step of an episode that only the clock ends: nobody dies, nothing terminates. `state` is laid flat."""
+    """A time step of an episode that only the clock ends: no agent dies, no task terminates. `state` is flattened."""
     everything = jnp.concatenate([x.reshape(-1) for x in state])
     return TimeStep(
         obs=obs,
@@ -40,7 +40,7 @@ def time_step(
 
 
 def side_by_side(*blocks: Float[Array, "A ..."]) -> Float[Array, "A O"]:
-    """Observations of A agents from blocks [A ..], each laid flat."""
+    """Observations of A agents from blocks [A ..], each flattened."""
     return jnp.concatenate([x.reshape(x.shape[0], -1) for x in blocks], -1)
 
 
@@ -50,7 +50,7 @@ def gaps(here: Float[Array, "A 2"], there: Float[Array, "B 2"]) -> Float[Array, 
 
 
 def ranks(x: Float[Array, "A X"]) -> Int[Array, "A X"]:
-    """How many entries of its row come before each: the smaller ones, and of equal ones the earlier."""
+    """Each entry's rank in its row, from 0; of equal entries the earlier comes first."""
     width = x.shape[1]
     rank = [jnp.zeros(x.shape[0], jnp.int32)] * width
     for later in range(width):
@@ -61,16 +61,16 @@ def ranks(x: Float[Array, "A X"]) -> Int[Array, "A X"]:
 
 
 def nearest(
-    away: Float[Array, "A X"], gaps: Float[Array, "A X 2"], about: Float[Array, "X F"] | None, count: int
+    away: Float[Array, "A X"], gaps: Float[Array, "A X 2"], features: Float[Array, "X F"] | None, count: int
 ) -> Float[Array, "A k G"]:
-    """(gap, about) of the `count` entities nearest to each agent, nearest first; `away` ranks them.
+    """(gap, features) of the `count` entities nearest to each agent, nearest first; `away` ranks them.
 
-    Products with the one-hot vectors of their ranks: sorting and gathering rows as short as these takes twice as long.
+    It multiplies with one-hot vectors of the ranks: sorting and gathering rows this short takes twice as long.
     """
     rank = ranks(away).T  # [X A]
     slot = (rank[..., None] == np.arange(count)[None, None]).astype(jnp.float32)[..., None]  # [X A k 1]
     place = physics.total(slot * gaps.swapaxes(0, 1)[:, :, None])
-    return place if about is None else jnp.concatenate([place, physics.total(slot * about[:, None, None])], -1)
+    return place if features is None else jnp.concatenate([place, physics.total(slot * features[:, None, None])], -1)
 
 
 def touching(
@@ -90,7 +90,7 @@ def colours(count: int, dim: float, bright: float) -> np.ndarray:
 
 
 def picked(choice: Float[Array, "A L"], rows: Float[Array, "L F"] | np.ndarray) -> Float[Array, "A F"]:
-    """The row that each agent's one-hot `choice` marks; products and additions, so no gather at run time."""
+    """The row that each agent's one-hot `choice` marks, by products and additions: no gather at run time."""
     return physics.total(choice.T[:, :, None] * rows[:, None])
 
 
@@ -105,7 +105,7 @@ def entities(name: str, kind: str, radii: Any, *colors: str) -> list[dict[str, A
 
 
 def scene(*places: Float[Array, "_ 2"], words: Array | None = None, shades: Array | None = None) -> Scene:
-    """A picture of everything at its place; `words` and `shades` are those of the FIRST entities, others are silent."""
+    """A picture of all entities; `words` and `shades` belong to the FIRST entities, and the others are silent."""
     place = jnp.concatenate(places)
     filled = lambda x, default: (
         jnp.full(place.shape[0], default, jnp.int32)
@@ -116,5 +116,5 @@ def scene(*places: Float[Array, "_ 2"], words: Array | None = None, shades: Arra
 
 
 def spoken(message: Float[Array, "A C"]) -> Array:
-    """[A] the word each agent says: the largest entry of its message, or -1 where it says nothing."""
+    """[A] the word of each agent: the largest entry of its message, or -1 if it is silent."""
     return jnp.where((message != 0).any(-1), message.argmax(-1), -1)
