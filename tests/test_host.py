@@ -291,7 +291,7 @@ def advantages():
     now = jax.tree.map(lambda a, b: np.concatenate([a[None], b[:-1]]), first, steps)
     begins = np.concatenate([np.ones((1, E), bool), (steps.terminated | steps.truncated)[:-1]])
     rollout = transition(*jax.tree.map(jnp.asarray, (now, actions, steps, begins)))
-    items = jax.jit(learner.prepare)(params, (), rollout).extras
+    items = jax.jit(learner.prepare)(params, (), rollout)[1].extras
     worth = lambda obs: np.asarray(params["critic"]["agent"]((), obs["agent"])[1][..., 0], np.float64)
     value, following = worth(rollout.obs), worth(rollout.next_obs)
     found = []
