@@ -315,7 +315,7 @@ def advantages():
                 delta = told[t].reward[name] + 0.9 * (0.0 if dead else following[t, e, i]) - value[t, e, i]
                 after = delta + (0.9 * 0.8 * after if goes_on else 0.0)
                 how = "goes on" if goes_on else "all" if over else "dead" if dead else "left"
-                mine = tuple(float(items[x]["agent"][t * E + e, i]) for x in ("advantage", "goal"))
+                mine = tuple(float(items[x]["agent"][t * E + e, i]) for x in ("advantage", "value_target"))
                 found.append((name, how, mine, (after, after + value[t, e, i])))
     return found
 
