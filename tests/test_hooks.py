@@ -1,4 +1,4 @@
-"""The contract of guidance, proven by two methods that are not there yet: a discriminator and a companion, in short files."""
+"""The contracts, proven by parts that are not there yet, in short files: a discriminator, a companion, a normaliser."""
 
 import dataclasses
 
@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 import throwaway_companion
 import throwaway_gail
+import throwaway_normaliser
 from probes import loop, same, small
 from test_runs import identical, stopper
 from throwaway_companion import Companion
 from throwaway_gail import Gail
+from throwaway_normaliser import Normalised
 
 from headstart import registry
 from headstart.core.env import vectorise
 from headstart.envs.particle.spread import Spread
+from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
+from headstart.teams.policy import TeamPolicy, load
 from headstart.training import programs, run, session
 
 TINY = {"num_envs": 4, "train_every": 4, "rollout": 4, "batch": 8, "warmup": 8, "capacity": 32, "hidden": (8, 8)}
@@ -35,9 +39,14 @@ UPDATES = 5
 
 
 @pytest.fixture(autouse=True)
-def known():
-    registry.use(throwaway_gail)
-    registry.use(throwaway_companion)
+def joined(monkeypatch):
+    """The throw-away parts have names here, and in no other test."""
+    monkeypatch.setattr(registry, "_joined", {kind: {} for kind in registry.KINDS})
+    monkeypatch.setattr(registry, "used", set())
+    for module in (throwaway_companion, throwaway_gail, throwaway_normaliser):
+        registry.use(module)
+    yield
+    registry.presets.cache_clear()
 
 
 def learned(state):
@@ -93,6 +102,26 @@ def test_demonstrations_are_an_argument_of_the_program_and_nothing_else():
     program = jax.make_jaxpr(programs.advance(trainer))(begun, 0, 1, trainer.data)
     assert [x.shape for x in jax.tree.leaves(trainer.data)] == [v.aval.shape for v in program.jaxpr.invars[-1:]]
     assert not any(np.size(c) >= size(trainer.data) for c in program.consts)
+
+
+def test_statistics_of_a_normaliser_move_with_what_was_seen_and_go_where_the_policy_goes(tmp_path):
+    """No optimiser touches them, every lane has its own, and teams save, fit and hand them on as any other network."""
+    config = Normalised(LEARNERS["ddpg"])
+    made = loop(ENV, config, UPDATES)
+    state, _ = made.run((0, 1))
+    for lane in range(2):
+        stats = state.params["stats"]["agent"].net
+        assert float(stats["count"][lane]) == UPDATES * 4 * 2
+        seen = np.asarray(state.memory.obs["agent"][lane]).reshape(-1, ENV.spec.roles["agent"].obs_size)
+        np.testing.assert_allclose(stats["mean"][lane], seen.mean(0), rtol=1e-4, atol=1e-6)
+    team = TeamPolicy(ENV.spec, config, state.params, (0, 1), ENV)
+    team.save(tmp_path / "team")
+    assert same(load(tmp_path / "team").params, team.params)
+    five = team.adapt(Spread(5).spec)
+    assert same(five.params["stats"], team.params["stats"])
+    assert five.act({"agent_4": np.zeros(Spread(5).spec.roles["agent"].obs_size)})[0].keys() == {"agent_4"}
+    warm = loop(ENV, config, UPDATES, (WarmStart(team),)).start((1,))
+    assert same(jax.tree.map(lambda x: x[0], warm.params["stats"]), team.seed(1)["stats"])
 
 
 def test_nested_parts_survive_their_file():

@@ -10,18 +10,20 @@ from headstart.core.networks import RoleNet
 def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.GradientTransformation:
     """`transforms[network]` applied to every role's `RoleNet` of that network, to each agent's own parameters.
 
-    Clipping the norm of a whole stacked tree would couple agents: one agent's large gradient would shrink the others'.
+    Networks without a transform, such as a normaliser's `stats`, stay as they are. Clipping the norm of a whole stacked tree
+    would couple agents: one agent's large gradient would shrink the others'.
     """
 
     def init(params):
         start = lambda name, t: transforms[name].init(t.net) if t.shared else jax.vmap(transforms[name].init)(t.net)
-        return {name: {role: start(name, t) for role, t in roles.items()} for name, roles in params.items()}
+        return {name: {role: start(name, t) for role, t in params[name].items()} for name in transforms}
 
     def update(updates, state, params=None):
         assert params is not None
-        grads, updates, states = updates, {}, {}
-        for name, roles in params.items():
-            step = transforms[name].update
+        grads, states = updates, {}
+        updates = {name: jax.tree.map(jnp.zeros_like, roles) for name, roles in params.items() if name not in transforms}
+        for name in transforms:
+            step, roles = transforms[name].update, params[name]
             outs = {
                 role: (step if t.shared else jax.vmap(step))(grads[name][role].net, state[name][role], t.net)
                 for role, t in roles.items()
