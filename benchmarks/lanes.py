@@ -5,6 +5,7 @@ what slows the machine down for longer than a round then cancels out.
 """
 
 import statistics
+from functools import partial
 
 import jax
 
@@ -27,7 +28,7 @@ def main(options: Options) -> None:
     """A row for each learner and number of seeds."""
     counts = (2, 4) if options.quick else (2, 4, 8, 16)
     for name, (learner, updates) in LEARNERS.items():
-        make = lambda count, one_call=False: training(Spread(), learner, updates, count, one_call=one_call)[0]  # noqa: B023
+        make = partial(_training, learner, updates)
         one = make(1)
         apart, mapped = {n: make(n) for n in counts}, {n: make(n, one_call=True) for n in counts}
         alternate([one, *apart.values(), *mapped.values()], options.repeats)
@@ -39,6 +40,10 @@ def main(options: Options) -> None:
             row(f"lanes-{name}-{count}", ours, peer, "one call of all seeds", "× one seed", **seen)
         del one, apart, mapped
         jax.clear_caches()
+
+
+def _training(learner: LearnerConfig, updates: int, seeds: int, one_call: bool = False) -> Program:
+    return training(Spread(), learner, updates, seeds, one_call=one_call)[0]
 
 
 def _ratios(program: Program, one: Program) -> list[float]:

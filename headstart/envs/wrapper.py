@@ -1,5 +1,6 @@
 """An environment around another one, which changes only the time steps and the actions."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from jaxtyping import Array
@@ -8,7 +9,7 @@ from headstart.core.env import Env, EnvState, VectorEnv, vectorise
 from headstart.core.types import TeamSpec, TimeStep
 
 
-class Wrapper:
+class Wrapper(ABC):
     """The base of environments that show or move the agents of `env` in another way.
 
     A subclass defines `spec`, `shown` and `sent`; the last two take any leading axes. Restarts, batching and drawing stay
@@ -23,17 +24,17 @@ class Wrapper:
         return self.env
 
     @property
+    @abstractmethod
     def spec(self) -> TeamSpec:
         """The team as seen from outside."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shown(self, step: TimeStep) -> TimeStep:
         """The wrapped environment's time step as seen from outside."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sent(self, action: dict[str, Array]) -> dict[str, Array]:
         """An action from outside as an action of the wrapped environment."""
-        raise NotImplementedError
 
     def reset(self, key: Array) -> tuple[EnvState, TimeStep]:
         """A fresh episode of the wrapped environment."""

@@ -60,7 +60,10 @@ def _local(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
         outs = {name: nets[name](carry[name] if carry else (), x) for name, x in obs.items()}
         return {name: out[0] for name, out in outs.items()} if carry else (), {n: out[1][..., 0] for n, out in outs.items()}
 
-    return Critic(init, q, lambda nets, obs, action, fresh: (q(nets, obs, action), q(_frozen(nets), obs, fresh)), v)
+    def q_own(nets, obs, action, fresh):
+        return q(nets, obs, action), q(jax.lax.stop_gradient(nets), obs, fresh)
+
+    return Critic(init, q, q_own, v)
 
 
 def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
@@ -88,7 +91,7 @@ def _joint(spec: TeamSpec, body: Body, shared: bool, acts: bool) -> Critic:
             agents, size = action[name].shape[-2:]
             change = jnp.moveaxis(fresh[name] - action[name], -2, 0)
             change = jnp.einsum("a...u,auh->a...h", change, jax.lax.stop_gradient(_own_rows(net, at, agents, size)))
-            frozen = _frozen(net)
+            frozen = jax.lax.stop_gradient(net)
             own[name] = frozen.mapped(lambda net, h: net.rest(h), jax.lax.stop_gradient(product) + change)[..., 0]
             at += agents * size
         return taken, own
@@ -134,7 +137,3 @@ def _own_rows(net: RoleNet, at: int, agents: int, size: int) -> Array:
     if net.shared:
         return weight[at : at + agents * size].reshape(agents, size, -1)
     return jnp.stack([weight[i, at + i * size : at + (i + 1) * size] for i in range(agents)])
-
-
-def _frozen(nets: PyTree) -> PyTree:
-    return jax.lax.stop_gradient(nets)
