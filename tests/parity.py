@@ -43,7 +43,7 @@ class Twins:
     read: Callable[[Any], Any]
     """`read(world)` is that world as a state of ours, in single precision; its `time` is ignored."""
     vary: Callable[[np.random.Generator, Any], Any] = lambda rng, states: states
-    """`vary(rng, states)` draws whatever else should differ between the n random states [n ..], e.g. messages."""
+    """`vary(rng, states)` draws the other parts of the n random states [n ..], e.g. messages."""
 
     @functools.cached_property
     def theirs(self) -> Any:

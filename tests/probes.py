@@ -192,7 +192,7 @@ class Dead:
 
 @dataclass(frozen=True)
 class Masked:
-    """Two or three of four actions are legal; an illegal one earns NaN, which spoils whatever touches it."""
+    """Two or three of four actions are legal; an illegal one earns NaN, which spreads to every number computed from it."""
 
     @property
     def spec(self):

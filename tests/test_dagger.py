@@ -264,7 +264,7 @@ CASES = [("reference", False), ("reference", True), ("speaker-listener", False)]
 @pytest.mark.parametrize("messages", ["learned", "fixed"])
 @pytest.mark.parametrize("name,shared", CASES)
 def test_the_gradient_is_that_of_algorithm_2_agent_by_agent(name, shared, messages):
-    """Whatever words are in the stored next observation, they are replaced: there they are random numbers."""
+    """The words in the stored next observation are replaced: random numbers in their place change nothing."""
     env, members = TEAMS[name]
     teacher, choices = expert_of(env)
     config = dataclasses.replace(STUDENT, shared=shared)
@@ -402,7 +402,7 @@ def test_the_expert_acts_at_first_and_never_at_last(lessons):
 
 
 def test_words_are_the_students_own_and_one_hot(lessons):
-    """Whoever moves: what is sent is the likeliest word, though learning uses soft ones."""
+    """Each agent sends its likeliest word, if the expert moves it as well; learning uses soft words."""
     kept, _, state, learner = lessons
     logits = np.asarray(learner.policy(state.params, (), jax.tree.map(jnp.asarray, kept.obs))[1]["agent"])
     np.testing.assert_array_equal(kept.action["agent"][..., 5:], np.eye(10)[logits[..., 5:].argmax(-1)])

@@ -213,7 +213,7 @@ def on_the_command_line(cases: str, out: str) -> dict:
         [sys.executable, "-c", SCRIPT],
         input=json.dumps(args), cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])  # JaxMARL greets whoever imports it
+    return json.loads(done.stdout.splitlines()[-1])  # JaxMARL prints a greeting when it is imported
 
 
 @pytest.fixture(scope="module")

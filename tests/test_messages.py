@@ -429,7 +429,7 @@ def test_a_word_is_heard_for_one_step_and_is_not_paid_for(name):
 
 
 def test_soft_words_arrive_as_they_are():
-    """Gumbel-softmax actors say several words at once; whoever learns from that needs them unrounded."""
+    """Gumbel-softmax actors say several words at once, and their critics need them unrounded."""
     env = Reference(3, 5)
     state, _ = env.reset(KEY)
     soft = jax.nn.softmax(jr.normal(KEY, (3, 10)))

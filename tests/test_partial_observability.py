@@ -256,7 +256,7 @@ def mean_cost(d: np.ndarray) -> float:
 
 
 def test_mu_is_the_cost_under_all_that_was_visited():
-    """μ_N = C_p of the mean distribution ≥ the mean of the C_p; no constant but 0 is below it whoever acts."""
+    """μ_N = C_p of the mean distribution ≥ the mean of the C_p; no constant but 0 is below it for all policies."""
     rng = np.random.default_rng(3)
     for _ in range(100):
         met = [visits(TEAMS[k]).mean(0) for k in rng.integers(len(TEAMS), size=rng.integers(1, 8))]

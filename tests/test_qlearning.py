@@ -347,7 +347,7 @@ def test_epsilon_falls_in_a_straight_line(progress, epsilon):
 
 
 def test_noisy_values_are_boltzmann_exploration():
-    """Choices by values plus noise·Gumbel follow softmax(Q/noise), whatever the progress."""
+    """Choices by values plus noise·Gumbel follow softmax(Q/noise) at every progress."""
     size, config = 20_000, QLearning(hidden=(8,), exploration="noise", noise=0.7)
     for progress in (0.0, 1.0):
         action, q = actor(config)(constant(size), None, jnp.asarray(progress))
