@@ -30,11 +30,21 @@ class Untrusted(HeadstartError):
 @cache
 def presets(kind: str) -> dict[str, Any]:
     """{name: settings} of every part of a kind: "env", "learner" or "guidance"."""
+    return _found(kind, "PRESETS") | _joined[kind]
+
+
+def variants(kind: str) -> dict[str, Any]:
+    """{name: settings} that parts offer to the contract tests in `VARIANTS`, beside their presets."""
+    return _found(kind, "VARIANTS")
+
+
+def _found(kind: str, table: str) -> dict[str, Any]:
+    """The entries of `table` in every file of a kind's package."""
     package = importlib.import_module(KINDS[kind])
     found: dict[str, Any] = {}
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        found |= getattr(importlib.import_module(info.name), "PRESETS", {})
-    return found | _joined[kind]
+        found |= getattr(importlib.import_module(info.name), table, {})
+    return found
 
 
 @cache

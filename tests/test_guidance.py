@@ -272,7 +272,7 @@ def test_probabilities_of_continuous_actions_are_refused():
     env = Mixed()
     config = small(PPO())
     with pytest.raises(HeadstartError, match="use mse") as caught:
-        loop(env, config, 1, (Distill(teacher(config, env), loss="kl"),)).run()
+        Distill(teacher(config, env), loss="kl").make(env.spec, config.make(env.spec))
     assert "\n" not in str(caught.value)
 
 

@@ -25,7 +25,7 @@ from headstart.core.ops import linear_schedule, masked_mean
 from headstart.core.part import part
 from headstart.core.ranges import NonNegative, Unit
 from headstart.core.types import Continuous, TeamSpec
-from headstart.teams.fit import FittedTeacher, fit_teacher
+from headstart.teams.fit import FittedTeacher, fit_teacher, role_pairs
 from headstart.views.adapt import Select
 
 
@@ -55,6 +55,11 @@ class Distill:
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}."""
         teacher = fit_teacher(self.teacher, spec, self.roles, self.select)
+        if "actor" not in learner.policy_networks:
+            raise HeadstartError("distillation needs a learner with an actor; this one has none")
+        for _, role in role_pairs(self.teacher, spec, self.roles):
+            if self.loss != "mse" and isinstance(spec.roles[role].actions, Continuous):
+                raise HeadstartError(f"loss '{self.loss}' compares probabilities and the actions are continuous: use mse")
         return Guidance(
             init=lambda key, seed: {
                 "teacher": teacher.params(seed),
@@ -68,8 +73,6 @@ class Distill:
 
     def _objective(self, learner, spec, teacher: FittedTeacher, g, params, batch, terms):
         """Every guided role's actor term becomes α·scale·L_reuse + (1 − α)·L_actor, agent by agent."""
-        if "actor" not in terms:
-            raise HeadstartError("distillation needs a learner with an actor; this one has none")
         _, students = learner.unroll(params, batch)
         mixed = dict(terms["actor"])
         for role, label in batch.extras[teacher.name].items():
@@ -95,8 +98,6 @@ def _distance(loss: str, space) -> Callable[[Array, Array], Array]:
     """[*n U], [*n U] -> [*n]."""
     if loss == "mse":
         return lambda teacher, student: jnp.square(teacher - student).mean(-1)
-    if isinstance(space, Continuous):
-        raise HeadstartError(f"loss '{loss}' compares probabilities and the actions are continuous: use mse")
     compare = actions.cross_entropy if loss == "ce" else actions.kl
     return lambda teacher, student: compare(space, teacher, student)
 

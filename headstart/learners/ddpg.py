@@ -143,5 +143,7 @@ def _legal(logits, available):
     return {name: actions.legal(x, available and available[name]) for name, x in logits.items()}
 
 
+VARIANTS = {"maddpg-shared": DDPG(shared=True)}
+"""Settings that the contract tests try beside the presets."""
 PRESETS = {"ddpg": DDPG(), "maddpg": DDPG(), "independent-ddpg": DDPG(critic="local")}
 """Names on the command line, and the settings each starts from."""

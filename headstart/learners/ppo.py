@@ -223,5 +223,7 @@ def _normalised(x, alive, axes):
     return (x - mean) / (deviation + 1e-8)
 
 
+VARIANTS = {"ppo-gru": PPO(core="gru"), "ppo-separate": PPO(shared=False), "mappo-gru": PPO(critic="joint", core="gru")}
+"""Settings that the contract tests try beside the presets."""
 PRESETS = {"ppo": PPO(), "ippo": PPO(), "mappo": PPO(critic="joint")}
 """Names on the command line, and the settings each starts from."""
