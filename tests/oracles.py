@@ -172,6 +172,5 @@ def random_transitions(
 
 
 def items(learner: Any, params: Any, carry: Any, rollout: Transition) -> Any:
-    """What the learner makes of a rollout for its memory."""
-    made = learner.prepare(params, carry, rollout)
-    return made[1] if isinstance(made, tuple) else made
+    """The learner's memory items of a rollout."""
+    return learner.prepare(params, carry, rollout)[1]

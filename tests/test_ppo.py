@@ -31,6 +31,20 @@ KINDS = [("mlp", True), ("mlp", False), pytest.param("gru", True, marks=pytest.m
 each_kind = pytest.mark.parametrize("core,shared", KINDS)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_values_of_mappo_see_everybody(shared):
+    """V_i is a network of all agents' observations side by side, role by role; a shared one has an output for each agent."""
+    learner = PPO(critic="joint", shared=shared, **SETTINGS).make(SPEC)
+    params, obs = random_params(learner, 1), random_transitions(SPEC, 3, 16).obs
+    got, joint = learner.value(params, obs, {}), np.concatenate([np.asarray(obs[r]).reshape(16, -1) for r in ROLES], -1)
+    for name, agent in everybody():
+        team = params["critic"][name]
+        net = team.net.body if shared else jax.tree.map(lambda x, a=agent: x[a], team.net).body
+        first, last = ((np.asarray(layer.weight, float), np.asarray(layer.bias, float)) for layer in net.layers)
+        values = np.tanh(joint @ first[0] + first[1]) @ last[0] + last[1]
+        np.testing.assert_allclose(got[name][:, agent], values[:, agent if shared else 0], rtol=1e-4, atol=1e-5)
+
+
 def everybody():
     return [(name, a) for name, role in ROLES.items() for a in range(role.agents)]
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, mixed, played, same, small
+from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, played, same, small, takes
 
 from headstart import registry
 from headstart.learners.ppo import PPO
@@ -63,10 +63,9 @@ def test_coordination(name):
 
 
 @pytest.mark.slow
-@every
+@pytest.mark.parametrize("name", [n for n, c in LEARNERS.items() if takes(c, Mixed().spec)])
 def test_two_roles_two_heads_and_continuous_actions(name):
     """Talkers earn 1 by two right heads, the mover loses the square of what it misses."""
-    mixed(LEARNERS[name])
     _, _, returns = solved(Mixed(), small(LEARNERS[name], hidden=(32,)), 900)
     assert (returns["talker"] > 0.9).all(), returns
     assert (returns["mover"] > -0.06).all(), returns  # standing still loses 0.33
@@ -87,11 +86,7 @@ def test_illegal_actions_are_never_taken(name):
 @every
 def test_the_dead_teach_nobody(name, agents):
     """A dead agent's observations and rewards change no parameter of the living (with shared ones: no parameter at all)."""
-    config = LEARNERS[name]
-    names = {f.name for f in dataclasses.fields(config)}
-    if "shared" not in names and agents == "shared":
-        pytest.skip(f"{name} has no shared parameters")
-    config = small(config, shared=agents == "shared", warmup=16)
+    config = small(LEARNERS[name], shared=agents == "shared", warmup=16)
     # A critic that sees the whole team sees the dead one's place as well: there the environment must show zeros.
     blind = getattr(config, "critic", "local") == "joint"
     living = lambda state: [
