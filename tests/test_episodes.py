@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from headstart.core.actions import greedy
 from headstart.core.checks import HeadstartError
 from headstart.core.env import vectorise
 from headstart.core.episodes import actor_of, episodes, evaluate
+from headstart.core.part import part
 from headstart.core.types import Discrete
 from headstart.envs.centralized import centralized
 from headstart.envs.particle.spread import Spread, SpreadState
@@ -28,7 +28,7 @@ from headstart.training import run
 SMALL = small(PPO(), num_envs=4, rollout=5, hidden=(8,))
 
 
-@dataclass(frozen=True)
+@part("env")
 class Count:
     """Each step is worth 1 and counts its own number, for ever: 1, 2, .. The episode ends after the second or third one."""
 

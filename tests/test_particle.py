@@ -226,7 +226,7 @@ def test_nearest_observations_against_a_sort():
     for _ in range(20):
         position, velocity = rng.uniform(-1, 1, (2, agents, 2)).astype(np.float32)
         landmarks = rng.uniform(-1, 1, (4, 2)).astype(np.float32)
-        got = np.asarray(env._show(placed(position, velocity, landmarks), jnp.zeros(agents)).obs["agent"])
+        got = np.asarray(env._show(placed(position, velocity, landmarks), jnp.zeros(agents), jnp.zeros(())).obs["agent"])
         for a in range(agents):
             marks = sorted((landmarks - position[a]).tolist(), key=lambda v: math.hypot(*v))[:near]
             mates = [position[b] - position[a] for b in range(agents) if b != a]

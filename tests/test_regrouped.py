@@ -9,6 +9,7 @@ from probes import loop, same, small
 
 import headstart as hs
 from headstart import registry
+from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.env import vectorise
 
@@ -80,3 +81,15 @@ def test_what_does_not_divide_a_role_is_refused(role, groups, says):
     with pytest.raises(HeadstartError, match=says) as caught:
         hs.regrouped(hs.Tag(), role, groups)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_groups_are_flags_and_survive_the_run(tmp_path, capsys):
+    small = ["--learner.num_envs", "4", "--learner.rollout", "8", "--steps", "64", "--evaluations", "2", "--episodes", "4"]
+    groups = ["--env.groups", "leader=1", "rest=0,2", "--env.env.horizon", "8"]
+    out = str(tmp_path / "run")
+    cli.main(["train", "regrouped:tag", "--learner", "ippo", *groups, *small, "--out", out])
+    team = hs.load(out)
+    assert team.spec.names["rest"] == ("adversary_0", "adversary_2") and team.env.env.horizon == 8
+    cli.main(["evaluate", out, "--episodes", "4"])
+    assert "over 1 seeds" in capsys.readouterr().out

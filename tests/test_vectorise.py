@@ -81,7 +81,7 @@ class Spy:
             "first": r.first,
             "obs": r.obs["agent"],
         }
-        return Guidance(update=lambda g, key, rollout, progress: (g, see(rollout)))
+        return Guidance(observe=lambda g, params, key, rollout, clock, data: (g, rollout, see(rollout)))
 
 
 def test_returns_are_counted_as_a_replay_counts_them():

@@ -31,7 +31,7 @@ def read_flags(options: Any, args: list[str], prog: str, description: str = "") 
 def _one_line(boxed: str) -> str:
     """The message and the first suggestion inside the box that tyro draws around an error."""
     lines = [line.strip("│╭╮╰╯─ ").strip() for line in boxed.splitlines()]
-    body = [line for line in lines[1:] if line]
+    body = [line for line in lines[1:] if line.strip("-")]  # in a pipe the box is drawn with dashes
     parts, suggestion = [], ""
     for i, line in enumerate(body):
         if line.startswith("Perhaps you meant"):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, PyTree
 
 from headstart.core.actions import greedy, legal
 from headstart.core.env import Env
-from headstart.core.learner import Learner, Params
+from headstart.core.learner import Learner
 from headstart.core.types import Metrics, TimeStep
 
 
@@ -71,7 +71,7 @@ def episodes(env: Env, actor: Actor, keep: Keep) -> Callable[[Array, Array], tup
     return run
 
 
-def actor_of(env: Env, learner: Learner, params: Params, sample: bool = False) -> Actor:
+def actor_of(env: Env, learner: Learner, params: PyTree, sample: bool = False) -> Actor:
     """A team's greedy actions, or with `sample` those of its learner at the end of training.
 
     Sampled actions are those of the learner's own `act` at progress 1: draws from the policy if the learner learns a
@@ -90,7 +90,7 @@ def actor_of(env: Env, learner: Learner, params: Params, sample: bool = False) -
     return Actor(learner.start, sampled if sample else best)
 
 
-def evaluate(env: Env, learner: Learner, count: int, sample: bool = False) -> Callable[[Params, Array], Metrics]:
+def evaluate(env: Env, learner: Learner, count: int, sample: bool = False) -> Callable[[PyTree, Array], Metrics]:
     """`(params, key) -> {"return": {role: [count A]}, "length": [count], "events": {name: [count]}}` of fresh episodes.
 
     A return is the plain sum of an agent's rewards up to the first end of its episode: neither discounted nor divided by
