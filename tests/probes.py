@@ -4,6 +4,7 @@ Actions are vectors that may be soft (a Gumbel-softmax actor sends such), so eve
 action: then the best action is the best soft one too.
 """
 
+import copy
 import dataclasses
 import functools
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from headstart.core.guidance import chain
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.learners.imitator import Imitator
+from headstart.training import programs
 
 # ------------------------------------------------------------------ environments
 
@@ -283,16 +285,17 @@ def takes(config: Any, spec: TeamSpec) -> bool:
 
 @dataclass(frozen=True)
 class Loop:
-    """The trainer's functions compiled for `seeds` side by side."""
+    """The trainer's functions compiled for seeds side by side. Every number of seeds compiles anew."""
 
     trainer: Any
     learner: Any
     init: Any
     update: Any
+    begin: Any
+    advance: Any
 
     def start(self, seeds=(0,)):
-        seeds = jnp.asarray(seeds)
-        return self.init(jax.vmap(lambda s: jr.fold_in(jr.key(0), s))(seeds), seeds)
+        return self.init(jnp.asarray(seeds))
 
     def run(self, seeds=(0,), first: int = 0, last: int | None = None, state=None):
         """(state, [metrics of every update])."""
@@ -302,6 +305,11 @@ class Loop:
             metrics.append(now)
         return state, metrics
 
+    def train(self, seeds=(0,), first: int = 0, last: int | None = None, begun=None):
+        """{"state", "sums" of metrics, ..}: as `run`, by the one program that a run on disk uses."""
+        begun = self.begin(jnp.asarray(seeds)) if begun is None else begun
+        return self.advance(begun, first, self.trainer.updates if last is None else last, self.trainer.data)
+
 
 @functools.cache
 def loop(env: Any, config: Any, updates: int, guides: tuple = ()) -> Loop:
@@ -309,7 +317,34 @@ def loop(env: Any, config: Any, updates: int, guides: tuple = ()) -> Loop:
     learner = config.make(env.spec)
     guidance = chain(*(guide.make(env.spec, learner) for guide in guides))
     trainer = make_trainer(env, learner, guidance, updates * learner.rollout * learner.num_envs)
-    return Loop(trainer, learner, jax.jit(jax.vmap(trainer.init)), jax.jit(jax.vmap(trainer.update, in_axes=(0, None))))
+    of_seed = lambda begin: jax.jit(jax.vmap(lambda seed: begin(jr.fold_in(jr.key(0), seed), seed)))
+    update = jax.jit(jax.vmap(trainer.update, in_axes=(0, None)))
+    begin = of_seed(functools.partial(programs.begin, trainer))
+    return Loop(trainer, learner, of_seed(trainer.init), update, begin, jax.jit(programs.advance(trainer)))
+
+
+def whole(env: Any, config: Any, updates: int, guides: tuple = (), seeds=(0, 1)) -> tuple[Any, Any]:
+    """(state, metrics [updates S ..]) of training from the start. Not compiled: a test that compiles it may trace settings,
+    so that one program serves all their values."""
+    learner = config.make(env.spec)
+    guidance = chain(*(guide.make(env.spec, learner) for guide in guides))
+    trainer = make_trainer(env, learner, guidance, updates * learner.rollout * learner.num_envs)
+    start = jax.vmap(lambda seed: trainer.init(jr.fold_in(jr.key(0), seed), seed))(jnp.asarray(seeds))
+    update = jax.vmap(trainer.update, in_axes=(0, None))
+    return jax.lax.scan(update, start, jnp.arange(trainer.updates))
+
+
+def traced(part: Any, **settings: Any) -> Any:
+    """A copy of a part with settings that are traced, whose values its checks cannot see."""
+    part = copy.copy(part)
+    for name, value in settings.items():
+        object.__setattr__(part, name, value)
+    return part
+
+
+def fresh(config: Any, spec: TeamSpec, seeds: int, number: int = 5) -> Any:
+    """Untrained parameters [S ..], in one compiled program instead of an operation at a time."""
+    return jax.jit(jax.vmap(config.make(spec).init))(jr.split(jr.key(number), seeds))
 
 
 def played(env: Any, learner: Any, params: Any, episodes: int = 64) -> dict[str, np.ndarray]:

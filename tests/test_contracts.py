@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from probes import Lengths, Mixed, learners, loop, same, small, takes
+from probes import Lengths, Mixed, fresh, learners, loop, same, small, takes
 
 from headstart import registry
 from headstart.core.actions import legal, sample
@@ -32,6 +32,7 @@ for _name, _guide in registry.presets("guidance").items():
         GUIDES[_name] = _guide
 TINY = {"num_envs": 4, "rollout": 4, "train_every": 4, "batch": 8, "warmup": 8, "capacity": 12, "hidden": (8,), "epochs": 1}
 UPDATES = 5
+SEEDS = (0, 1, 2)
 
 each_env = pytest.mark.parametrize("name", ENVS)
 each_learner = pytest.mark.parametrize("name", LEARNERS)
@@ -160,15 +161,23 @@ def test_every_name_is_described_once(kind):
 # ------------------------------------------------------------------ learners
 
 
+@functools.cache
+def trained(name):
+    """A learner's loop, its beginning and its end."""
+    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
+    begun = made.begin(jnp.asarray(SEEDS))
+    return made, begun, made.train(begun=begun)
+
+
 @pytest.mark.slow
 @each_learner
 def test_a_learner_learns_and_stays_finite(name):
-    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
-    before = made.start((0, 1, 2))
-    state, metrics = made.run((0, 1, 2), state=before)
+    made, begun, end = trained(name)
+    before, state = begun["state"], end["state"]
     assert shapes(before) == shapes(state)
     assert not same(before.params, state.params)
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
+    assert (np.asarray(end["broken"]) == -1).all()
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, end["sums"])))
     # What tools that copy, adapt or count parameters rely on: {network: {role: RoleNet}}, and the policy's among them.
     assert set(made.learner.policy_networks) <= set(state.params)
     for network, roles in state.params.items():
@@ -178,25 +187,20 @@ def test_a_learner_learns_and_stays_finite(name):
 
 @pytest.mark.slow
 @each_learner
-def test_one_seed_alone_equals_the_same_among_others(name):
-    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
-    among, _ = made.run((0, 1, 2))
-    alone, _ = made.run((1,))
-    for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(among.params), strict=True):
-        np.testing.assert_allclose(a[0], b[1], rtol=1e-5, atol=1e-5)
-    assert not same(jax.tree.map(lambda x: x[0], among.params), jax.tree.map(lambda x: x[1], among.params))
+def test_a_seed_depends_neither_on_its_place_nor_on_its_neighbours(name):
+    """Bitwise; test_lanes compares a seed alone with the same among others."""
+    made, _, end = trained(name)
+    among, moved = end["state"].params, made.train((7, 8, 1))["state"].params
+    lane = lambda tree, i: jax.tree.map(lambda x: x[i], tree)
+    assert same(lane(among, 1), lane(moved, 2))
+    assert not same(lane(among, 0), lane(among, 1)) and not same(lane(among, 0), lane(moved, 0))
 
 
 @pytest.mark.slow
 @each_learner
 def test_two_chunks_equal_one_bitwise(name):
-    made = loop(Lengths(), small(LEARNERS[name], **TINY), UPDATES)
-    seeds = jax.vmap(made.trainer.update, in_axes=(0, None))
-    advance = jax.jit(lambda ts, a, b: jax.lax.fori_loop(a, b, lambda i, ts: seeds(ts, i)[0], ts))
-    start = made.start((0, 1))
-    whole = advance(start, jnp.asarray(0), jnp.asarray(UPDATES))
-    halves = advance(advance(start, jnp.asarray(0), jnp.asarray(2)), jnp.asarray(2), jnp.asarray(UPDATES))
-    assert same(whole, halves)
+    made, begun, whole = trained(name)
+    assert same(whole, made.train(first=2, begun=made.train(last=2, begun=begun)))
 
 
 @each_learner
@@ -233,17 +237,17 @@ def test_policies_ignore_leading_axes(name):
 def test_guidance_runs_with_every_learner_or_is_refused_before_it_begins(guide, name):
     """The teacher knows nothing (it had no update), which guidance cannot know."""
     env, config = Lengths(), small(LEARNERS[name], **TINY)
-    params = jax.vmap(config.make(env.spec).init)(jr.split(jr.key(5), 2))
-    guide = dataclasses.replace(GUIDES[guide], teacher=TeamPolicy(env.spec, config, params, (0, 1), env))
+    params = fresh(config, env.spec, len(SEEDS))
+    guide = dataclasses.replace(GUIDES[guide], teacher=TeamPolicy(env.spec, config, params, SEEDS, env))
     try:
         guide.make(env.spec, config.make(env.spec))
     except HeadstartError as error:
         assert "\n" not in str(error) and "needs a learner" in str(error)  # the one reason not to be able to
         return
-    state, metrics = loop(env, config, UPDATES, (guide,)).run((0, 1))
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
-    plain, _ = loop(env, config, UPDATES).run((0, 1))
-    assert not same(plain.params, state.params)
+    guided = loop(env, config, UPDATES, (guide,)).train(SEEDS)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((guided["state"].params, guided["sums"])))
+    _, _, plain = trained(name)
+    assert not same(plain["state"].params, guided["state"].params)
 
 
 @pytest.mark.parametrize("guide", GUIDES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from probes import Choice, Mixed, loop, same, small
+from probes import Choice, Mixed, fresh, loop, same, small, traced, whole
 
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Clock, Guidance, chain, start_rows
@@ -35,7 +35,7 @@ START = Clock(jnp.asarray(0), jnp.zeros(()))
 
 def teacher(config, env, seeds=(0, 1)) -> TeamPolicy:
     """An untrained team: its logits are as arbitrary as any."""
-    params = jax.vmap(config.make(env.spec).init)(jr.split(jr.key(77), len(seeds)))
+    params = fresh(config, env.spec, len(seeds), 77)
     # Small final layers would make every logit the same within rounding.
     params = jax.tree.map(lambda x: 3 * x + 0.1 * jr.normal(jr.key(5), x.shape), params)
     return TeamPolicy(env.spec, config, params, tuple(seeds), env)
@@ -60,17 +60,17 @@ def learned(state):
 
 
 @both
-def test_coefficient_0_is_no_guidance_bitwise(name):
-    plain, _ = final(name)
-    guided, metrics = final(name, Distill(TEACHERS[name], alpha=0.0, alpha_end=0.0))
-    assert same(learned(plain), learned(guided))
-    assert all(not np.asarray(m["guidance"]["alpha"]).any() for m in metrics)
+def test_coefficient_0_is_no_guidance_bitwise_and_a_half_is_some(name, as_users):
+    @jax.jit
+    def guided(alpha):
+        guides = (traced(Distill(TEACHERS[name]), alpha=alpha, alpha_end=alpha),)
+        state, metrics = whole(STUDENT, CONFIGS[name], UPDATES, guides)
+        return learned(state), metrics["guidance"]["alpha"]
 
-
-@pytest.mark.slow
-@both
-def test_and_coefficient_a_half_is_not(name):
-    assert not same(final(name)[0].params, final(name, Distill(TEACHERS[name]))[0].params)
+    plain = jax.jit(lambda: learned(whole(STUDENT, CONFIGS[name], UPDATES)[0]))()
+    (nothing, zeros), (something, halves) = guided(0.0), guided(0.5)
+    assert same(plain, nothing) and not np.asarray(zeros).any()
+    assert not same(plain[0], something[0]) and np.asarray(halves).any()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The contracts, proven by parts that are not there yet, in short files: a discriminator, a companion, a normaliser."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 import throwaway_companion
 import throwaway_gail
 import throwaway_normaliser
-from probes import loop, same, small
+from probes import loop, same, small, traced, whole
 from test_runs import identical, stopper
 from throwaway_companion import Companion
 from throwaway_gail import Gail
@@ -53,22 +54,31 @@ def learned(state):
     return state.params, state.target, state.opt, state.env, state.step, state.key
 
 
+@functools.cache
+def plain(name):
+    return jax.jit(lambda: learned(whole(ENV, LEARNERS[name], UPDATES)[0]))()
+
+
 @each
 @both
 def test_it_trains_and_does_nothing_with_coefficient_0(name, guide):
     """Bitwise nothing: what the guide computes for itself reaches neither the learner nor the episodes."""
-    learner, make = LEARNERS[name], GUIDES[guide]
-    plain, _ = loop(ENV, learner, UPDATES).run((0, 1))
-    silent, _ = loop(ENV, learner, UPDATES, (make(learner, 0.0),)).run((0, 1))
-    guided, metrics = loop(ENV, learner, UPDATES, (make(learner, 0.5),)).run((0, 1))
-    assert same(learned(plain), learned(silent)) and not same(plain.params, guided.params)
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves((guided.params, metrics)))
-    assert len({str(m["guidance"]) for m in metrics}) > 1
+    learner = LEARNERS[name]
+
+    @jax.jit
+    def trained(coefficient):
+        guides = (traced(GUIDES[guide](learner, 0.5), coefficient=coefficient),)
+        state, metrics = whole(ENV, learner, UPDATES, guides)
+        return learned(state), metrics
+
+    (silent, _), (guided, metrics) = trained(0.0), trained(0.5)
+    assert same(plain(name), silent) and not same(silent[0], guided[0])
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((guided[0], metrics)))
+    assert all(len(np.unique(x, axis=0)) > 1 for x in jax.tree.leaves(metrics["guidance"]))
 
 
 @pytest.mark.slow
-@each
-@both
+@pytest.mark.parametrize("name,guide", [("ddpg", "gail"), ("ppo", "gail"), ("ddpg", "momentum"), ("ppo", "tie")])
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(name, guide, tmp_path, monkeypatch):
     """Discriminators, their optimisers, momentum and a companion's whole training are part of what is saved."""
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
@@ -84,8 +94,8 @@ def test_interrupted_and_resumed_equals_uninterrupted_bitwise(name, guide, tmp_p
 def test_rewards_are_asked_for_when_targets_are_made():
     """What a discriminator pays is never what an older one would have: replay asks it anew about every batch."""
     learner = LEARNERS["ddpg"].make(ENV.spec)
-    plain, guide = loop(ENV, LEARNERS["ddpg"], UPDATES), loop(ENV, LEARNERS["ddpg"], UPDATES, (Gail(0.5, batch=4),))
-    kept, _ = plain.run((0,), last=2)
+    none, guide = loop(ENV, LEARNERS["ddpg"], UPDATES), loop(ENV, LEARNERS["ddpg"], UPDATES, (Gail(0.5, batch=4),))
+    kept, _ = none.run((0,), last=2)
     remembered, _ = guide.run((0,), last=2)  # the warm-up: nothing has been learned
     assert learner.memory.replays and same(kept.memory.reward, remembered.memory.reward)
 

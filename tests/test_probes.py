@@ -4,12 +4,13 @@ A new learner is covered by being there. Its critic, if it has one, is asked for
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, played, same, small, takes
+from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, played, same, small, takes, whole
 
 from headstart import registry
 from headstart.learners.ppo import PPO
@@ -22,8 +23,8 @@ SEEDS = (0, 1)
 def solved(env, config, updates):
     """(params [S ..], learner, mean greedy returns)."""
     made = loop(env, config, updates)
-    state, _ = made.run(SEEDS)
-    return state.params, made.learner, played(env, made.learner, state.params)
+    params = made.train(SEEDS)["state"].params
+    return params, made.learner, played(env, made.learner, params)
 
 
 def worth(learner, params, obs):
@@ -43,8 +44,7 @@ def test_values(name):
     """Constant, observed, and one step away: 1, 1, −1, γ, 1."""
     config = small(LEARNERS[name])
     made = loop(Values(), config, 400)
-    state, _ = made.run(SEEDS)
-    got = worth(made.learner, state.params, jnp.eye(5))
+    got = worth(made.learner, made.train(SEEDS)["state"].params, jnp.eye(5))
     np.testing.assert_allclose(got, [Values.answers(config.gamma)] * len(SEEDS), atol=0.1)
 
 
@@ -93,15 +93,16 @@ def test_the_dead_teach_nobody(name, agents):
         team.net if team.shared else jax.tree.map(lambda x: x[:, 0], team.net)
         for team in (roles["agent"] for roles in state.params.values())
     ]
-    outs = []
-    for garbage in (0.0, 1e3):
-        made = loop(Dead(garbage, blind), config, 6)
-        fresh = made.start((0,))
-        state, metrics = made.run((0,), state=fresh)
-        outs.append(living(state))
-        assert not same(living(fresh), living(state))
-        assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(metrics))
-    assert same(*outs)
+
+    def trained(garbage):
+        state, metrics = whole(Dead(garbage, blind), config, 6, seeds=(0,))
+        return living(state), metrics
+
+    # Two programs: an environment's reset must not close over a traced value.
+    (clean, _), (spoilt, metrics) = (jax.jit(functools.partial(trained, garbage))() for garbage in (0.0, 1e3))
+    assert not same(living(loop(Dead(), config, 6).start((0,))), clean)
+    assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(metrics))
+    assert same(clean, spoilt)
 
 
 @pytest.mark.slow
