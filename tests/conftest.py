@@ -18,7 +18,12 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["JAX_ENABLE_X64"] = "0"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Programs here are tiny and many: compiling them is what takes time. XLA_FLAGS= tests them as users compile them.
-_FLAGS = ["xla_backend_optimization_level=0", "xla_llvm_disable_expensive_passes=true", "xla_cpu_use_fusion_emitters=false"]
+_FLAGS = [
+    "xla_cpu_parallel_codegen_split_count=1",
+    "xla_backend_optimization_level=0",
+    "xla_llvm_disable_expensive_passes=true",
+    "xla_cpu_use_fusion_emitters=false",
+]
 # Without fused multiply-adds every operation rounds by itself, so two programs that compute the same agree to the bit
 # however XLA fuses each of them.
 _FLAGS.append("xla_cpu_max_isa=AVX")

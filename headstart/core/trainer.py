@@ -169,6 +169,8 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         _, rollout, _ = collect(ts, ts.key, clock)
         return experience(ts, ts.carry, rollout, ts.key, clock, guidance.data)[2]
 
+    # Traced once for all that call them (shapes, the start, the loop); `inline` leaves no trace of that in a program.
+    init, update = jax.jit(init, inline=True), jax.jit(update, inline=True)
     return Trainer(init, update, per_update, updates, warmup, guidance.data)
 
 

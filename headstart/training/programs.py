@@ -21,7 +21,7 @@ from headstart.core.types import Metrics
 def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
     """A run's loop state: the training state, sums of metrics since the last row, and the update that broke (-1: none)."""
     state = trainer.init(key, seed)
-    sums = jax.eval_shape(trainer.update, state, jnp.asarray(0))[1]
+    sums = jax.eval_shape(trainer.update, state, jnp.asarray(0), trainer.data)[1]
     return {
         "state": state,
         "sums": jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums),
