@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick check bench lock clean
+.PHONY: demo test quick check bench fuzz lock clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
@@ -23,6 +23,10 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
+
+# 10 200 damaged files and odd command lines; a quarter of an hour on two cores. A slice of them is among the tests.
+fuzz: .venv/ready
+	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 .venv/ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -36,7 +36,10 @@ def progress() -> Iterator[Callable[[str], Bar]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = ("{task.description}", BarColumn(bar_width=20), "{task.percentage:>3.0f}%", TextColumn("{task.fields[status]}"))
-    display = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(compact=True), console=Console(stderr=True))
+    console = Console(stderr=True)
+    times = TimeElapsedColumn(), TimeRemainingColumn(compact=True)
+    # A file or a pipe gets no bars: there an error is the only line.
+    display = Progress(*columns, *times, console=console, disable=not console.is_terminal)
     try:
         yield lambda name: Bar(display, name)
     finally:
