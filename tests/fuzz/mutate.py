@@ -1,5 +1,6 @@
 """Ways to damage one file or directory of a case; each is a function of a random generator and a path."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,8 +14,8 @@ from headstart.storage import files
 
 Rng = np.random.Generator
 ODD: list[Any] = [
-    None, True, False, 0, -1, 1, 2, 2**31, 2**53, 10**9, 10**12, -(10**12), 10**400, 0.5, -0.0, 1e308, -1e308, "", " ", "0", "nan",
-    "../../etc", "/dev/zero", "pettingzoo:evil", "jaxmarl:MPE_simple_v3", "gymnasium:evil:X-v0", "evil:Thing", "x" * 70_000,
+    None, True, False, 0, -1, 1, 2, 2**31, 2**53, 10**9, 10**12, -(10**12), 10**400, 0.5, -0.0, 1e308, -1e308,
+    "", " ", "0", "nan", "../../etc", "/dev/zero", "pettingzoo:evil", "jaxmarl:MPE_simple_v3", "gymnasium:evil:X-v0", "evil:Thing", "x" * 70_000,
     "\ud800", "é\u202e", "\u0000", [], {}, [[]], [0] * 100_000, {"": {}}, {"part": "env", "name": "spread", "settings": {}},
 ]  # fmt: skip
 RAW = [
@@ -69,10 +70,8 @@ def values(rng: Rng, path: Path) -> None:
             case _:
                 holder[last] = one_of(rng, ODD)
     if rng.random() < 0.5 and isinstance(whole, dict) and "digest" in whole:
-        try:
+        with contextlib.suppress(ValueError, RecursionError):  # what no digest has
             whole["digest"] = files.digest_of(whole)
-        except (ValueError, RecursionError):  # what no digest has
-            pass
     path.write_text(json.dumps(whole), encoding="utf-8")
 
 
