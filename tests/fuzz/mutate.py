@@ -15,7 +15,8 @@ from headstart.storage import files
 Rng = np.random.Generator
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 2, 2**31, 2**53, 10**9, 10**12, -(10**12), 10**400, 0.5, -0.0, 1e308, -1e308,
-    "", " ", "0", "nan", "../../etc", "/dev/zero", "pettingzoo:evil", "jaxmarl:MPE_simple_v3", "gymnasium:evil:X-v0", "evil:Thing", "x" * 70_000,
+    "", " ", "0", "nan", "../../etc", "/dev/zero", "pettingzoo:evil", "jaxmarl:MPE_simple_v3", "gymnasium:evil:X-v0", "evil:Thing",
+    "x" * 70_000,
     "\ud800", "é\u202e", "\u0000", [], {}, [[]], [0] * 100_000, {"": {}}, {"part": "env", "name": "spread", "settings": {}},
 ]  # fmt: skip
 RAW = [
