@@ -46,6 +46,8 @@ def continue_experiment(
     name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None
 ) -> dict[str, Any]:
     """Complete an experiment: finished stages are read, an interrupted stage is resumed, and the rest are trained."""
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     with places.held(out):
         places.tidy(out)
         for stage in experiment.stages:

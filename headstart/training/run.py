@@ -63,7 +63,7 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
             return team
         cores.use_pool(manifest.get("cores"))
         config = restore(manifest, directory.path, teacher)
-        bound = {name: manifest[name] for name in ("id", "guides") if name in manifest}
+        bound = {name: manifest[name] for name in ("guides", "id") if name in manifest}
         return Session(config, directory, watchers, bound).go()
 
 
