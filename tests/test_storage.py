@@ -195,6 +195,14 @@ def test_a_schema_names_the_field(change, says):
         conform(GOOD | change, Sample)
 
 
+def test_nothing_is_written_that_could_not_be_read(tmp_path):
+    for change, _ in MISFITS:
+        assert "x.json cannot hold this" in refusal(files.write_json, tmp_path / "x.json", GOOD | change, Sample)
+    for value in (float("nan"), float("inf"), "\ud800"):
+        assert "x.json cannot hold this" in refusal(files.write_json, tmp_path / "x.json", {"x": value})
+    assert not list(tmp_path.iterdir())
+
+
 # ------------------------------------------------------------------ arrays
 
 

@@ -38,7 +38,7 @@ def reproduce(
     seeds = experiment.seeds if seeds is None else seeds
     manifest = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
     with places.made_at_once(out) as staged:
-        files.write_json(staged / "experiment.json", manifest)
+        files.write_json(staged / "experiment.json", manifest, schema.Experiment)
     return continue_experiment(name, experiment, scale, out, seeds, watch)
 
 

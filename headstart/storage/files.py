@@ -242,12 +242,16 @@ def append_text(path: Path, text: str) -> None:
             os.close(handle)
 
 
-def write_json(path: Path, value: dict[str, Any]) -> str:
-    """Write a JSON object atomically, with its format and its digest, which is returned; JSON has no NaN or infinity."""
+def write_json(path: Path, value: dict[str, Any], schema: Any = None) -> str:
+    """Write a JSON object atomically, with its format and its digest, which is returned.
+
+    Raises HeadstartError for what `read_json` would refuse: NaN, infinity, and what is not as `schema` says.
+    """
     kept = {name: x for name, x in value.items() if name not in ("format", "digest")}
     try:
         plain = json.loads(json.dumps({"format": FORMAT, **kept}, allow_nan=False))
         plain["digest"] = digest_of(plain)
+        conform(plain, schema)
     except ValueError as error:
         raise HeadstartError(f"{path} cannot hold this as JSON: {shown(str(error))}") from None
     write_text(path, json.dumps(plain, indent=2) + "\n")

@@ -67,13 +67,19 @@ def made_at_once(path: Path) -> Iterator[Path]:
                     os.rename(entry, target / entry.name)
             else:
                 _rename(staged, target, path)
+    except files.NotWritten as error:
+        raise files.NotWritten(error.what.replace(str(staged), str(path))) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
         files.made_here.discard(staged.name)
 
 
 def _replaceable(target: Path) -> bool:
-    return not (os.path.ismount(target) or os.path.samefile(target, os.getcwd())) and os.access(target.parent, os.W_OK)
+    try:
+        here = os.path.samefile(target, os.curdir)
+    except OSError:  # this process works in a directory that has been removed
+        here = False
+    return not here and not os.path.ismount(target) and os.access(target.parent, os.W_OK)
 
 
 def _rename(staged: Path, target: Path, path: Path) -> None:
@@ -128,6 +134,8 @@ def tidy(directory: Path, name: str = "") -> None:
 def _is_leftover(entry: Path, name: str = "") -> bool:
     found = TEMPORARY.fullmatch(entry.name)
     if found is None or found["host"] != files.HOST or (name and found["name"] != name):
+        return False
+    if os.name == "nt":  # there `os.kill` sends a signal, whatever its number
         return False
     pid = int(found["pid"])
     if pid == os.getpid():

@@ -180,6 +180,7 @@ class TeamPolicy:
         for name in ("policy.json", "run.json", "experiment.json"):
             if (directory / name).exists():
                 raise HeadstartError(f"{directory} already holds a team, a run or an experiment: choose another directory")
+        places.tidy(directory)
         self.write(directory)
 
     def write(self, directory: Path) -> str:
@@ -196,7 +197,7 @@ class TeamPolicy:
             manifest |= {"trained": encode_spec(self.trained), "select": self.select}
         if self.run:
             manifest["run"] = self.run
-        return files.write_json(directory / "policy.json", manifest)
+        return files.write_json(directory / "policy.json", manifest, schema.Policy)
 
 
 def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
@@ -244,7 +245,7 @@ def _check_origin(directory: Path, manifest: dict[str, Any], digest: str | None)
         run = files.read_json(directory / "run.json", schema.Measured)
     known = digest or (run["files"]["policy"] if run.get("finished") and "files" in run else None)
     if known and known != files.digest_of(manifest):
-        files.refuse_change(f"{name} is not the one that {'the run' if digest else directory / 'run.json'} knows")
+        files.refuse_change(f"{name} is not the one that {'its run' if digest else directory / 'run.json'} knows")
     if run.get("id") and run["id"] != manifest.get("run"):
         files.refuse_change(f"{name} and {directory / 'run.json'} are of two different runs")
 

@@ -53,7 +53,7 @@ class RunDir:
         check_free(self.path)
         with places.made_at_once(self.path) as staged:
             manifest = manifest | fill(staged)
-            files.write_json(staged / "run.json", manifest)
+            files.write_json(staged / "run.json", manifest, schema.Run)
         return manifest
 
     @contextlib.contextmanager
@@ -68,7 +68,7 @@ class RunDir:
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write run.json."""
-        files.write_json(self.path / "run.json", manifest)
+        files.write_json(self.path / "run.json", manifest, schema.Run)
 
     def manifest(self) -> dict[str, Any]:
         """Read run.json."""
