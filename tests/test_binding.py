@@ -175,6 +175,20 @@ def test_a_stage_whose_teacher_is_not_the_stage_before_is_refused(own, known):
     assert "the teacher of" in says and "student" in says
 
 
+def test_an_experiment_may_have_stages_of_earlier_versions(own):
+    """The student was taught by this version, and its teacher trained by one that wrote no digests."""
+    as_format_1(own / "toy/stages/teacher")
+    experiment_run._check_stage(toy().stages[1], own / "toy/stages/student", 2)
+    experiment_run._check_stage(toy().stages[0], own / "toy/stages/teacher", 2)
+
+
+def test_an_exchanged_copy_of_the_teacher_is_refused(own):
+    kept = own / "toy/stages/student/teacher-0"
+    edit(kept / "policy.json", lambda value: value.update(env_steps=401))
+    edit(kept / "policy.json", lambda value: value.update(digest=files.digest_of(value)))
+    assert "the teacher of" in refusal(experiment_run._check_stage, toy().stages[1], kept.parent, 2)
+
+
 OTHERS = {
     "env": dataclasses.replace(ENV, horizon=6),
     "learner": dataclasses.replace(LEARNER, gamma=0.5),

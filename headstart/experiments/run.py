@@ -84,17 +84,22 @@ def _check_stage(stage: Stage, path: Path, seeds: int) -> None:
     if manifest["format"] < 2:  # written before runs had digests
         return
     if odd := differences(manifest, _config(stage, path, seeds)):
-        files.refuse_change(
-            f"{path} is not the stage '{stage.name}' that the experiment defines: it differs in {', '.join(odd)}"
-        )
-    for guide, digest in zip(stage.guidance, manifest.get("guides", ()), strict=False):
-        teacher = teacher_of(guide)
-        if isinstance(teacher, str) and digest != _digest(path.parent / teacher):
-            files.refuse_change(f"the teacher of {path} is not the team in {path.parent / teacher}")
+        where = f"{path} is not the stage '{stage.name}' that the experiment defines"
+        return files.refuse_change(f"{where}: it differs in {', '.join(odd)}")
+    for i, guide in enumerate(stage.guidance):
+        if isinstance(teacher_of(guide), str):
+            _check_teacher(path, i, manifest.get("guides"), path.parent / teacher_of(guide))
 
 
-def _digest(path: Path) -> str:
-    return files.digest_of(files.read_json(path / "policy.json", schema.Policy))
+def _check_teacher(path: Path, index: int, digests: list[str | None] | None, stage: Path) -> None:
+    """Refuse a run whose saved teacher is not the one it began with, or not the team of the stage before."""
+    saved, team = (
+        files.read_json(place / "policy.json", schema.Policy) for place in (places.inside(path, f"teacher-{index}"), stage)
+    )
+    # Parameters are compared, as another version of headstart may have written the settings around them in another way.
+    other = saved.get("parameters") != team.get("parameters") and "parameters" in team
+    if other or (digests is not None and files.digest_of(saved) not in digests):
+        files.refuse_change(f"the teacher of {path} is not the team in {stage}")
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
