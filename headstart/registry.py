@@ -186,7 +186,9 @@ def decode(kind: str, saved: Any) -> Any:
         name, settings = saved["name"], saved["settings"]
         own = (part for part in presets(kind).values() if _class_name(part) == name)  # saved before a module named it
         part = dataclasses.replace(next(own, None) or preset(kind, name), **{k: _setting(k, x) for k, x in settings.items()})
-    except (TypeError, KeyError, AttributeError) as error:
+    except HeadstartError:
+        raise
+    except Exception as error:  # whatever a part's own checks make of settings that none of its versions has
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None
     _check_trust(part)
     return part

@@ -17,6 +17,7 @@ from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
+from headstart.storage import files
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training.run import score
 from headstart.views.adapt import adapt, describe_adaptation
@@ -226,6 +227,7 @@ def test_an_edited_policy_file_is_refused_in_one_line(edit, says, tmp_path):
     fresh(Spread(3).spec).save(tmp_path)
     about = json.loads((tmp_path / "policy.json").read_text())
     edit(about)
+    about["digest"] = files.digest_of(about)
     (tmp_path / "policy.json").write_text(json.dumps(about))
     with pytest.raises(HeadstartError, match=says) as told:
         load(tmp_path)

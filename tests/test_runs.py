@@ -27,6 +27,7 @@ from headstart.guidance.distill import Distill
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
+from headstart.storage import files
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training import run, session
 from headstart.training.watch import Watcher
@@ -295,6 +296,7 @@ def about(change):
     def spoil(path: Path) -> None:
         value = json.loads(path.read_text())
         change(value)
+        value["digest"] = files.digest_of(value)
         path.write_text(json.dumps(value))
 
     return spoil

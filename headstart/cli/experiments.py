@@ -7,6 +7,7 @@ from typing import Any, Literal
 from headstart.cli.flags import existing, options_of, read_flags, take
 from headstart.cli.output import show_report
 from headstart.core.checks import HeadstartError, check_known
+from headstart.storage.places import located
 
 
 def reproduce(args: list[str]) -> None:
@@ -66,12 +67,10 @@ def report(args: list[str]) -> None:
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
-    directories = [Path(arg) for arg in rest]
-    for path in directories:
-        existing(path)
+    directories = [existing(Path(arg)) for arg in rest]
     if not directories:
         raise HeadstartError("say which directory: headstart report DIR")
-    out = Path(given["--out"][-1]) if given["--out"] else directories[0]
+    out = located(given["--out"][-1]) if given["--out"] else directories[0]
     if (directories[0] / "experiment.json").exists():
         if len(directories) > 1 or given["--out"]:
             raise HeadstartError("an experiment is reported alone and in its own directory; runs can be compared")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.checks import HeadstartError
+from headstart.storage.places import located
 
 
 def read_flags(options: Any, args: list[str], prog: str, description: str = "") -> Any:
@@ -21,11 +22,13 @@ def read_flags(options: Any, args: list[str], prog: str, description: str = "") 
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(options, args=args, prog=prog, description=description, registry=_parts())
+            made = tyro.cli(options, args=args, prog=prog, description=description, registry=_parts())
     except SystemExit as end:
         if end.code in (0, None):
             raise
         raise HeadstartError(f"{_one_line(errors.getvalue())} (see {prog} --help)") from None
+    paths = {f.name: x for f in dataclasses.fields(made) if isinstance(x := getattr(made, f.name), Path)}
+    return dataclasses.replace(made, **{name: located(path) for name, path in paths.items()})
 
 
 def _one_line(boxed: str) -> str:
@@ -72,6 +75,8 @@ def directory_of(args: list[str], command: str, description: str, more: bool = F
 
 
 def existing(directory: Path) -> Path:
+    """A directory that the user named, if it exists."""
+    directory = located(directory)
     if not directory.is_dir():
         raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a run")
     return directory

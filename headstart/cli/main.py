@@ -12,11 +12,13 @@ from headstart.cli.flags import read_flags, take
 from headstart.cli.output import exit_code, fail
 from headstart.cli.train import resume, train
 from headstart.core.checks import HeadstartError, check_known
+from headstart.storage.files import accepting
 
 OVERVIEW = """headstart: give a team of agents a head start
 
 usage: headstart COMMAND [ARGUMENTS]     headstart COMMAND --help explains a command
        headstart COMMAND --use MODULE    adds the parts of your own module to those of headstart list
+       headstart COMMAND DIR --accept-changed    goes on although files in DIR were changed
 
 {commands}
 
@@ -37,7 +39,9 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         check_known("command", args[0], COMMANDS)
-        COMMANDS[args[0]](_used(args[1:]))
+        accept = args[0] in ACCEPTING and ACCEPT in args
+        with accepting(accept):
+            COMMANDS[args[0]](_used([arg for arg in args[1:] if not (accept and arg == ACCEPT)]))
     except HeadstartError as error:
         fail(" ".join(str(error).split()))
         sys.exit(exit_code(error))
@@ -78,6 +82,9 @@ def list_parts(args: list[str]) -> None:
         for names, text in lines:
             print(f"  {names:<{width}}  {text}")
 
+
+ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "render", "report")
+"""The flag to read files although their digests do not match, and the commands that know it."""
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": demo,

@@ -11,7 +11,7 @@ from headstart.experiments.base import Experiment
 from headstart.replay.record import record
 from headstart.report.build import build_report, read_curve, read_stage, write
 from headstart.report.metric import RETURN, name_in_report
-from headstart.storage import files
+from headstart.storage import files, places, schema
 from headstart.teams.policy import load
 
 
@@ -35,7 +35,7 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
     command = "headstart demo" if scale == "demo" else f"headstart reproduce {name} --scale {scale} --seeds {seeds}"
     provenance: dict[str, Any] = {"command": command, "notes": list(experiment.notes)}
     provenance["stages"] = {
-        stage.name: files.read_json(out / "stages" / stage.name / "run.json") for stage in experiment.stages
+        stage.name: files.read_json(out / "stages" / stage.name / "run.json", schema.Run) for stage in experiment.stages
     }
     write(out, report, _replays(experiment, out), provenance)
     return report
@@ -57,17 +57,18 @@ def replay_of(path: Path, title: str, metric: str = RETURN) -> dict[str, Any] | 
 
 def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
     """Report finished runs side by side; the others are compared with the first."""
+    directories = [places.located(path) for path in directories]
     names = [path.name for path in directories]
     if len(set(names)) < len(names):
         raise HeadstartError(f"runs to compare need different names; these are {', '.join(names)}")
-    manifests = {path.name: files.read_json(path / "run.json") for path in directories}
+    manifests = {path.name: files.read_json(path / "run.json", schema.Run) for path in directories}
     for path in directories:
         if not manifests[path.name].get("finished"):
             raise HeadstartError(f"{path} has not finished: headstart resume {path}")
     rivals = {name: None if name == names[0] else names[0] for name in names}
     arms = {
         path.name: {
-            "stages": [*manifests[path.name]["teachers"], read_stage(path, path.name)],
+            "stages": [*manifests[path.name].get("teachers", ()), read_stage(path, path.name)],
             "curve": read_curve(path),
             "versus": rivals[path.name],
         }

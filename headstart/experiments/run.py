@@ -14,10 +14,10 @@ from headstart.experiments.report import report_experiment
 from headstart.report.build import read_curve
 from headstart.report.stats import iqm
 from headstart.report.transfer import final
-from headstart.storage import files
+from headstart.storage import files, places, schema
 from headstart.training import cores, run, session
-from headstart.training.config import Config
-from headstart.training.directory import go_on
+from headstart.training.config import Config, differences
+from headstart.training.directory import check_free
 from headstart.training.watch import Watcher
 
 Watch = Callable[[str], Watcher]
@@ -32,13 +32,13 @@ def reproduce(
 
     Arms that the chosen ones are compared with run too. Refuses a directory that holds anything.
     """
-    out = Path(out)
+    out = places.located(out)
     experiment = make(scale).only(arms)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HeadstartError(f"{out} already holds something: choose another --out{go_on(out)}")
+    check_free(out)
     seeds = experiment.seeds if seeds is None else seeds
     manifest = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
-    files.write_json(out / "experiment.json", {"format": files.FORMAT, **manifest})
+    with places.made_at_once(out) as staged:
+        files.write_json(staged / "experiment.json", manifest, schema.Experiment)
     return continue_experiment(name, experiment, scale, out, seeds, watch)
 
 
@@ -46,50 +46,87 @@ def continue_experiment(
     name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None
 ) -> dict[str, Any]:
     """Complete an experiment: finished stages are read, an interrupted stage is resumed, and the rest are trained."""
-    for stage in experiment.stages:
-        path = out / "stages" / stage.name
-        try:
-            _train_or_resume(stage, path, seeds, (watch(stage.name),) if watch else ())
-        except session.Interrupted:
-            raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
-    return report_experiment(name, experiment, scale, out, seeds)
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with places.held(out):
+        places.tidy(out)
+        for stage in experiment.stages:
+            path = places.inside(out, "stages", stage.name)
+            try:
+                _train_or_resume(stage, path, seeds, (watch(stage.name),) if watch else ())
+            except session.Interrupted:
+                raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
+            except files.NotWritten as error:
+                raise files.NotWritten(error.what, out) from None
+        return report_experiment(name, experiment, scale, out, seeds)
 
 
 def _train_or_resume(stage: Stage, path: Path, seeds: int, watchers: tuple[Watcher, ...]) -> None:
     if (path / "run.json").exists():
+        _check_stage(stage, path, seeds)
         run.resume(path, watchers)
         return
     named = lambda guide: isinstance(teacher_of(guide), str)
     found = lambda guide: dataclasses.replace(guide, teacher=path.parent / teacher_of(guide)) if named(guide) else guide
-    taught = tuple(found(guide) for guide in stage.guidance)
+    config = _config(stage, path, seeds)
+    run.train(dataclasses.replace(config, guidance=tuple(map(found, stage.guidance))), path, watchers)
+
+
+def _config(stage: Stage, path: Path, seeds: int) -> Config:
+    """The configuration of a stage at `path`; its teachers are names of stages."""
     until = float(iqm(final(read_curve(path.parent / stage.until)))) if stage.until else None
-    config = Config(stage.env, stage.learner, taught, stage.steps, seeds, evaluations=stage.evaluations, until=until)
-    run.train(config, path, watchers)
+    return Config(stage.env, stage.learner, stage.guidance, stage.steps, seeds, evaluations=stage.evaluations, until=until)
+
+
+def _check_stage(stage: Stage, path: Path, seeds: int) -> None:
+    """Refuse a run that is not the one that the experiment defines, e.g. because two stages were exchanged."""
+    manifest = files.read_json(path / "run.json", schema.Run)
+    if manifest["format"] < 2:  # written before runs had digests
+        return
+    if odd := differences(manifest, _config(stage, path, seeds)):
+        where = f"{path} is not the stage '{stage.name}' that the experiment defines"
+        return files.refuse_change(f"{where}: it differs in {', '.join(odd)}")
+    for i, guide in enumerate(stage.guidance):
+        if isinstance(teacher_of(guide), str):
+            _check_teacher(path, i, manifest.get("guides"), path.parent / teacher_of(guide))
+
+
+def _check_teacher(path: Path, index: int, digests: list[str | None] | None, stage: Path) -> None:
+    """Refuse a run whose saved teacher is not the one it began with, or not the team of the stage before."""
+    saved, team = (
+        files.read_json(place / "policy.json", schema.Policy) for place in (places.inside(path, f"teacher-{index}"), stage)
+    )
+    # Parameters are compared, as another version of headstart may have written the settings around them in another way.
+    other = saved.get("parameters") != team.get("parameters") and "parameters" in team
+    if other or (digests is not None and files.digest_of(saved) not in digests):
+        files.refuse_change(f"the teacher of {path} is not the team in {stage}")
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
     """Go on with the experiment at `out`, and report."""
+    out = places.located(out)
     begun = _begun(out)
-    for manifest in sorted(out.glob("stages/*/run.json"))[:1]:  # stages of one experiment are of one pool
-        cores.use_pool(files.read_json(manifest).get("cores"))
+    for stage in begun[1].stages:  # stages of one experiment are of one pool
+        if (manifest := places.inside(out, "stages", stage.name) / "run.json").exists():
+            cores.use_pool(files.read_json(manifest, schema.Run).get("cores"))
+            break
     return continue_experiment(*begun, watch)
 
 
 def report_again(out: Path) -> dict[str, Any]:
     """Write the report of an experiment again from its files, if all its stages have finished."""
-    name, experiment, scale, out, seeds = _begun(out)
+    name, experiment, scale, out, seeds = _begun(places.located(out))
     for stage in experiment.stages:
-        if not (out / "stages" / stage.name / "policy.json").exists():
+        path = places.inside(out, "stages", stage.name)
+        if not (path / "policy.json").exists():
             raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: headstart resume {out}")
+        _check_stage(stage, path, seeds)
     return report_experiment(name, experiment, scale, out, seeds)
 
 
 def _begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
-    saved = files.read_json(out / "experiment.json")
-    try:
-        name, scale, arms, seeds = saved["experiment"], saved["scale"], tuple(saved["arms"]), int(saved["seeds"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise HeadstartError(f"{out / 'experiment.json'} is damaged ({error!r})") from None
+    saved = files.read_json(out / "experiment.json", schema.Experiment)
+    name, scale, arms, seeds = saved["experiment"], saved["scale"], tuple(saved["arms"]), saved["seeds"]
     check_known("experiment", name, registry.experiments())
     check_known("scale", scale, (*SCALES, "demo"))
     return name, registry.experiments()[name](scale).only(arms), scale, out, seeds

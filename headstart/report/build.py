@@ -1,9 +1,7 @@
 """From runs on disk to report.json and report.html."""
 
-import csv
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from headstart.report.metric import RETURN, column, name_in_report
 from headstart.report.plain import number, plain
 from headstart.report.stats import as_json, interval
 from headstart.report.transfer import Curve
+from headstart.storage import files, places, schema
+from headstart.storage.tables import Table, read_table
 
 FORMAT = 1
 
@@ -86,39 +86,50 @@ def read_curve(run_dir: str | os.PathLike[str], metric: str = RETURN) -> Curve:
     Only points at which every seed of the run was evaluated count, so an interrupted run can be read. If a point stands
     twice, as after a resume, the later row counts. Rows without an evaluation are skipped.
 
-    Raises FileNotFoundError if a file is missing, HeadstartError if no evaluation is complete or the metric is missing.
+    Raises HeadstartError if a file is missing, damaged or changed, if no evaluation is complete, or if the metric is missing.
     """
-    run_dir, name = Path(run_dir), column(metric)
-    settings = json.loads((run_dir / "run.json").read_text())
-    seeds = [int(seed) for seed in settings["seeds"]]
-    found: dict[int, dict[int, float]] = {}
-    with (run_dir / "metrics.csv").open(newline="") as file:
-        table = csv.DictReader(file)
-        if name not in (columns := table.fieldnames or [name]):
-            known = [x for x in columns if x.startswith(("eval_return", "eval_event/"))]
-            raise HeadstartError(
-                f"{run_dir.name}: metrics.csv has no column {name} for the metric {metric!r}: {', '.join(known)}"
-            )
-        for row in table:
-            if row.get(name):
-                point = found.setdefault(int(float(row["env_steps"])), {})
-                point[int(float(row["seed"]))] = float(row[name])
+    run_dir, name = places.located(run_dir), column(metric)
+    settings = files.read_json(run_dir / "run.json", schema.Measured)
+    table = _table(run_dir, settings)
+    if name not in table.columns:
+        known = ", ".join(x for x in table.columns if x.startswith(("eval_return", "eval_event/")))
+        raise HeadstartError(f"{run_dir.name}: metrics.csv has no column {name} for the metric {metric!r}: {known}")
+    seeds, found = settings["seeds"], {}
+    for row in table.rows:
+        if (value := row.values[name]) is not None:
+            found.setdefault(row.values["env_steps"], {})[row.values["seed"]] = value
     steps = sorted(step for step, point in found.items() if set(seeds) <= set(point))
     if not steps:
         raise HeadstartError(f"{run_dir.name}: metrics.csv holds no point at which all of the seeds {seeds} were evaluated")
     returns = np.array([[found[step][seed] for step in steps] for seed in seeds])
-    return Curve(np.array(steps), returns, int(settings.get("learning_starts") or 0))
+    return Curve(np.array(steps), returns, settings.get("learning_starts") or 0)
+
+
+def _table(run_dir: Path, settings: dict[str, Any]) -> Table:
+    """The rows of a run's metrics.csv, which has to be the one that its finished run.json knows."""
+    path = run_dir / "metrics.csv"
+    table = read_table(path)
+    if settings.get("finished") and "files" in settings and files.sha256(path) != settings["files"]["metrics"]:
+        files.refuse_change(f"{path} is not the one that {run_dir / 'run.json'} knows")
+    for name in ("seed", "env_steps"):
+        if name not in table.columns:
+            raise HeadstartError(f"{path} is damaged: it has no column {name}")
+    return table
 
 
 def read_column(run_dir: str | os.PathLike[str], name: str) -> np.ndarray:
     """A column of a run's metrics.csv, [S P]: one row per seed, one value per point; nan for a missing value."""
-    with (Path(run_dir) / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or name not in rows[0]:
-        raise HeadstartError(f"{Path(run_dir).name}: metrics.csv has no column {name}")
-    found: dict[int, dict[int, float]] = {}
-    for row in rows:
-        found.setdefault(int(row["seed"]), {})[int(float(row["env_steps"]))] = float(row[name] or "nan")
+    run_dir = places.located(run_dir)
+    about = run_dir / "run.json"
+    table = _table(run_dir, files.read_json(about, schema.Measured) if files.kind(about) else {})
+    if not table.rows or name not in table.columns:
+        raise HeadstartError(f"{run_dir.name}: metrics.csv has no column {name}")
+    found: dict[Any, dict[Any, float]] = {}
+    for row in table.rows:
+        value = row.values[name]
+        found.setdefault(row.values["seed"], {})[row.values["env_steps"]] = np.nan if value is None else value
+    if len({tuple(points) for points in found.values()}) > 1:
+        raise HeadstartError(f"{run_dir.name}: metrics.csv has other evaluations of one seed than of another")
     return np.array([list(points.values()) for points in found.values()])
 
 
@@ -127,14 +138,12 @@ def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str 
 
     `env` is taken from the run's configuration if it is not given.
     """
-    settings = json.loads((Path(run_dir) / "run.json").read_text())
-    configured, timing = settings.get("config", {}).get("env"), settings.get("timing") or {}
-    if isinstance(configured, dict):
-        configured = configured.get("name")
+    settings = files.read_json(places.located(run_dir) / "run.json", schema.Measured)
+    timing = settings.get("timing") or {}
     return {
         "name": name,
-        "env": env or configured or "",
-        "env_steps": int(settings["env_steps"]),
+        "env": env or settings.get("config", {}).get("env", {}).get("name", ""),
+        "env_steps": settings["env_steps"],
         "run_s": number(timing.get("run_s")),
         "compile_s": number(timing.get("compile_s")),
     }
@@ -152,25 +161,10 @@ def write(
     """
     from headstart.report.html import render_html
 
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    out_dir = places.located(out_dir)
     data = json.dumps(report, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
     page = render_html(report, list(replays), provenance or {})
     paths = out_dir / "report.json", out_dir / "report.html"
     for path, content in zip(paths, (data, page), strict=True):
-        _replace(path, content)
+        files.write_text(path, content)
     return paths
-
-
-def _replace(path: Path, content: str) -> None:
-    """Write a file atomically: a reader sees the old file or the new one, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        # mkstemp makes files that only their owner may read, and a report should be shared.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -1,15 +1,38 @@
 """Arrays on disk as safetensors: numbers and a JSON header, so nothing in such a file is ever executed."""
 
+import hashlib
+import os
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Interval
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
-from headstart.storage.files import replacing
+from headstart.storage import files
+from headstart.storage.schema import Misfit, conform, shown
+
+LARGEST_HEADER = 2**24
+Place = Annotated[int, Interval(ge=0, le=2**53)]
+CODES = {"bool": "BOOL", "bfloat16": "BF16"} | {
+    f"{name}{bits}": f"{code}{bits}"
+    for name, code in (("int", "I"), ("uint", "U"), ("float", "F"))
+    for bits in (8, 16, 32, 64)
+    if (name, bits) != ("float", 8)
+}
+"""The file format's names of dtypes."""
+
+
+class Entry(TypedDict):
+    """One array in the header."""
+
+    dtype: str
+    shape: tuple[Place, ...]
+    data_offsets: tuple[Place, Place]
 
 
 def named_leaves(tree: PyTree) -> dict[str, Any]:
@@ -21,46 +44,105 @@ def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def save_tree(path: Path, tree: PyTree, note: dict[str, str] | None = None) -> None:
-    """Write a pytree's arrays (random keys as their numbers) and a note of strings, atomically."""
+def save_tree(path: Path, tree: PyTree, note: dict[str, str] | None = None) -> str:
+    """Write a pytree's arrays (random keys as their numbers) and a note of strings, atomically; returns the digest of both."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     plain = {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named_leaves(tree).items()}
-    with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(x) for name, x in plain.items()}, temporary, metadata=note)
+    arrays = {name: np.ascontiguousarray(x) for name, x in plain.items()}
+    digest = _digest(arrays, note or {})
+    with files.replacing(path) as temporary:
+        try:
+            save_file(arrays, temporary, metadata={**(note or {}), "digest": digest})
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+    return digest
 
 
-def load_tree(path: Path, like: PyTree) -> PyTree:
-    """Read a pytree shaped like `like` (arrays or their shapes); HeadstartError if the file holds another one."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def load_tree(path: Path, like: PyTree, digest: str | None = None, finite: bool = False) -> PyTree:
+    """Read a pytree shaped like `like` (arrays or their shapes).
 
-    try:
-        stored = load_file(path)
-    except FileNotFoundError:
-        raise HeadstartError(f"{path} is missing: was the run written completely?") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise HeadstartError(f"{path} is damaged or truncated ({error})") from None
-    wanted = named_leaves(like)
-    if stored.keys() != wanted.keys():
-        odd = sorted(stored.keys() ^ wanted.keys())[0]
-        raise HeadstartError(f"{path} does not belong to these settings: only one of them has the parameter {odd}")
-    leaves = []
-    for name, want in wanted.items():
-        data = stored[name]
-        shape = (*want.shape, *jax.random.key_data(jax.random.key(0)).shape) if _is_key(want) else want.shape
-        if data.shape != tuple(shape):
-            raise HeadstartError(f"{path} does not belong to these settings: {name} is {data.shape} there, {tuple(shape)} here")
-        leaves.append(jax.random.wrap_key_data(jnp.asarray(data)) if _is_key(want) else jnp.asarray(data, want.dtype))
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    Nothing is read before the header, the dtypes, the shapes and the file's size are those that `like` needs. Raises
+    HeadstartError if they are not, or if a number is not finite but has to be, and `Changed` for a digest other than that in
+    the file or the given one.
+    """
+    wanted = {name: jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x for name, x in named_leaves(like).items()}
+    with files.opened(path) as file:
+        entries, note, size = _header(file, path)
+        if entries.keys() != wanted.keys():
+            odd = sorted(entries.keys() ^ wanted.keys())[0]
+            raise _foreign(path, f"only one of them has the parameter {shown(odd)}")
+        for name, want in wanted.items():
+            _compare(path, name, entries[name], want, size)
+        if size != (needed := sum(_nbytes(want) for want in wanted.values())):
+            raise _damaged(path, f"{size:,} bytes of numbers and not {needed:,}")
+        data = np.fromfile(file, np.uint8, size)
+    if data.size != size:
+        raise _damaged(path, "its end is missing")
+    cut = lambda name: data[slice(*entries[name]["data_offsets"])].view(wanted[name].dtype).reshape(wanted[name].shape)
+    arrays = {name: cut(name) for name in wanted}
+    found = note.get("digest")
+    if (found and found != _digest(arrays, note)) or (digest and digest != found):
+        files.refuse_change(f"{path} was changed after it had been written, or is another team's (its digest does not match)")
+    for name, x in arrays.items():
+        if finite and jnp.issubdtype(x.dtype, jnp.floating) and not np.isfinite(x).all():
+            raise _damaged(path, f"{shown(name)} holds NaN or infinity")
+    # jnp.array copies: the program that reads an array may reuse its memory.
+    leaves = [jnp.array(arrays[name]) for name in wanted]
+    keys = [jax.random.wrap_key_data(x) if _is_key(want) else x for x, want in zip(leaves, jax.tree.leaves(like), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(like), keys)
 
 
 def read_note(path: Path) -> dict[str, str]:
     """The note of strings that `save_tree` wrote beside the arrays."""
-    from safetensors import SafetensorError, safe_open
+    with files.opened(path) as file:
+        return _header(file, path)[1]
 
+
+def _header(file: BufferedReader, path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
+    """({name: `Entry`}, note, bytes of all numbers); leaves the file at the first number."""
+    whole = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(LARGEST_HEADER, whole - 8):
+        raise _damaged(path, "its header does not fit")
     try:
-        with safe_open(path, "numpy") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise HeadstartError(f"{path} is damaged or truncated ({error})") from None
+        header = files.parse_json(file.read(length), path)
+        conform(header, dict[str, Any])
+        note = header.pop("__metadata__", {})
+        conform(note, dict[str, str], "__metadata__")
+        conform(header, dict[str, Entry])
+    except Misfit as error:
+        raise _damaged(path, error) from None
+    return header, note, whole - 8 - length
+
+
+def _compare(path: Path, name: str, entry: Any, want: Any, size: int) -> None:
+    if tuple(entry["shape"]) != tuple(want.shape):
+        there = tuple(entry["shape"])
+        raise _foreign(path, f"{shown(name)} is {shown(there)} there, {tuple(want.shape)} here")
+    if entry["dtype"] != CODES.get(want.dtype.name):
+        raise _foreign(path, f"{shown(name)} holds {shown(entry['dtype'])} there, {CODES.get(want.dtype.name)} here")
+    start, end = entry["data_offsets"]
+    if end - start != _nbytes(want) or end > size:
+        raise _damaged(path, f"{shown(name)} does not lie within it")
+
+
+def _nbytes(x: Any) -> int:
+    return int(np.prod(x.shape, dtype=object)) * x.dtype.itemsize
+
+
+def _digest(arrays: dict[str, np.ndarray], note: dict[str, str]) -> str:
+    about = {name: [x.dtype.name, list(x.shape)] for name, x in arrays.items()}
+    made = hashlib.sha256(files.canonical([about, {name: x for name, x in note.items() if name != "digest"}]))
+    for name in sorted(arrays):
+        made.update(arrays[name].reshape(-1).view(np.uint8).data)
+    return made.hexdigest()
+
+
+def _damaged(path: Path, why: object) -> HeadstartError:
+    return HeadstartError(f"{path} is damaged or truncated ({why}): restore it")
+
+
+def _foreign(path: Path, why: str) -> HeadstartError:
+    return HeadstartError(f"{path} does not belong to these settings: {why}")

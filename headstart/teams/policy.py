@@ -19,7 +19,7 @@ from headstart.core.learner import Learner, LearnerConfig
 from headstart.core.spec import TeamSpec, decode_spec, encode_spec
 from headstart.envs.host.spaces import native
 from headstart.storage import arrays as storage
-from headstart.storage import files
+from headstart.storage import files, places, schema
 from headstart.views.adapt import (
     Select,
     adapt,
@@ -54,6 +54,8 @@ class TeamPolicy:
     """The spec of its networks if that is not `spec`: the team was fitted to other agents by `adapt`."""
     select: Select = "nearest"
     """The entities that a fitted team observes if there are more than in training."""
+    run: str = ""
+    """The id of the run that trained it."""
 
     @cached_property
     def learner(self) -> Learner:
@@ -174,25 +176,28 @@ class TeamPolicy:
 
     def save(self, directory: str | Path) -> None:
         """Write policy.safetensors and policy.json. Raises HeadstartError if the directory already holds a run or a team."""
+        directory = places.located(directory)
         for name in ("policy.json", "run.json", "experiment.json"):
-            if Path(directory, name).exists():
+            if (directory / name).exists():
                 raise HeadstartError(f"{directory} already holds a team, a run or an experiment: choose another directory")
-        self.write(Path(directory))
+        places.tidy(directory)
+        self.write(directory)
 
-    def write(self, directory: Path) -> None:
-        """As `save`, without the check for other content."""
-        storage.save_tree(directory / "policy.safetensors", self.params)
+    def write(self, directory: Path) -> str:
+        """As `save`, without the check for other content; returns the digest of policy.json."""
         manifest = {
-            "format": files.FORMAT,
             "spec": encode_spec(self.spec),
             "learner": registry.encode("learner", self.config),
             "env": registry.encode("env", self.env) if self.env is not None else None,
             "seeds": list(self.seeds),
             "env_steps": self.env_steps,
+            "parameters": storage.save_tree(directory / "policy.safetensors", self.params),
         }
         if self.trained is not None:
             manifest |= {"trained": encode_spec(self.trained), "select": self.select}
-        files.write_json(directory / "policy.json", manifest)
+        if self.run:
+            manifest["run"] = self.run
+        return files.write_json(directory / "policy.json", manifest, schema.Policy)
 
 
 def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
@@ -214,33 +219,53 @@ def _env(saved: Any) -> Any:
         return None
 
 
-def load(directory: str | Path) -> TeamPolicy:
+def load(directory: str | Path, accept_changed: bool = False, *, digest: str | None = None) -> TeamPolicy:
     """The trained team of a run directory (or of a directory that `TeamPolicy.save` wrote).
 
-    Nothing in the files is executed. Raises HeadstartError if they are missing or damaged, or their settings do not match.
+    Nothing in the files is executed. Raises HeadstartError if they are missing or damaged, or if they were changed or do not
+    belong together; `accept_changed` accepts the latter. `digest` is that of policy.json, if it is known.
     """
-    directory = Path(directory)
+    directory = places.located(directory)
     if not directory.is_dir():
         raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a finished run")
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {directory}")
     if (directory / "experiment.json").exists():
         raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
-    manifest = files.read_json(directory / "policy.json")
+    with files.accepting(accept_changed):
+        manifest = files.read_json(directory / "policy.json", schema.Policy)
+        _check_origin(directory, manifest, digest)
+        return _made(directory, manifest)
+
+
+def _check_origin(directory: Path, manifest: dict[str, Any], digest: str | None) -> None:
+    """Refuse policy.json if it is not the one that `digest` or the run.json beside it names."""
+    run, name = {}, directory / "policy.json"
+    if files.kind(directory / "run.json"):
+        run = files.read_json(directory / "run.json", schema.Measured)
+    known = digest or (run["files"]["policy"] if run.get("finished") and "files" in run else None)
+    if known and known != files.digest_of(manifest):
+        files.refuse_change(f"{name} is not the one that {'its run' if digest else directory / 'run.json'} knows")
+    if run.get("id") and run["id"] != manifest.get("run"):
+        files.refuse_change(f"{name} and {directory / 'run.json'} are of two different runs")
+
+
+def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
+    path, seeds, env = directory / "policy.json", tuple(manifest["seeds"]), manifest["env"]
+    config = registry.decode("learner", manifest["learner"])
+    env = _env(env) if env and env["name"] in registry.presets("env") else None
     try:
-        spec, seeds = decode_spec(manifest["spec"]), tuple(int(seed) for seed in manifest["seeds"])
+        spec = decode_spec(manifest["spec"])
         trained = decode_spec(manifest["trained"]) if "trained" in manifest else None
-        select = "first" if manifest.get("select") == "first" else "nearest"
-        env_steps, env = int(manifest["env_steps"]), manifest["env"]
-        config = registry.decode("learner", manifest["learner"])
-        env = _env(env) if env and env["name"] in registry.presets("env") else None
         learner = config.make(trained or spec)
         like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        if isinstance(error, HeadstartError):
-            raise
-        raise HeadstartError(f"{directory / 'policy.json'} is damaged ({error!r})") from None
-    if trained is not None:
-        like = {net: like[net] for net in learner.policy_networks}
-    params = storage.load_tree(directory / "policy.safetensors", like)
-    return TeamPolicy(spec, config, params, seeds, env, env_steps, trained, select)
+        if trained is not None:
+            like = {net: like[net] for net in learner.policy_networks}
+    except HeadstartError:
+        raise
+    except Exception as error:  # whatever a learner makes of a spec that no environment has
+        raise HeadstartError(f"{path} is damaged: no team can be made of it ({files.shown(repr(error))})") from error
+    params = storage.load_tree(directory / "policy.safetensors", like, manifest.get("parameters"), finite=True)
+    select = manifest.get("select", "nearest")
+    run = manifest.get("run", "")
+    return TeamPolicy(spec, config, params, seeds, env, manifest["env_steps"], trained, select, run)

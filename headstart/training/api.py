@@ -50,12 +50,20 @@ def train(
         return run.train(config, out, (bar(Path(out).name), *watchers))
 
 
-def resume(out: str | Path, *, teacher: Any = None, progress: bool = True, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
+def resume(
+    out: str | Path,
+    *,
+    teacher: Any = None,
+    progress: bool = True,
+    watchers: Sequence[Watcher] = (),
+    accept_changed: bool = False,
+) -> TeamPolicy:
     """Go on with the run at `out` from its last checkpoint; a finished run is loaded.
 
     teacher: the scripted teacher of a run that learns from one; no file keeps a function. watchers: as in `train`.
+    accept_changed: go on even if files were changed after headstart had written them, or do not belong together.
     """
     if not progress:
-        return run.resume(out, watchers, teacher)
+        return run.resume(out, watchers, teacher, accept_changed)
     with bars() as bar:
-        return run.resume(out, (bar(Path(out).name), *watchers), teacher)
+        return run.resume(out, (bar(Path(out).name), *watchers), teacher, accept_changed)

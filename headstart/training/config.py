@@ -1,7 +1,9 @@
 """Everything a run needs to be repeated, and its form in run.json."""
 
 import dataclasses
+import math
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ from headstart import registry
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, require
 from headstart.core.env import Env
-from headstart.core.guidance import GuidanceConfig, Rows, teacher_of
+from headstart.core.guidance import GuidanceConfig, Rows, takes_teacher, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.core.part import check_kind, check_part
 from headstart.core.ranges import Count, Natural
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
+from headstart.storage import files, places
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training import cores
 
@@ -53,9 +56,10 @@ class Config:
 def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) -> dict[str, Any]:
     """The content of run.json when a run begins."""
     spec = config.env.spec
-    saved = {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
-    saved["env"], saved["learner"] = registry.encode("env", config.env), registry.encode("learner", config.learner)
-    saved["guidance"] = [registry.encode("guidance", guide) | _teacher(teacher_of(guide)) for guide in config.guidance]
+    saved = encode(config)
+    saved["guidance"] = [
+        guide | _teacher(teacher_of(made)) for guide, made in zip(saved["guidance"], config.guidance, strict=True)
+    ]
     return {
         "config": saved,
         "seeds": seeds,
@@ -69,6 +73,32 @@ def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) ->
         "device": jax.devices()[0].device_kind,
         "finished": False,
     }
+
+
+def encode(config: Config) -> dict[str, Any]:
+    """A configuration as JSON, without the teachers of its guidance."""
+    saved = {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
+    saved["env"], saved["learner"] = registry.encode("env", config.env), registry.encode("learner", config.learner)
+    return saved | {"guidance": [registry.encode("guidance", guide) for guide in config.guidance]}
+
+
+def bind(manifest: dict[str, Any], teachers: Sequence[Any], directory: Path) -> dict[str, Any]:
+    """Save the teachers of a run that begins; returns their digests and the run's id, by which its files know each other."""
+    write = lambda i, teacher: teacher.write(directory / f"teacher-{i}") if isinstance(teacher, TeamPolicy) else None
+    guides = [write(i, teacher) for i, teacher in enumerate(teachers)]
+    about = {name: manifest[name] for name in ("config", "seeds", "spec")}
+    return {"guides": guides, "id": files.digest_of(about | {"guides": guides})}
+
+
+def differences(manifest: dict[str, Any], config: Config) -> list[str]:
+    """The settings, by name, in which a run differs from a configuration. Settings new to this version have their defaults."""
+    saved, wanted = dict(manifest["config"]), encode(config)
+    for kind in ("env", "learner"):
+        saved[kind] = registry.encode(kind, registry.decode(kind, saved[kind]))
+    saved["guidance"] = [registry.encode("guidance", registry.decode("guidance", guide)) for guide in saved["guidance"]]
+    if saved.get("until") is not None and wanted["until"] is not None and math.isclose(saved["until"], wanted["until"]):
+        saved["until"] = wanted["until"]  # a mean of returns: its last bits may depend on libraries
+    return [name for name in wanted if files.canonical(saved.get(name)) != files.canonical(wanted[name])]
 
 
 def _teacher(teacher: Any) -> dict[str, bool]:
@@ -88,21 +118,23 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
 
     `teacher` is the scripted one, which no file can keep.
     """
-    try:
-        saved = manifest["config"]
-        guides = []
-        for i, guide in enumerate(saved["guidance"]):
-            part = registry.decode("guidance", guide)
-            if guide.get("teacher"):
-                part = dataclasses.replace(part, teacher=load(directory / f"teacher-{i}"))
-            if guide.get("scripted"):
-                if teacher is None:
-                    call = f"headstart.resume({str(directory)!r}, teacher=...)"
-                    raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
-                part = dataclasses.replace(part, teacher=teacher)
-            guides.append(part)
-        scalars = {name: saved[name] for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
-        env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise HeadstartError(f"{directory / 'run.json'} is damaged ({error!r})") from None
+    saved = manifest["config"]
+    digests = manifest.get("guides", [None] * len(saved["guidance"]))
+    if len(digests) != len(saved["guidance"]):
+        raise HeadstartError(f"{directory / 'run.json'} is damaged: guides must have an entry for each guidance")
+    guides = []
+    for i, (guide, digest) in enumerate(zip(saved["guidance"], digests, strict=True)):
+        part = registry.decode("guidance", guide)
+        if (guide.get("teacher") or guide.get("scripted")) and not takes_teacher(part):
+            raise HeadstartError(f"{directory / 'run.json'} is damaged: config.guidance.{i} takes no teacher")
+        if guide.get("teacher"):
+            part = dataclasses.replace(part, teacher=load(places.inside(directory, f"teacher-{i}"), digest=digest))
+        if guide.get("scripted"):
+            if teacher is None:
+                call = f"headstart.resume({str(directory)!r}, teacher=...)"
+                raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
+            part = dataclasses.replace(part, teacher=teacher)
+        guides.append(part)
+    scalars = {name: saved[name] for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
+    env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
     return Config(env, learner, tuple(guides), **scalars, until=saved.get("until"))

@@ -6,7 +6,9 @@ checkpoints/  the last two complete training states; gone when the run has finis
 policy.*      the trained team
 """
 
+import contextlib
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
 from headstart.storage import arrays as storage
-from headstart.storage import files
+from headstart.storage import files, places, schema
 
 KEEP = 2
 
@@ -25,48 +27,75 @@ def go_on(path: Path) -> str:
     return f", or go on with: headstart resume {path}" if begun else ""
 
 
+def check_free(path: Path) -> None:
+    """Refuse a directory that holds anything, so that nothing is ever overwritten."""
+    if not places.empty(path):
+        raise HeadstartError(f"{path} already holds something: choose another --out{go_on(path)}")
+
+
 class RunDir:
     """Paths and files of a run directory."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.checkpoints = self.path / "checkpoints"
+        self.path = places.located(path)
         self.metrics = self.path / "metrics.csv"
 
-    def create(self, manifest: dict[str, Any]) -> None:
-        """Begin a run; refuses a directory that holds anything, so that nothing is ever overwritten."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise HeadstartError(f"{self.path} already holds something: choose another --out{go_on(self.path)}")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_manifest(manifest)
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of checkpoints; HeadstartError if it is a link."""
+        return places.inside(self.path, "checkpoints")
+
+    def create(self, manifest: dict[str, Any], fill: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """Begin a run: the directory appears at once, with run.json and all that `fill` writes. Returns the manifest.
+
+        `fill` returns further content of run.json. A directory that holds anything is refused.
+        """
+        check_free(self.path)
+        with places.made_at_once(self.path) as staged:
+            manifest = manifest | fill(staged)
+            files.write_json(staged / "run.json", manifest, schema.Run)
+        return manifest
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Work in the directory alone, after tidying what dead processes have left."""
+        if not self.path.is_dir():
+            raise HeadstartError(f"{self.path} is not a directory: pass the --out directory of a run")
+        with places.held(self.path):
+            for directory in (self.path, self.checkpoints):
+                places.tidy(directory)
+            yield
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write run.json."""
-        files.write_json(self.path / "run.json", {"format": files.FORMAT, **manifest})
+        files.write_json(self.path / "run.json", manifest, schema.Run)
 
     def manifest(self) -> dict[str, Any]:
         """Read run.json."""
-        if not self.path.is_dir():
-            raise HeadstartError(f"{self.path} is not a directory: pass the --out directory of a run")
-        return files.read_json(self.path / "run.json")
+        return files.read_json(self.path / "run.json", schema.Run)
 
     def save_checkpoint(self, updates: int, state: PyTree, note: dict[str, str]) -> None:
-        """Write the whole training state, and delete all but the last `KEEP` checkpoints."""
-        storage.save_tree(self.checkpoints / f"{updates:010d}.safetensors", state, note | {"updates": str(updates)})
-        for old in self._saved()[:-KEEP]:
-            old.unlink()
+        """Write the whole training state, and delete all but the last `KEEP` checkpoints, also those that could not be read."""
+        path = self.checkpoints / f"{updates:010d}.safetensors"
+        storage.save_tree(path, state, note | {"updates": str(updates)})
+        saved = self._saved()
+        kept = [other for other in saved if other.name <= path.name][-KEEP:]
+        with files.writing(self.checkpoints):
+            for old in set(saved) - set(kept):
+                old.unlink()
 
-    def load_checkpoint(self, like: PyTree) -> tuple[int, PyTree, dict[str, str]] | None:
-        """The newest checkpoint that can be read: (updates, state, note); None if there is none.
+    def load_checkpoint(self, like: PyTree, most: int, run: str | None) -> tuple[int, PyTree, dict[str, float]] | None:
+        """The newest checkpoint that can be read: (updates, state, seconds by name); None if there is none.
 
-        Damaged checkpoints are skipped; raises HeadstartError if all are damaged.
+        Damaged checkpoints are skipped; raises HeadstartError if all are damaged. A checkpoint after more than `most`
+        updates, or of another run than the one with the id `run`, is damaged.
         """
         trouble = None
         for path in reversed(self._saved()):
             try:
-                note = storage.read_note(path)
-                return int(note["updates"]), storage.load_tree(path, like), note
-            except (HeadstartError, KeyError, ValueError) as error:
+                note = _checked(path, storage.read_note(path), most, run)
+                return int(note.pop("updates")), storage.load_tree(path, like), note
+            except HeadstartError as error:
                 trouble = error
         if trouble:
             raise HeadstartError(f"no checkpoint in {self.checkpoints} can be read: {trouble}")
@@ -77,8 +106,23 @@ class RunDir:
         return bool(self._saved())
 
     def _saved(self) -> list[Path]:
-        return sorted(p for p in self.checkpoints.glob("*.safetensors") if not p.name.startswith("."))
+        return sorted(self.checkpoints.glob("[0-9]" * 10 + ".safetensors"))
 
     def drop_checkpoints(self) -> None:
         """Remove the checkpoints of a finished run; its policy and metrics stay."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def _checked(path: Path, note: dict[str, str], most: int, run: str | None) -> dict[str, float]:
+    """The numbers of a checkpoint's note."""
+    try:
+        numbers = {"updates": int(note["updates"])} | {name: float(note.get(name, 0)) for name in ("run_s", "compile_s")}
+        schema.conform(numbers, schema.Note)
+    except (KeyError, ValueError) as error:
+        raise HeadstartError(f"{path} is damaged (its note: {schema.shown(str(error))})") from None
+    updates = int(numbers["updates"])
+    if updates > most or path.name != f"{updates:010d}.safetensors":
+        raise HeadstartError(f"{path} is damaged: its note says that it was written after {updates} updates of {most}")
+    if run is not None and note.get("run") != run:
+        files.refuse_change(f"{path} is a checkpoint of another run")
+    return numbers

@@ -9,6 +9,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.storage import files
+from headstart.storage.tables import WHOLE, read_table
 from headstart.training.watch import Watcher
 
 
@@ -18,6 +19,7 @@ class MetricsFile(Watcher):
     def __init__(self, path: Path, steps_per_update: int):
         self.path, self.steps_per_update = path, steps_per_update
         self.seeds: list[int] = []
+        self.columns: list[str] = []
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Remember the numbers of the seeds."""
@@ -31,31 +33,23 @@ class MetricsFile(Watcher):
             | {name: text(x[i]) for name, x in values.items()}
             for i, seed in enumerate(self.seeds)
         ]
-        columns = self._columns()
         lines = io.StringIO()
-        writer = csv.DictWriter(lines, columns or list(rows[0]), extrasaction="ignore", lineterminator="\n")
-        if not columns:
+        writer = csv.DictWriter(lines, self.columns or list(rows[0]), extrasaction="ignore", lineterminator="\n")
+        if not self.columns:
             writer.writeheader()
+            self.columns = list(rows[0])
         writer.writerows(rows)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(lines.getvalue())
-
-    def _columns(self) -> list[str]:
-        if not self.path.exists() or not self.path.stat().st_size:
-            return []
-        with self.path.open(encoding="utf-8") as file:
-            return file.readline().strip().split(",")
+        files.append_text(self.path, lines.getvalue())
 
     def forget_after(self, updates: int) -> None:
         """Drop the lines of updates after a checkpoint, and one that a crash left half-written."""
-        if not self.path.exists():
+        if files.kind(self.path) is None:
             return
-        try:
-            header, *lines = self.path.read_text(encoding="utf-8").split("\n")
-            if not lines:  # not even the header's line was finished
-                return self.path.unlink()
-            place, width = header.split(",").index("updates"), header.count(",")
-            kept = [x for x in lines[:-1] if x.count(",") == width and int(x.split(",")[place]) <= updates]
-        except ValueError as error:
-            raise HeadstartError(f"{self.path} is damaged ({error}): move it away and start the run anew") from None
-        files.write_text(self.path, "\n".join([header, *kept, ""]))
+        table = read_table(self.path)
+        if not table.columns:  # not even the header's line was finished
+            return self.path.unlink()
+        if not set(WHOLE) <= set(table.columns):
+            raise HeadstartError(f"{self.path} is damaged (it has no column updates): move it away and start the run anew")
+        self.columns = table.columns
+        kept = [row.line for row in table.rows if (row.values["updates"] or 0) <= updates]
+        files.write_text(self.path, "\n".join([table.header, *kept, ""]))

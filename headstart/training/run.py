@@ -15,10 +15,11 @@ from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
 from headstart.core.types import TeamSpec
+from headstart.storage import files
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training import cores
-from headstart.training.config import Config, restore
-from headstart.training.directory import RunDir
+from headstart.training.config import Config, bind, restore
+from headstart.training.directory import RunDir, check_free
 from headstart.training.lanes import compile_program
 from headstart.training.programs import host_errors
 from headstart.training.session import Session
@@ -28,13 +29,12 @@ from headstart.training.watch import Watcher
 def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
     """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
+    check_free(directory.path)
     session = Session(_with_teachers(config), directory, watchers)
-    directory.create(session.manifest)
-    for i, guide in enumerate(session.config.guidance):
-        teacher = teacher_of(guide)
-        if isinstance(teacher, TeamPolicy):
-            teacher.write(directory.path / f"teacher-{i}")
-    return session.go()
+    teachers = [teacher_of(guide) for guide in session.config.guidance]
+    session.manifest = directory.create(session.manifest, lambda path: bind(session.manifest, teachers, path))
+    with directory.held():
+        return session.go()
 
 
 def _with_teachers(config: Config) -> Config:
@@ -44,21 +44,27 @@ def _with_teachers(config: Config) -> Config:
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
-def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None) -> TeamPolicy:
+def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None, accept_changed: bool = False) -> TeamPolicy:
     """Go on with a run from its last checkpoint; a finished run is just loaded. `teacher`: its scripted teacher, if any.
+
+    `accept_changed`: go on even if files are not those that were written.
 
     Watchers of a finished run get its beginning and its end.
     """
     directory = RunDir(out)
-    manifest = directory.manifest()
-    if manifest.get("finished"):
-        team = load(out)
-        for watcher in watchers:
-            watcher.begin(manifest)
-            watcher.end(team)
-        return team
-    cores.use_pool(manifest.get("cores"))
-    return Session(restore(manifest, directory.path, teacher), directory, watchers).go()
+    with directory.held(), files.accepting(accept_changed):
+        manifest = directory.manifest()
+        if manifest.get("finished"):
+            team = load(directory.path)
+            directory.drop_checkpoints()  # a kill may have left them
+            for watcher in watchers:
+                watcher.begin(manifest)
+                watcher.end(team)
+            return team
+        cores.use_pool(manifest.get("cores"))
+        config = restore(manifest, directory.path, teacher)
+        bound = {name: manifest[name] for name in ("guides", "id") if name in manifest}
+        return Session(config, directory, watchers, bound).go()
 
 
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:

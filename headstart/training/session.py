@@ -21,6 +21,7 @@ from headstart.core.episodes import team_mean
 from headstart.core.guidance import chain, start_rows
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
+from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.training import lanes, programs
 from headstart.training.config import Config, describe
@@ -43,9 +44,14 @@ class Diverged(HeadstartError):
 
 
 class Session:
-    """One process's part of a run: its compiled programs and its place in the run."""
+    """One process's part of a run: its compiled programs and its place in the run.
 
-    def __init__(self, config: Config, directory: RunDir, watchers: Sequence[Watcher] = ()):
+    `bound`: the run's id and the digests of its teachers, from run.json.
+    """
+
+    def __init__(
+        self, config: Config, directory: RunDir, watchers: Sequence[Watcher] = (), bound: dict[str, Any] | None = None
+    ):
         programs.use_compilation_cache()
         self.config, self.directory = config, directory
         spec = config.env.spec
@@ -58,23 +64,31 @@ class Session:
                 "raise --steps or lower --learner.warmup"
             )
         self.seeds = config.first_seed + np.arange(config.seeds)
-        self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist())
+        self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist()) | (bound or {})
         self.compile_s = self.run_s = 0.0
         self.metrics = MetricsFile(directory.metrics, self.trainer.steps_per_update)
         self.watched = Watched(self.metrics, watchers)
 
     def go(self) -> TeamPolicy:
         """Run to the end, from the last checkpoint if there is one."""
+        try:
+            return self._go()
+        except files.NotWritten as error:
+            raise files.NotWritten(error.what, self.directory.path) from None
+
+    def _go(self) -> TeamPolicy:
         with _signals() as stop, programs.host_errors():
             self.watched.tell("begin", self.manifest)
             self.watched.check(f"try again with: headstart resume {self.directory.path}")
             params = self._trained(stop)
         steps = self.manifest["env_steps"] + sum(teacher["env_steps"] for teacher in self.manifest["teachers"])
         seeds = tuple(self.seeds.tolist())
-        team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps)
-        team.write(self.directory.path)
+        run = self.manifest.get("id", "")
+        team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps, run=run)
+        # A kill between any two of these leaves a run that goes on from its last checkpoint.
+        digests = {"policy": team.write(self.directory.path), "metrics": files.sha256(self.directory.metrics)}
         timing = {"run_s": round(self.run_s, 3), "compile_s": round(self.compile_s, 3)}
-        self.directory.write_manifest(self.manifest | {"finished": True, "timing": timing})
+        self.directory.write_manifest(self.manifest | {"finished": True, "timing": timing, "files": digests})
         self.directory.drop_checkpoints()
         self.watched.tell("end", team)
         self.watched.check(f"the run has finished: {self.directory.path}")
@@ -91,11 +105,11 @@ class Session:
         advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, mapped=1, donate=0)
         score = programs.score(self.config.env, self.learner, self.config.episodes)
         score = self._compiled(score, shape["state"].params, keys, 0, mapped=2)
-        saved = self.directory.load_checkpoint(shape)
+        saved = self.directory.load_checkpoint(shape, self.trainer.updates, self.manifest.get("id"))
         done, tree, note = saved or (0, None, {})
         loop = lanes.Blocks((tree,)) if saved else self._compiled(start, keys, seeds, mapped=2)(keys, seeds)
-        self.run_s += float(note.get("run_s", 0))
-        self.compile_s += float(note.get("compile_s", 0))
+        self.run_s += note.get("run_s", 0.0)
+        self.compile_s += note.get("compile_s", 0.0)
         self.metrics.forget_after(done if saved else -1)
         run = lambda loop, start, stop: advance(loop, start, stop, data)
         params = lambda loop: loop["state"].map(lambda state: state.params)
@@ -153,6 +167,8 @@ class Session:
 
     def _checkpoint(self, done: int, loop: lanes.Blocks) -> None:
         note = {"run_s": str(self.run_s), "compile_s": str(self.compile_s)}
+        if "id" in self.manifest:
+            note["run"] = self.manifest["id"]
         self.directory.save_checkpoint(done, loop.whole(), note)
 
     def _row(self, counted_from: int, done: int, loop: lanes.Blocks, scores: Metrics) -> np.ndarray:

@@ -1,0 +1,149 @@
+"""Directories: named by the user, made whole in one step, held by one process, and tidied after dead ones."""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.core.checks import HeadstartError
+from headstart.storage import files
+
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<host>[0-9a-f]{8})\.\d+", re.DOTALL)
+
+
+def located(path: str | os.PathLike[str]) -> Path:
+    """The path that the user named; "~" is the home directory."""
+    text = os.fspath(path)
+    if "\0" in text:
+        raise HeadstartError(f"{files.shown(text)} is no path: it holds a NUL character")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise HeadstartError(f"{text}: there is no such user; write ./{text} for a directory of this name") from None
+
+
+def inside(root: Path, *names: str) -> Path:
+    """The directory `root`/NAME/.. , if it exists a real one on its whole way below `root`, and no link out of it."""
+    path = root
+    for name in names:
+        path = path / name
+        if (found := files.kind(path)) not in ("a directory", None):
+            raise HeadstartError(f"{path} is {found}, not a directory: put the directory itself there, or remove it")
+    return path
+
+
+def empty(path: Path) -> bool:
+    """Whether nothing is there, or a directory with nothing but leftovers of dead processes."""
+    if not path.exists() and files.kind(path) is None:
+        return True
+    return path.is_dir() and all(_is_leftover(entry) for entry in path.iterdir())
+
+
+@contextlib.contextmanager
+def made_at_once(path: Path) -> Iterator[Path]:
+    """A hidden directory that becomes `path`, with all that the block has put into it, when the block ends without an error.
+
+    `path` may be an empty directory. Whatever happens, it is afterwards either as before or complete.
+    """
+    target = Path(os.path.realpath(path))
+    tidy(target.parent, target.name)
+    # An existing directory that cannot be replaced (a mount point, say) is filled, its files last.
+    fills = target.is_dir() and not _replaceable(target)
+    staged = (target if fills else target.parent) / files.temporary_name(target.name)
+    try:
+        with files.writing(path):
+            staged.mkdir(parents=True)
+            if target.is_dir() and not fills:
+                staged.chmod(target.stat().st_mode & 0o7777)
+        yield staged
+        with files.writing(path):
+            if target.is_dir():
+                tidy(target)
+            if fills:
+                for entry in sorted(staged.iterdir(), key=lambda entry: entry.is_file()):
+                    os.rename(entry, target / entry.name)
+            else:
+                _rename(staged, target, path)
+    except files.NotWritten as error:
+        raise files.NotWritten(error.what.replace(str(staged), str(path))) from None
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+        files.made_here.discard(staged.name)
+
+
+def _replaceable(target: Path) -> bool:
+    try:
+        here = os.path.samefile(target, os.curdir)
+    except OSError:  # this process works in a directory that has been removed
+        here = False
+    return not here and not os.path.ismount(target) and os.access(target.parent, os.W_OK)
+
+
+def _rename(staged: Path, target: Path, path: Path) -> None:
+    try:
+        if os.name == "nt" and target.is_dir():
+            target.rmdir()
+        os.rename(staged, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise HeadstartError(f"{path} already holds something: choose another --out") from None
+        raise
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other processes from working in a directory during the block. The end of a process, however sudden, lets go."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with files.writing(path):
+        handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HeadstartError(f"another process works in {path}: wait for its end, or stop it first") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def tidy(directory: Path, name: str = "") -> None:
+    """Remove temporary files and directories (of `name`, if given) that dead processes have left in a directory."""
+    try:
+        entries = list(directory.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if not _is_leftover(entry, name):
+            continue
+        if files.kind(entry) == "a directory":
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                entry.unlink()
+
+
+def _is_leftover(entry: Path, name: str = "") -> bool:
+    found = TEMPORARY.fullmatch(entry.name)
+    if found is None or found["host"] != files.HOST or (name and found["name"] != name):
+        return False
+    if os.name == "nt":  # there `os.kill` sends a signal, whatever its number
+        return False
+    pid = int(found["pid"])
+    if pid == os.getpid():
+        return entry.name not in files.made_here
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False

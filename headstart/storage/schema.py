@@ -1,0 +1,238 @@
+"""The files of a run, a team and an experiment: each name with its type and range, checked when a file is read."""
+
+import types
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Required,
+    TypedDict,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from annotated_types import Interval, MaxLen, MinLen
+
+from headstart.core.ranges import NonNegative, Unfit, fit
+
+Steps = Annotated[int, Interval(ge=0, le=2**53)]
+Seed = Annotated[int, Interval(ge=0, le=2**31 - 1)]
+Seeds = Annotated[tuple[Seed, ...], MinLen(1), MaxLen(2**16)]
+Size = Annotated[int, Interval(ge=0, le=2**20)]
+"""Numbers that an array may have along one axis."""
+Some = Annotated[int, Interval(ge=1, le=2**20)]
+Agents = Annotated[int, Interval(ge=1, le=2**16)]
+Horizon = Annotated[int, Interval(ge=1, le=2**31 - 1)]
+Digest = Annotated[str, MinLen(64), MaxLen(64)]
+
+
+class Part(TypedDict):
+    """An environment, a learner or a guidance."""
+
+    name: str
+    settings: dict[str, Any]
+
+
+class Guide(Part):
+    """Guidance, and whether its teacher is a team (saved beside run.json) or Python code."""
+
+    teacher: NotRequired[bool]
+    scripted: NotRequired[bool]
+
+
+class Actions(TypedDict, total=False):
+    """Discrete heads, or continuous numbers."""
+
+    discrete: Annotated[tuple[Some, ...], MinLen(1)]
+    start: tuple[int, ...]
+    continuous: Some
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class Role(TypedDict):
+    """Agents with the same spaces."""
+
+    agents: Agents
+    names: NotRequired[tuple[str, ...]]
+    obs: Annotated[tuple[tuple[str, Size, Size, str], ...], MinLen(1)]
+    actions: Actions
+
+
+class Spec(TypedDict):
+    """A team's spec."""
+
+    horizon: Horizon
+    state_size: Steps
+    messages: NotRequired[tuple[tuple[str, Size, str, str], ...]]
+    roles: Annotated[dict[str, Role], MinLen(1)]
+
+
+class Stage(TypedDict):
+    """What a teacher's training has cost."""
+
+    name: str
+    env: str
+    env_steps: Steps
+    run_s: NonNegative | None
+    compile_s: NonNegative | None
+
+
+class Timing(TypedDict, total=False):
+    """Seconds."""
+
+    run_s: NonNegative | None
+    compile_s: NonNegative | None
+
+
+class Files(TypedDict):
+    """Digests of what a finished run has written."""
+
+    metrics: Digest
+    policy: Digest
+
+
+class Labelled(TypedDict):
+    """A part, as far as a report needs it."""
+
+    name: str
+
+
+class Played(TypedDict, total=False):
+    """The configuration in run.json, as far as a report needs it."""
+
+    env: Labelled
+
+
+class _Run(TypedDict):
+    format: int
+    seeds: Seeds
+    env_steps: Steps
+    learning_starts: NotRequired[Steps | None]
+    finished: NotRequired[bool]
+    timing: NotRequired[Timing | None]
+    teachers: NotRequired[tuple[Stage, ...]]
+    id: NotRequired[Digest]
+    files: NotRequired[Files]
+
+
+class Measured(_Run):
+    """run.json, as far as a report needs it."""
+
+    config: NotRequired[Played]
+
+
+class Configured(TypedDict):
+    """The configuration in run.json."""
+
+    env: Part
+    learner: Part
+    guidance: tuple[Guide, ...]
+    steps: Steps
+    seeds: Annotated[int, Interval(ge=1, le=2**16)]
+    first_seed: Seed
+    evaluations: Steps
+    episodes: Steps
+    until: NotRequired[float | None]
+
+
+class Run(_Run):
+    """run.json."""
+
+    config: Configured
+    spec: NotRequired[Spec]
+    cores: NotRequired[Annotated[int, Interval(ge=1, le=2**16)] | None]
+    guides: NotRequired[tuple[Digest | None, ...]]
+
+
+class Policy(TypedDict):
+    """policy.json."""
+
+    format: int
+    spec: Spec
+    learner: Part
+    env: Part | None
+    seeds: Seeds
+    env_steps: Steps
+    trained: NotRequired[Spec]
+    select: NotRequired[Literal["nearest", "first"]]
+    parameters: NotRequired[Digest]
+    run: NotRequired[Digest]
+
+
+class Experiment(TypedDict):
+    """experiment.json."""
+
+    format: int
+    experiment: str
+    scale: str
+    arms: Annotated[tuple[str, ...], MinLen(1)]
+    seeds: Annotated[int, Interval(ge=1, le=2**16)]
+
+
+class Note(TypedDict):
+    """The note of a checkpoint."""
+
+    updates: Steps
+    run_s: NonNegative
+    compile_s: NonNegative
+
+
+class Misfit(ValueError):
+    """A value is not as its schema says; the text is "FIELD must be ..., not ..."."""
+
+
+def conform(value: Any, hint: Any, field: str = "") -> None:
+    """Raise Misfit unless JSON is as a type says: a TypedDict, a tuple, a dict, a union with None, or what `fit` knows.
+
+    Objects may have further names, so that an earlier version reads what a later one adds.
+    """
+    origin, args = get_origin(hint), get_args(hint)
+    inner = lambda name: f"{field}.{shown(name)}" if field else shown(name)
+    if origin in (NotRequired, Required):
+        return conform(value, args[0], field)
+    if origin in (Union, types.UnionType) and type(None) in args and len(args) == 2:
+        return None if value is None else conform(value, args[0], field)
+    if is_typeddict(hint):
+        _must(isinstance(value, dict), field, "an object", value)
+        for name, each in get_type_hints(hint, include_extras=True).items():
+            if name in value:
+                conform(value[name], each, inner(name))
+            elif name in hint.__required_keys__:
+                raise Misfit(f"{inner(name)} is missing")
+        return None
+    if origin is dict:
+        _must(isinstance(value, dict), field, "an object", value)
+        for name, each in value.items():
+            conform(each, args[1], inner(name))
+        return None
+    if origin is tuple:
+        _must(isinstance(value, list), field, "a list", value)
+        every = args[-1] is Ellipsis
+        _must(every or len(value) == len(args), field, f"a list of {len(args)}", value)
+        for i, each in enumerate(value):
+            conform(each, args[0] if every else args[i], inner(i))
+        return None
+    try:
+        fit(value, hint)
+    except (Unfit, OverflowError, RecursionError) as error:
+        _must(False, field, str(error), value)
+    if origin is Annotated:
+        conform(value, args[0], field)
+    return None
+
+
+def _must(holds: bool, field: str, what: str, value: Any) -> None:
+    if not holds:
+        raise Misfit(f"{field or 'its content'} must be {what}, not {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """A value from a file or of the user in at most 80 printable characters."""
+    text = value if isinstance(value, str) else ascii(value) if isinstance(value, dict | list) else str(value)
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 80 else f"{text[:77]}..."

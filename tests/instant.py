@@ -1,0 +1,32 @@
+"""Runs without training: everything that a run writes, in milliseconds."""
+
+import jax
+
+from headstart.envs.particle.spread import Spread
+from headstart.learners.ddpg import DDPG
+from headstart.teams.policy import TeamPolicy
+from headstart.training import lanes, run, session
+
+ENV, LEARNER = Spread(2, horizon=5), DDPG(hidden=(4,), num_envs=4, train_every=4, batch=16, warmup=40, capacity=400)
+CONFIG = run.Config(ENV, LEARNER, steps=400, seeds=2, evaluations=2, episodes=5)
+
+
+def team(seed: int = 0, learner=LEARNER, spec=ENV.spec) -> TeamPolicy:
+    """A team that has learned nothing."""
+    return TeamPolicy(spec, learner, jax.vmap(learner.make(spec).init)(jax.random.split(jax.random.key(seed), 2)), (0, 1), ENV)
+
+
+def trained(self, stop):
+    """In place of `Session._trained`: the team as it is drawn, with a checkpoint and with rows that depend on the seeds."""
+    params = team(self.config.first_seed, self.config.learner).params
+    self.directory.load_checkpoint({"params": params}, self.trainer.updates, self.manifest.get("id"))
+    self._checkpoint(10, lanes.Blocks(({"params": params},)))
+    self.metrics.forget_after(-1)
+    for steps in (0, self.manifest["env_steps"]):
+        self.metrics.row(steps, {"eval_return": self.seeds + steps / 7})
+    return params
+
+
+def without_training(patch) -> None:
+    """Replace training in this process."""
+    patch.setattr(session.Session, "_trained", trained)
