@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import select
 import subprocess
 import sys
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="headstart-fuzz-") as place:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.realpath(Path(place, "cache"))
         from fuzz import corpus
 
         corpus.build(Path(place, "base"))

@@ -65,7 +65,7 @@ class Judge:
         if not isinstance(path, str | bytes | os.PathLike):
             return
         real = os.path.realpath(os.path.join(self.work, os.path.dirname(os.fsdecode(path))))
-        inside = Path(real).is_relative_to(self.work)
+        inside = any(Path(real).is_relative_to(place) for place in (self.work, os.environ["JAX_COMPILATION_CACHE_DIR"]))
         if not inside and os.fsdecode(path) != os.devnull:
             self.found.append(f"{event} outside: {os.fsdecode(path)!r}")
 

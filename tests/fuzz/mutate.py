@@ -101,8 +101,13 @@ def header(rng: Rng, path: Path) -> None:
     """Change the JSON header of an array file."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    about = json.loads(data[8 : 8 + length])
+    try:
+        about = json.loads(data[8 : 8 + length])
+    except ValueError:  # it is damaged already
+        return raw(rng, path)
     entry = about[one_of(rng, sorted(about))]
+    if not isinstance(entry, dict) or not entry:
+        return raw(rng, path)
     key = one_of(rng, sorted(entry))
     odd = {
         "dtype": ["F64", "BF16", "F8_E4M3", "I32", "BOOL", "X", 5],
@@ -128,7 +133,7 @@ def numbers(rng: Rng, path: Path) -> None:
 
 def table(rng: Rng, path: Path) -> None:
     """Change a cell, a line or the header of metrics.csv."""
-    lines = [line.split(",") for line in path.read_text().split("\n")]
+    lines = [line.split(",") for line in path.read_text(errors="replace").split("\n")]
     cells = one_of(rng, lines)
     match int(rng.integers(4)):
         case 0:
