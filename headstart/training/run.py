@@ -14,6 +14,7 @@ from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
+from headstart.core.scope import scope
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training import cores
@@ -72,8 +73,8 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
     if sample and team.trained is not None:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
-    run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
-    with host_errors():
+    with scope(), host_errors():
+        run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
         return np.asarray(team_mean(run(team.params, keys)["return"].whole()).mean(-1))
 
 
