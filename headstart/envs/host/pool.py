@@ -81,7 +81,7 @@ class Pool:
     def _open(self) -> None:
         self.crew = Crew(len(self.parts), self.order["settings"]["id"], self.timeout, self.stop)
         for found in opened(self.crew, self.order, [len(part) for part in self.parts]):
-            if found != self.spec:
+            if found != self.spec or list(found.roles) != list(self.spec.roles):  # their order is that of a row
                 raise HeadstartError(
                     f"the environment {self.order['settings']['id']} has other agents or spaces in each process that opens it "
                     f"({_told(found)}, not {_told(self.spec)}): list its agents in a fixed order, not from a set"
