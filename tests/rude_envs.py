@@ -120,7 +120,7 @@ ACTS = {
     "os._exit": lambda: os._exit(0),
     "abort": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "alarm": lambda: signal.alarm(1) or hang(),
+    "alarm": lambda: signal.setitimer(signal.ITIMER_REAL, 0.1) and hang(),
     "interrupt": lambda: raise_(KeyboardInterrupt()),
     "base": lambda: raise_(Cyclist("fell\noff")),
     "silent": lambda: raise_(Silent()),

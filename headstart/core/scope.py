@@ -30,7 +30,7 @@ class Scope:
     def __init__(self, stop: threading.Event):
         self.stop, self.abandoned, self.closed = stop, False, False
         self._owned: dict[Any, Closes] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is made may own something itself
 
     def own(self, key: Any, make: Callable[[], Any]) -> Any:
         """The thing under `key`, made at the first call and closed with the scope."""
@@ -74,23 +74,25 @@ def interruptible(call: Callable[[], Result]) -> Result:
     if threading.current_thread() is not threading.main_thread():
         return call()
     results: list[Any] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
             results.append(call())
         except BaseException as error:
-            results.append(error)
-            failed.set()
+            errors.append(error)
+        finally:
+            done.set()
 
-    failed, thread = threading.Event(), threading.Thread(target=run, name="headstart-call", daemon=True)
-    thread.start()
+    threading.Thread(target=run, name="headstart-call", daemon=True).start()
     try:
-        thread.join()
+        done.wait()
     except BaseException:
         if (opened := current()) is not None:
             opened.close()
-        thread.join(5)
+        done.wait(5)
         raise
-    if failed.is_set():
-        raise results[0]
+    if errors:
+        raise errors[0]
     return results[0]

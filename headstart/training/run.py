@@ -29,13 +29,14 @@ from headstart.training.watch import Watcher
 def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
     """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
-    session = Session(_with_teachers(config), directory, watchers)
-    directory.create(session.manifest)
-    for i, guide in enumerate(session.config.guidance):
-        teacher = teacher_of(guide)
-        if isinstance(teacher, TeamPolicy):
-            teacher.write(directory.path / f"teacher-{i}")
-    return session.go()
+    with scope() as opened:
+        session = Session(_with_teachers(config), directory, watchers, opened)
+        directory.create(session.manifest)
+        for i, guide in enumerate(session.config.guidance):
+            teacher = teacher_of(guide)
+            if isinstance(teacher, TeamPolicy):
+                teacher.write(directory.path / f"teacher-{i}")
+        return session.go()
 
 
 def _with_teachers(config: Config) -> Config:
@@ -59,7 +60,8 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
             watcher.end(team)
         return team
     cores.use_pool(manifest.get("cores"))
-    return Session(restore(manifest, directory.path, teacher), directory, watchers).go()
+    with scope() as opened:
+        return Session(restore(manifest, directory.path, teacher), directory, watchers, opened).go()
 
 
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:

@@ -41,13 +41,16 @@ class HostState(NamedTuple):
 class Host:
     """A host environment's two JAX functions.
 
-    Its workers end with the scope in which the functions are traced, or with this object. JAX's own caches keep `Running`,
-    but not this object, alive.
+    Its workers end with the scope in which it was made, and with this object. JAX's own caches keep `Running`, but not this
+    object, alive.
     """
 
     def __init__(self, make: Callable[[int, threading.Event | None], Pool], spec: TeamSpec, restart: bool = False):
-        self.spec, self.width, self.running = spec, layout.width(spec), Running(make, spec, restart)
+        owner, self.spec, self.width = current(), spec, layout.width(spec)
+        self.running = Running(make, spec, restart, owner)
         weakref.finalize(self, self.running.close)
+        if owner is not None:
+            owner.own(self.running, lambda: self.running)
         shape, width = jax.ShapeDtypeStruct, self.width
         rows = width * (1 + restart)
         self._reset = _folded(self.running.reset, lambda n: (shape(n, jnp.int32), shape((*n, width), jnp.float32)))
@@ -55,13 +58,11 @@ class Host:
 
     def reset(self, key: Array) -> tuple[HostState, TimeStep]:
         """A fresh episode, from a seed drawn by the key."""
-        self._join_scope()
         token, row = self._reset(_seed(key))
         return HostState(token, row), self._time_step(row, row, begins=True)
 
     def step(self, state: HostState, action: dict[str, Array], key: Array) -> tuple[HostState, TimeStep]:
         """One joint step of the episode that `state` belongs to."""
-        self._join_scope()
         vector = jnp.concatenate([action[role].reshape(-1) for role in self.spec.roles]).astype(jnp.float32)
         token, rows = self._step(state.token, state.shown, vector, _seed(key))
         final, shown = rows[: self.width], rows[-self.width :]
@@ -70,11 +71,6 @@ class Host:
     def close(self) -> None:
         """End the workers for good."""
         self.running.close()
-
-    def _join_scope(self) -> None:
-        if (scope := current()) is not None:
-            self.running.scope = scope
-            scope.own(self.running, lambda: self.running)
 
     def _time_step(self, final_row: Array, row: Array, begins: bool = False) -> TimeStep:
         final, now = layout.unpack(self.spec, final_row), layout.unpack(self.spec, row)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 
 from headstart.core.checks import HeadstartError
+from headstart.envs.host.guard import GRACE
 from headstart.envs.host.process import Process, end
 
 TICK = 0.1
@@ -51,7 +52,10 @@ class Crew:
         except BaseException as error:
             # The other workers' answers are lost. One that hangs does not end by itself.
             patient = isinstance(error, HeadstartError) and not isinstance(error, GivenUp) and not self.closed
-            end(self.processes, *(() if patient else (0.0,)))
+            for process in self.processes:
+                if process.answer is None and time.monotonic() > process.deadline:
+                    process.kill()
+            end(self.processes, GRACE if patient else 0.0)
             raise
 
     def _wait(self, doing: str) -> None:

@@ -45,10 +45,9 @@ class Pool:
     def close(self) -> None:
         """End the workers for good. A thread that waits for them gets a HeadstartError."""
         self.closed = True
-        if not self.lock.acquire(blocking=False):
+        while not self.lock.acquire(timeout=0.1):
             if crew := self.crew:
                 crew.close(busy=True)
-            self.lock.acquire()
         try:
             if self.crew:
                 self.crew.close()

@@ -131,7 +131,6 @@ class Process:
             if self.answer is None:
                 raise self.gone()
         if now > self.deadline:
-            self.kill()  # it would not end by itself
             late = f"the environment {self.label} has not finished {self.doing} within {self.timeout:g} s"
             raise HeadstartError(f"{late}: if it is slow but does not hang, raise --env.timeout (timeout=SECONDS)")
 

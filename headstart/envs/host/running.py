@@ -19,9 +19,8 @@ _tokens = itertools.count(1)
 class Running:
     """One pool for each number of environments, from the first reset to `close`."""
 
-    def __init__(self, make: Callable[[int, threading.Event | None], Pool], spec: TeamSpec, restart: bool):
-        self.make, self.spec, self.restart, self.width = make, spec, restart, layout.width(spec)
-        self.scope: Scope | None = None
+    def __init__(self, make: Callable[[int, threading.Event | None], Pool], spec: TeamSpec, restart: bool, scope: Scope | None):
+        self.make, self.spec, self.restart, self.scope, self.width = make, spec, restart, scope, layout.width(spec)
         self.pools: dict[int, Pool] = {}
         self.given: dict[int, int] = {}
         self.lock, self.closed = threading.Lock(), False

@@ -38,6 +38,8 @@ class HostTeam:
     def __init__(self, env: Any, horizon: int = 0, label: str = ""):
         self.env, self.label = env, label or type(env).__name__
         agents = {str(name): name for name in env.possible_agents}
+        if not agents:
+            raise HeadstartError(f"{self.label} has nobody in possible_agents")
         look, send, fields, actions = {}, {}, {}, {}
         for name, agent in agents.items():
             space, action_space = env.observation_space(agent), env.action_space(agent)
