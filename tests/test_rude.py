@@ -440,6 +440,27 @@ def test_a_spec_survives_its_way():
         assert decode_spec(encode_spec(spec)) == spec == PettingZoo(f"toy_envs:{name}").spec
 
 
+def test_many_numbers_pass_in_both_directions():
+    """More than a pipe holds at once, before either side reads."""
+    settings, lanes = {"id": "toy_envs:Match", "options": {}, "horizon": 0}, 4000
+    made = Pool(OPENER, settings, SPEC, lanes, 2, 60.0)
+    first = made.reset(np.arange(lanes))
+    rows = made.step(np.zeros((lanes, 6), np.float32), np.arange(lanes), True)
+    assert first.shape == (lanes, 20) and rows.shape == (lanes, 40)
+    for lane in (0, 1999, 2000, 3999):
+        team = HostTeam(Match())
+        np.testing.assert_array_equal(first[lane], team.reset(lane))
+        np.testing.assert_array_equal(rows[lane, :20], team.step(ZEROS))
+
+
+def test_a_run_saved_before_there_was_a_timeout_is_read(monkeypatch):
+    monkeypatch.setattr(registry, "used", {"toy_envs"})
+    env = PettingZoo("toy_envs:Match", horizon=3)
+    saved = registry.encode("env", env)
+    del saved["settings"]["timeout"]
+    assert registry.decode("env", saved) == env and env.timeout == 60.0
+
+
 # ------------------------------------------------------------------ whose workers they are
 
 

@@ -14,6 +14,8 @@ from headstart.core.checks import HeadstartError
 from headstart.envs.host import frames
 from headstart.envs.host.guard import GRACE
 
+CHUNK = 2**18
+"""Bytes to read at once."""
 _orders: queue.SimpleQueue = queue.SimpleQueue()
 _starter: threading.Thread | None = None
 _lock = threading.Lock()
@@ -56,7 +58,7 @@ class Process:
         self.input, self.output = self.popen.stdin.fileno(), self.popen.stdout.fileno()
         os.set_blocking(self.input, False)
         os.set_blocking(self.output, False)
-        self.number, self.unsent, self.buffer = 0, b"", bytearray()
+        self.number, self.unsent, self.buffer = 0, memoryview(b""), bytearray()
         self.answer: bytes | None = b""
         """The last answer; None while it is awaited."""
 
@@ -66,7 +68,7 @@ class Process:
         self.allowed = {answer: (low, high), frames.FAILED: (0, frames.LONGEST_TEXT), frames.BUSY: (0, 0)}
         self.most, self.doing, self.answer = high, doing, None
         self.deadline = time.monotonic() + self.timeout
-        self.unsent = frames.framed(kind, self.number, body)
+        self.unsent = memoryview(frames.framed(kind, self.number, body))
         self.send()
 
     def send(self) -> None:
@@ -77,7 +79,7 @@ class Process:
         except BlockingIOError:
             pass
         except OSError:
-            self.unsent = b""  # the worker has gone: its last words are in the other pipe
+            self.unsent = memoryview(b"")  # the worker has gone: its last words are in the other pipe
 
     def receive(self) -> None:
         """Take what has come; HeadstartError if that is no proper answer, or the end."""
@@ -111,7 +113,7 @@ class Process:
         if self.answer is not None:
             return 1
         length = self._head()[1] if len(self.buffer) >= frames.HEAD.size else self.most
-        return frames.HEAD.size + length - len(self.buffer)
+        return min(frames.HEAD.size + length - len(self.buffer), CHUNK)
 
     def _head(self) -> tuple[bytes, int]:
         try:
@@ -168,5 +170,6 @@ def end(processes: list[Process], grace: float = GRACE) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.popen.wait(max(0.0, until - time.monotonic()))
         process.kill()  # also those that an environment has started
-        process.popen.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(GRACE)
     processes.clear()
