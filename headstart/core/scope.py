@@ -56,9 +56,19 @@ def current() -> Scope | None:
     return _current.get()
 
 
+def innermost() -> Scope:
+    """The same where there must be one."""
+    found = _current.get()
+    assert found is not None, "a run needs a scope: use it inside `with scope()`"
+    return found
+
+
 @contextlib.contextmanager
 def scope() -> Iterator[Scope]:
-    """A scope, current in this thread until the block ends. One inside another is asked to stop together with it."""
+    """A scope, current in this thread until the block ends. One inside another is asked to stop together with it.
+
+    `@scope()` gives every call of a function a scope.
+    """
     outer = _current.get()
     made = Scope(outer.stop if outer else threading.Event())
     token = _current.set(made)

@@ -26,17 +26,17 @@ from headstart.training.session import Session
 from headstart.training.watch import Watcher
 
 
+@scope()
 def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
     """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
-    with scope() as opened:
-        session = Session(_with_teachers(config), directory, watchers, opened)
-        directory.create(session.manifest)
-        for i, guide in enumerate(session.config.guidance):
-            teacher = teacher_of(guide)
-            if isinstance(teacher, TeamPolicy):
-                teacher.write(directory.path / f"teacher-{i}")
-        return session.go()
+    session = Session(_with_teachers(config), directory, watchers)
+    directory.create(session.manifest)
+    for i, guide in enumerate(session.config.guidance):
+        teacher = teacher_of(guide)
+        if isinstance(teacher, TeamPolicy):
+            teacher.write(directory.path / f"teacher-{i}")
+    return session.go()
 
 
 def _with_teachers(config: Config) -> Config:
@@ -46,6 +46,7 @@ def _with_teachers(config: Config) -> Config:
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
+@scope()
 def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None) -> TeamPolicy:
     """Go on with a run from its last checkpoint; a finished run is just loaded. `teacher`: its scripted teacher, if any.
 
@@ -60,10 +61,10 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
             watcher.end(team)
         return team
     cores.use_pool(manifest.get("cores"))
-    with scope() as opened:
-        return Session(restore(manifest, directory.path, teacher), directory, watchers, opened).go()
+    return Session(restore(manifest, directory.path, teacher), directory, watchers).go()
 
 
+@scope()
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
     """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
 
@@ -75,8 +76,8 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
     if sample and team.trained is not None:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
-    with scope(), host_errors():
-        run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
+    run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
+    with host_errors():
         return np.asarray(team_mean(run(team.params, keys)["return"].whole()).mean(-1))
 
 

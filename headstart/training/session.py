@@ -19,7 +19,7 @@ from jaxtyping import PyTree
 from headstart.core.checks import HeadstartError
 from headstart.core.episodes import team_mean
 from headstart.core.guidance import chain, start_rows
-from headstart.core.scope import Scope
+from headstart.core.scope import innermost
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.teams.policy import TeamPolicy
@@ -44,14 +44,10 @@ class Diverged(HeadstartError):
 
 
 class Session:
-    """One process's part of a run: its compiled programs and its place in the run.
+    """One process's part of a run: its compiled programs and its place in the run. The current scope owns what it opens."""
 
-    `scope` is the current one; it owns what the run opens, and says if the run was asked to stop.
-    """
-
-    def __init__(self, config: Config, directory: RunDir, watchers: Sequence[Watcher], scope: Scope):
+    def __init__(self, config: Config, directory: RunDir, watchers: Sequence[Watcher] = ()):
         programs.use_compilation_cache()
-        self.scope = scope
         self.config, self.directory = config, directory
         spec = config.env.spec
         self.learner = config.learner.make(spec)
@@ -70,7 +66,8 @@ class Session:
 
     def go(self) -> TeamPolicy:
         """Run to the end, from the last checkpoint if there is one."""
-        stop = self.scope.stop
+        opened = innermost()
+        stop = opened.stop
         with _signals(stop):
             self.watched.tell("begin", self.manifest)
             self.watched.check(f"try again with: headstart resume {self.directory.path}")
@@ -78,7 +75,7 @@ class Session:
                 with programs.host_errors():
                     params = self._trained(stop)
             except HeadstartError:
-                if self.scope.abandoned:  # a call of the host, and with it all since the last checkpoint
+                if opened.abandoned:  # a call of the host, and with it all since the last checkpoint
                     raise Interrupted(self._stopped(self.kept)) from None
                 raise
         steps = self.manifest["env_steps"] + sum(teacher["env_steps"] for teacher in self.manifest["teachers"])
