@@ -19,6 +19,8 @@ from headstart.core.env import vectorise
 from headstart.core.types import Continuous, Discrete
 from headstart.envs import jaxmarl
 from headstart.envs.gymnasium import Gymnasium
+from headstart.envs.host.env import HostEnv
+from headstart.envs.host.worker import open_team
 from headstart.envs.jaxmarl import JaxMARL
 from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
 
@@ -268,7 +270,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(package, env, e
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Missing(package), *sys.meta_path])
     with pytest.raises(HeadstartError, match=rf"needs the package {package}, .*: pip install 'headstart\[{extra}\]'$"):
-        _ = dataclasses.replace(env, horizon=3).spec
+        _ = open_team(env.opener, env.settings) if isinstance(env, HostEnv) else dataclasses.replace(env, horizon=3).spec
     if package == "pettingzoo":
         with pytest.raises(HeadstartError, match="pip install"):
             to_pettingzoo(registry.preset("env", "spread"))

@@ -11,6 +11,7 @@ import numpy as np
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Drawable, Env
 from headstart.core.episodes import Moment, actor_of, episodes, team_mean
+from headstart.core.scope import scope
 from headstart.teams.policy import TeamPolicy
 
 
@@ -33,7 +34,8 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
         (state, _), kept = episodes(env, actor_of(env, team.learner, params), keep)(keys, key)
         return look(state), *kept
 
-    start, reward, running, seen = play(team.place(seed), reset_key[None])
+    with scope():
+        start, reward, running, seen = jax.block_until_ready(play(team.place(seed), reset_key[None]))
     length = int(running.sum())
     place, word, shade = (np.concatenate([first, rest[:length, 0]]) for first, rest in zip(start, seen, strict=True))
     score = np.concatenate([[0.0], np.cumsum(np.asarray(team_mean(reward))[:length, 0])])

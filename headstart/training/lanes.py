@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from headstart.core.scope import interruptible
 from headstart.training import cores
 
 
@@ -51,11 +52,15 @@ class Program:
     size: int
     mapped: int
     """How many of its arguments have a lane axis; the arguments after them are the same for all lanes."""
+    calls_python: bool = False
+    """Whether it calls Python code, which may take any time."""
 
     def __call__(self, *args: Any) -> Blocks:
         """Call the program for all lanes; arguments with a lane axis are `Blocks` or whole trees [S ..]."""
         each = zip(*(_blocks(arg, self.size).trees for arg in args[: self.mapped]), strict=True)
         calls = [(*of_lanes, *args[self.mapped :]) for of_lanes in each]
+        if len(calls) == 1 and self.calls_python:
+            return Blocks((interruptible(lambda: jax.block_until_ready(self.compiled(*calls[0]))),))
         if len(calls) == 1:
             return Blocks((self.compiled(*calls[0]),))
         with ThreadPoolExecutor(min(cores.usable(), len(calls))) as threads:
@@ -74,9 +79,15 @@ def compile_program(
     of_one = [jax.tree.map(_of_one_lane, arg) for arg in args[:mapped]]
     if jax.default_backend() == "cpu" and not one_call:
         lowered = jitted.lower(*of_one, *args[mapped:])
-        if lanes == 1 or "callback" not in lowered.as_text():
-            return Program(lowered.compile(), 1, mapped)
-    return Program(jitted.lower(*args).compile(), lanes, mapped)
+        calls_python = _calls_python(lowered)
+        if lanes == 1 or not calls_python:
+            return Program(lowered.compile(), 1, mapped, calls_python)
+    lowered = jitted.lower(*args)
+    return Program(lowered.compile(), lanes, mapped, _calls_python(lowered))
+
+
+def _calls_python(lowered: jax.stages.Lowered) -> bool:
+    return "callback" in lowered.as_text()
 
 
 def _of_one_lane(x: Any) -> jax.ShapeDtypeStruct:

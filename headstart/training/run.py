@@ -14,6 +14,7 @@ from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
+from headstart.core.scope import scope
 from headstart.core.types import TeamSpec
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy, load
@@ -26,6 +27,7 @@ from headstart.training.session import Session
 from headstart.training.watch import Watcher
 
 
+@scope()
 def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
     """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
@@ -44,6 +46,7 @@ def _with_teachers(config: Config) -> Config:
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
+@scope()
 def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None, accept_changed: bool = False) -> TeamPolicy:
     """Go on with a run from its last checkpoint; a finished run is just loaded. `teacher`: its scripted teacher, if any.
 
@@ -67,6 +70,7 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
         return Session(config, directory, watchers, bound).go()
 
 
+@scope()
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
     """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
 

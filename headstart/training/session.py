@@ -19,6 +19,7 @@ from jaxtyping import PyTree
 from headstart.core.checks import HeadstartError
 from headstart.core.episodes import team_mean
 from headstart.core.guidance import chain, start_rows
+from headstart.core.scope import innermost
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.storage import files
@@ -44,7 +45,7 @@ class Diverged(HeadstartError):
 
 
 class Session:
-    """One process's part of a run: its compiled programs and its place in the run.
+    """One process's part of a run: its compiled programs and its place in the run. The current scope owns what it opens.
 
     `bound`: the run's id and the digests of its teachers, from run.json.
     """
@@ -65,7 +66,7 @@ class Session:
             )
         self.seeds = config.first_seed + np.arange(config.seeds)
         self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist()) | (bound or {})
-        self.compile_s = self.run_s = 0.0
+        self.compile_s, self.run_s, self.kept = 0.0, 0.0, 0
         self.metrics = MetricsFile(directory.metrics, self.trainer.steps_per_update)
         self.watched = Watched(self.metrics, watchers)
 
@@ -77,10 +78,18 @@ class Session:
             raise files.NotWritten(error.what, self.directory.path) from None
 
     def _go(self) -> TeamPolicy:
-        with _signals() as stop, programs.host_errors():
+        opened = innermost()
+        stop = opened.stop
+        with _signals(stop):
             self.watched.tell("begin", self.manifest)
             self.watched.check(f"try again with: headstart resume {self.directory.path}")
-            params = self._trained(stop)
+            try:
+                with programs.host_errors():
+                    params = self._trained(stop)
+            except HeadstartError:
+                if opened.abandoned:  # a call of the host, and with it all since the last checkpoint
+                    raise Interrupted(self._stopped(self.kept)) from None
+                raise
         steps = self.manifest["env_steps"] + sum(teacher["env_steps"] for teacher in self.manifest["teachers"])
         seeds = tuple(self.seeds.tolist())
         run = self.manifest.get("id", "")
@@ -107,6 +116,7 @@ class Session:
         score = self._compiled(score, shape["state"].params, keys, 0, mapped=2)
         saved = self.directory.load_checkpoint(shape, self.trainer.updates, self.manifest.get("id"))
         done, tree, note = saved or (0, None, {})
+        self.kept = done
         loop = lanes.Blocks((tree,)) if saved else self._compiled(start, keys, seeds, mapped=2)(keys, seeds)
         self.run_s += note.get("run_s", 0.0)
         self.compile_s += note.get("compile_s", 0.0)
@@ -159,10 +169,9 @@ class Session:
             if due or stop.is_set() or self.watched.error:
                 self._checkpoint(done, loop)
                 saved_at = time.perf_counter()
-            stopped = f"stopped after {done} of {trainer.updates} updates; go on with: headstart resume {self.directory.path}"
-            self.watched.check(stopped)
+            self.watched.check(self._stopped(done))
             if stop.is_set() and done < trainer.updates:
-                raise Interrupted(stopped)
+                raise Interrupted(self._stopped(done))
         return loop
 
     def _checkpoint(self, done: int, loop: lanes.Blocks) -> None:
@@ -170,6 +179,10 @@ class Session:
         if "id" in self.manifest:
             note["run"] = self.manifest["id"]
         self.directory.save_checkpoint(done, loop.whole(), note)
+        self.kept = done
+
+    def _stopped(self, done: int) -> str:
+        return f"stopped after {done} of {self.trainer.updates} updates; go on with: headstart resume {self.directory.path}"
 
     def _row(self, counted_from: int, done: int, loop: lanes.Blocks, scores: Metrics) -> np.ndarray:
         """Report the metrics since the last row, one value per seed; returns the evaluation returns [S]."""
@@ -197,12 +210,13 @@ def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
 class _signals:
     """Ctrl-C and SIGTERM ask the run to stop after the current piece; a second Ctrl-C stops at once."""
 
-    def __enter__(self) -> threading.Event:
-        self.stop, self.old = threading.Event(), {}
+    def __init__(self, stop: threading.Event):
+        self.stop, self.old = stop, {}
+
+    def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self.old[number] = signal.signal(number, self._ask)
-        return self.stop
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.stop.is_set():

@@ -1,4 +1,7 @@
 """Environments that run in Python, outside JAX: worker processes step them, and JAX calls the host once a step.
 
-`spaces`, `team`, `layout` and `worker` need no JAX, so a worker process starts without it.
+    env > bridge > running > pool > crew > process   in the run's process; only `env` and `bridge` need JAX
+    worker > openers > team > reading, spaces        in a worker process, which starts without JAX
+
+`frames` and `layout` are what both sides agree on.
 """

@@ -1,7 +1,7 @@
 """One environment's output of a step as one row of numbers, so that a step of many environments is a single array.
 
 A row is [obs | available | reward | alive | agent_terminated | terminated | truncated], roles in the order of the spec and
-agents in that of the role. The same code reads rows in NumPy and in JAX.
+agents in that of the role. `Place` says where an agent's numbers are; `unpack` reads rows in NumPy and in JAX.
 """
 
 from typing import Any, NamedTuple
@@ -23,15 +23,43 @@ class Shown(NamedTuple):
     truncated: Any
 
 
+class Place(NamedTuple):
+    """Where an agent's values are in a row."""
+
+    obs: slice
+    available: slice
+    reward: int
+    alive: int
+    agent_terminated: int
+
+
+TERMINATED, TRUNCATED = -2, -1
+
+
 def width(spec: TeamSpec) -> int:
     """W, the number of values in a row."""
     return sum(role.agents * (role.obs_size + role.actions.size + 3) for role in spec.roles.values()) + 2
 
 
-def pack(spec: TeamSpec, shown: Shown) -> np.ndarray:
-    """One environment's `Shown` as a row of floats."""
-    parts = [np.ravel(values[role]) for values in shown[:5] for role in spec.roles]
-    return np.concatenate([*parts, [shown.terminated, shown.truncated]]).astype(np.float32)
+def actions(spec: TeamSpec) -> int:
+    """The numbers in a joint action: all agents' action vectors side by side."""
+    return sum(role.agents * role.actions.size for role in spec.roles.values())
+
+
+def places(spec: TeamSpec) -> list[tuple[str, Place, slice]]:
+    """[(name, its place in a row, its slice of a joint action)] of all agents, in the order of the roles."""
+    roles = spec.roles.values()
+    shown, may, count = sum(r.agents * r.obs_size for r in roles), actions(spec), sum(r.agents for r in roles)
+    out, obs, act = [], 0, 0
+    for role, names in spec.names.items():
+        o, u = spec.roles[role].obs_size, spec.roles[role].actions.size
+        for name in names:
+            last = shown + may + len(out)
+            available = slice(shown + act, shown + act + u)
+            place = Place(slice(obs, obs + o), available, last, last + count, last + 2 * count)
+            out.append((name, place, slice(act, act + u)))
+            obs, act = obs + o, act + u
+    return out
 
 
 def unpack(spec: TeamSpec, rows: Any) -> Shown:

@@ -4,6 +4,7 @@ from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.named import called, named
+from headstart.envs.host.reading import flag, several
 from headstart.envs.host.team import HostTeam
 
 AGENT = "agent_0"
@@ -49,14 +50,15 @@ class Alone:
 
     def reset(self, seed: int) -> tuple[dict, dict]:
         """A fresh episode."""
-        obs, info = self.env.reset(seed=seed)
+        obs, info = several(self.env.reset(seed=seed), "reset", "observation, info")
         self.agents = [AGENT]
         return {AGENT: obs}, {AGENT: info}
 
     def step(self, action: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """One step of the agent."""
-        obs, reward, terminated, truncated, info = self.env.step(action[AGENT])
-        self.agents = [] if terminated or truncated else self.agents
+        told = self.env.step(action[AGENT])
+        obs, reward, terminated, truncated, info = several(told, "step", "observation, reward, terminated, truncated, info")
+        self.agents = [] if flag(terminated) or flag(truncated) else self.agents
         return {AGENT: obs}, {AGENT: reward}, {AGENT: terminated}, {AGENT: truncated}, {AGENT: info}
 
     def close(self) -> None:

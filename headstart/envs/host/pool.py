@@ -1,103 +1,112 @@
-"""A few worker processes that step many host environments."""
+"""Many host environments, stepped by a few worker processes."""
 
-import contextlib
 import json
 import os
-import struct
-import subprocess
-import sys
 import threading
-import weakref
 from typing import Any
 
 import numpy as np
 
 from headstart.core.checks import HeadstartError
-from headstart.core.spec import TeamSpec
+from headstart.core.spec import TeamSpec, decode_spec, encode_spec
 from headstart.envs.host import layout
-from headstart.envs.host.worker import FAILED, HEAD, RESET, STEP
+from headstart.envs.host.crew import Crew
+from headstart.envs.host.frames import LONGEST_JSON, OPEN, RESET, ROWS, SPEC, STEP, STEP_ON
+
+BEATS = 4
+"""How often a worker with many environments says that it is at work, in a timeout of one."""
 
 
 class Pool:
-    """`lanes` environments in worker processes. Workers start with the first reset and end with the pool."""
+    """`lanes` environments in worker processes. Workers start with the first reset and end with the pool.
 
-    def __init__(self, opener: str, settings: dict[str, Any], spec: TeamSpec, lanes: int, workers: int = 0):
-        self.order, self.spec = {"opener": opener, "settings": settings}, spec
+    `timeout`: seconds that opening, resetting or stepping ONE environment may take. `stop` is set if no more is wanted.
+    """
+
+    def __init__(
+        self, opener: str, settings: dict[str, Any], spec: TeamSpec, lanes: int, workers: int = 0, timeout: float = 60.0,
+        stop: threading.Event | None = None,
+    ):  # fmt: skip
+        self.order = {"opener": opener, "settings": settings, "beat": timeout / BEATS}
+        self.spec, self.timeout, self.stop = spec, timeout, stop
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        count = max(1, min(workers or cores, lanes))
-        self.parts = np.array_split(np.arange(lanes), count)
-        self.processes: list[subprocess.Popen] = []
-        self.lock = threading.Lock()
+        self.parts = np.array_split(np.arange(lanes), max(1, min(workers or cores, lanes)))
+        self.crew: Crew | None = None
+        self.lock, self.closed = threading.Lock(), False
 
     def reset(self, seeds: np.ndarray) -> np.ndarray:
         """Rows [N W] of fresh episodes from the seeds [N]."""
-        return self._ask(RESET, False, seeds, None, layout.width(self.spec))
+        return self._ask(RESET, seeds, None)
 
     def step(self, actions: np.ndarray, seeds: np.ndarray, restart: bool) -> np.ndarray:
         """Rows [N W] after the actions [N _]; [N 2W] with `restart` (see `worker`). `seeds` [N] are for new episodes."""
-        return self._ask(STEP, restart, seeds, actions, layout.width(self.spec) * (1 + restart))
+        return self._ask(STEP_ON if restart else STEP, seeds, actions)
 
-    def _ask(self, op: bytes, restart: bool, seeds: np.ndarray, actions: np.ndarray | None, width: int) -> np.ndarray:
+    def close(self) -> None:
+        """End the workers for good. A thread that waits for them gets a HeadstartError."""
+        self.closed = True
+        while not self.lock.acquire(timeout=0.1):
+            if crew := self.crew:
+                crew.close(busy=True)
+        try:
+            if self.crew:
+                self.crew.close()
+            self.crew = None
+        finally:
+            self.lock.release()
+
+    def _ask(self, kind: bytes, seeds: np.ndarray, actions: np.ndarray | None) -> np.ndarray:
+        width = layout.width(self.spec) * (1 + (kind == STEP_ON))
         with self.lock:
+            if self.closed:
+                raise HeadstartError(f"the environment {self.order['settings']['id']} is closed: its run or evaluation is over")
             try:
-                if not self.processes:
-                    self._start()
-                for process, part in zip(self.processes, self.parts, strict=True):
-                    payload = b"" if actions is None else np.ascontiguousarray(actions[part], np.float32).tobytes()
-                    self._send(process, HEAD.pack(op, restart) + seeds[part].astype(np.int32).tobytes() + payload)
-                answers = [
-                    np.frombuffer(self._answer(process, 4 * len(part) * width), np.float32).reshape(len(part), width)
-                    for process, part in zip(self.processes, self.parts, strict=True)
-                ]
+                if self.crew is None:
+                    self._open()
+                assert self.crew is not None
+                bodies = [seeds[part].astype(np.int32).tobytes() for part in self.parts]
+                if actions is not None:
+                    numbers = np.ascontiguousarray(actions, np.float32)
+                    bodies = [body + numbers[part].tobytes() for body, part in zip(bodies, self.parts, strict=True)]
+                sizes = [(4 * len(part) * width, 4 * len(part) * width) for part in self.parts]
+                answers = self.crew.ask(kind, bodies, ROWS, sizes, "a reset" if kind == RESET else "a step")
             except BaseException:
-                _end(self.processes)  # the other workers' answers are lost; the next reset starts new workers
+                if self.crew:
+                    self.crew.close()
+                self.crew = None  # the next reset starts new workers
                 raise
-            return np.concatenate(answers)
+        return np.concatenate([np.frombuffer(rows, np.float32) for rows in answers]).reshape(-1, width)
 
-    def _start(self) -> None:
-        # Workers import from the same paths as this process, so they find a user's environment beside a script.
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        command = [sys.executable, "-P", "-m", "headstart.envs.host.worker"]  # -P keeps the paths in the same order
-        for part in self.parts:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths},
-                start_new_session=True,  # Ctrl-C reaches only the run, which ends the workers after its checkpoint
-            )  # fmt: skip
-            self.processes.append(process)
-            self._send(process, json.dumps({**self.order, "lanes": len(part)}).encode() + b"\n")
-        weakref.finalize(self, _end, self.processes)
-        for process in self.processes:
-            self._answer(process, 0)
-
-    def _send(self, process: subprocess.Popen, data: bytes) -> None:
-        assert process.stdin is not None
-        try:
-            process.stdin.write(data)
-            process.stdin.flush()
-        except BrokenPipeError:
-            self._answer(process, 0)  # raises the worker's error, if it sent one
-
-    def _answer(self, process: subprocess.Popen, size: int) -> bytes:
-        assert process.stdout is not None
-        status = process.stdout.read(1)
-        if status == FAILED:
-            (length,) = struct.unpack("<I", process.stdout.read(4))
-            raise HeadstartError(f"the environment failed: {process.stdout.read(length).decode()}")
-        data = process.stdout.read(size) if status else b""
-        if not status or len(data) < size:
-            raise HeadstartError(f"a worker process of the environment ended with code {process.wait()}")
-        return data
+    def _open(self) -> None:
+        self.crew = Crew(len(self.parts), self.order["settings"]["id"], self.timeout, self.stop)
+        for found in opened(self.crew, self.order, [len(part) for part in self.parts]):
+            if found != self.spec or list(found.roles) != list(self.spec.roles):  # their order is that of a row
+                raise HeadstartError(
+                    f"the environment {self.order['settings']['id']} has other agents or spaces in each process that opens it "
+                    f"({_told(found)}, not {_told(self.spec)}): list its agents in a fixed order, not from a set"
+                )
 
 
-def _end(processes: list[subprocess.Popen]) -> None:
-    for process in processes:
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                with contextlib.suppress(OSError):  # unsent data may be left in a broken pipe
-                    pipe.close()
-    for process in processes:
-        try:
-            process.wait(2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    processes.clear()
+def opened(crew: Crew, order: dict[str, Any], lanes: list[int]) -> list[TeamSpec]:
+    """The specs that the workers read from the environments that they open, `lanes` each."""
+    bodies = [json.dumps({**order, "lanes": count}).encode() for count in lanes]
+    answers = crew.ask(OPEN, bodies, SPEC, [(2, LONGEST_JSON)] * len(lanes), "opening")
+    try:
+        return [decode_spec(json.loads(answer)) for answer in answers]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HeadstartError(f"the environment {crew.label} has agents or spaces that cannot be used: {error}") from None
+
+
+def look(opener: str, settings: dict[str, Any], timeout: float) -> TeamSpec:
+    """The spec of an environment, read in a worker process; HeadstartError names anything unsupported."""
+    crew = Crew(1, settings["id"], timeout)
+    try:
+        return opened(crew, {"opener": opener, "settings": settings, "beat": timeout}, [1])[0]
+    finally:
+        crew.close()
+
+
+def _told(spec: TeamSpec) -> str:
+    text = json.dumps(encode_spec(spec)["roles"])
+    names = ", ".join(name for names in spec.names.values() for name in names)
+    return names if len(names) < 200 else text[:200]

@@ -1,7 +1,7 @@
 """Convert other libraries' spaces to ours: agents to roles, observation spaces to fields, and action vectors back."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,21 +59,6 @@ def _width(space: Any, where: str) -> int:
     return width
 
 
-def flat(space: Any, value: Any) -> np.ndarray:
-    """An observation as one float vector: numbers unchanged, choices as one-hot vectors, parts side by side."""
-    kind = type(space).__name__
-    if kind == "Dict":
-        return np.concatenate([flat(part, value[name]) for name, part in space.spaces.items()])
-    if kind == "Tuple":
-        return np.concatenate([flat(part, x) for part, x in zip(space.spaces, value, strict=True)])
-    if kind == "Discrete":
-        return np.eye(int(space.n), dtype=np.float32)[int(value) - int(space.start)]
-    if kind == "MultiDiscrete":
-        chosen = zip(np.ravel(space.nvec), np.ravel(np.asarray(value) - space.start), strict=True)
-        return np.concatenate([np.eye(int(n), dtype=np.float32)[int(x)] for n, x in chosen])
-    return np.asarray(value, np.float32).reshape(-1)
-
-
 def acted(space: Any, where: str) -> ActionSpace:
     """The `ActionSpace` of a Gymnasium or JaxMARL space; HeadstartError if it is not supported."""
     kind = type(space).__name__
@@ -108,3 +93,11 @@ def native(space: ActionSpace, vector: np.ndarray) -> Any:
 def as_sent(space: Any, action: Any) -> Any:
     """A `native` action in the shape and type of a Gymnasium space."""
     return int(action) if type(space).__name__ == "Discrete" else np.asarray(action, space.dtype).reshape(space.shape)
+
+
+def sender(ours: ActionSpace, theirs: Any) -> Callable[[np.ndarray], Any]:
+    """The function from an action vector to what the environment is sent."""
+    if isinstance(ours, Discrete) and type(theirs).__name__ == "Discrete":
+        start = ours.start[0] if ours.start else 0
+        return lambda vector: int(vector.argmax()) + start
+    return lambda vector: as_sent(theirs, native(ours, vector))

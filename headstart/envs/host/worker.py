@@ -1,27 +1,23 @@
-"""A worker process: opens some environments and steps them on request. `pool` starts it with `python -m`.
+"""A worker process: opens some environments and steps them on request. `process` starts it with `python -m`.
 
-It talks over its original standard input and output in frames of plain numbers, so nothing is ever pickled. The environments'
-output goes to standard error instead, and their standard input is empty. A request is `HEAD` (the operation, and whether
-ended environments restart by themselves) and its numbers; an answer is `OK` and rows (see `layout`), or `FAILED`, a length,
-and a message.
+It talks over its original standard input and output in `frames` of plain numbers, so nothing is ever pickled. The
+environments' output goes to standard error instead, and their standard input is empty.
 """
 
 import contextlib
 import importlib
 import json
 import os
-import struct
 import sys
+import time
 import traceback
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from headstart.envs.host import layout
-
-HEAD = struct.Struct("<c?")
-RESET, STEP = b"R", b"S"
-OK, FAILED = b"K", b"E"
+from headstart.core.checks import HeadstartError
+from headstart.core.spec import encode_spec
+from headstart.envs.host import frames, guard, layout
 
 
 def open_team(opener: str, settings: dict[str, Any]) -> Any:
@@ -32,64 +28,114 @@ def open_team(opener: str, settings: dict[str, Any]) -> Any:
     return getattr(importlib.import_module(module), function)(**settings)
 
 
+class Server:
+    """The worker's side of the pipes, and its environments."""
+
+    def __init__(self, asked: int, answers: int):
+        self.asked, self.answers = os.fdopen(asked, "rb"), os.fdopen(answers, "wb")
+        self.label, self.teams, self.now, self.number = "", [], None, 0
+        self.beat = self.beaten = 0.0
+
+    def serve(self) -> bool:
+        """Answer one request; False if there are no more."""
+        head = self.asked.read(frames.HEAD.size)
+        if len(head) < frames.HEAD.size:
+            return False
+        lanes = len(self.teams)
+        step = 4 * lanes * (1 + layout.actions(self.spec)) if lanes else 0
+        rows = {frames.RESET: (4 * lanes,) * 2, frames.STEP: (step, step), frames.STEP_ON: (step, step)}
+        kind, self.number, length = frames.read_head(head, None, rows if lanes else {frames.OPEN: (1, frames.LONGEST_JSON)})
+        body = self.asked.read(length)
+        if len(body) < length:
+            return False
+        self.beaten = time.monotonic()
+        if kind == frames.OPEN:
+            self._answer(frames.SPEC, json.dumps(self._open(json.loads(body))).encode())
+        else:
+            self._answer(frames.ROWS, self._rows(kind, body).tobytes())
+        return True
+
+    def _open(self, order: dict[str, Any]) -> dict[str, Any]:
+        self.label, self.beat = order["settings"]["id"], order["beat"]
+        for _ in range(order["lanes"]):
+            self.teams.append(open_team(order["opener"], order["settings"]))
+            self._still_at_work()
+        self.spec = self.teams[0].spec
+        return encode_spec(self.spec)
+
+    def _rows(self, kind: bytes, body: bytes) -> np.ndarray:
+        """Rows [L W]; for `STEP_ON` [L 2W]: the step's, and beside it the row to act on, which is the same or that of a
+        fresh episode."""
+        lanes, width = len(self.teams), layout.width(self.spec)
+        seeds = np.frombuffer(body, np.int32, lanes).tolist()
+        out = np.empty((lanes, width * (1 + (kind == frames.STEP_ON))), np.float32)
+        actions = np.frombuffer(body, np.float32, offset=4 * lanes).reshape(lanes, -1)
+        for i, team in enumerate(self.teams):
+            self.now = team
+            if kind == frames.RESET:
+                out[i] = team.reset(seeds[i])
+            else:
+                out[i, :width] = team.step(actions[i])
+                if kind == frames.STEP_ON:
+                    out[i, width:] = team.reset(seeds[i]) if team.over else out[i, :width]
+            self._still_at_work()
+        return out
+
+    def _still_at_work(self) -> None:
+        """Tell the parent, now and then, that it is not one environment that takes all the time."""
+        now = time.monotonic()
+        if now - self.beaten > self.beat:
+            self.beaten = now
+            self._answer(frames.BUSY)
+
+    def _answer(self, kind: bytes, body: bytes = b"") -> None:
+        self.answers.write(frames.framed(kind, self.number, body))
+        self.answers.flush()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the parent what went wrong, in one line."""
+        message = str(error) if isinstance(error, HeadstartError) else _one_line(error)
+        if self.now is not None:
+            message = f"the environment {self.label} failed in {self.now.moment}: {message}"
+        elif not isinstance(error, HeadstartError):
+            message = f"the environment {self.label} failed as it was opened: {message}"
+        with contextlib.suppress(OSError):
+            self._answer(frames.FAILED, frames.text(message))
+
+    def close(self) -> None:
+        """Close the environments; whether they can is their own affair."""
+        for team in self.teams:
+            with contextlib.suppress(BaseException):
+                team.close()
+
+
+def _one_line(error: BaseException) -> str:
+    """An error and the line of code that raised it."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be read)"
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{type(error).__name__}: {text[: frames.LONGEST_TEXT // 2]} ({frame.f_code.co_filename}, line {line})"
+
+
 def main() -> None:
     """Serve requests until the parent closes the pipe."""
-    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    asked, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    guard.end_with_parent(asked, int(sys.argv[1]))
+    guard.keep_from_children(asked, answers)
+    server = Server(asked, answers)
     try:
-        order = json.loads(asked.readline())
-        teams = [open_team(order["opener"], order["settings"]) for _ in range(order["lanes"])]
-        spec = teams[0].spec
-        answers.write(OK)
-        answers.flush()
-        while serve(asked, answers, teams, spec):
+        while server.serve():
             pass
     except BrokenPipeError:
         pass
     except BaseException as error:
-        message = _one_line(error).encode()
-        with contextlib.suppress(BrokenPipeError):
-            answers.write(FAILED + struct.pack("<I", len(message)) + message)
-            answers.flush()
-        sys.exit(1)
-
-
-def _one_line(error: BaseException) -> str:
-    """An error and the line of code that raised it, in one line."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return " ".join(f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})".split())
-
-
-def serve(asked: BinaryIO, answers: BinaryIO, teams: list[Any], spec: Any) -> bool:
-    """Answer one request; False if there are no more."""
-    head = asked.read(HEAD.size)
-    if len(head) < HEAD.size:
-        return False
-    op, restart = HEAD.unpack(head)
-    seeds = np.frombuffer(asked.read(4 * len(teams)), np.int32)
-    if op == RESET:
-        rows = [layout.pack(spec, team.reset(seed)) for team, seed in zip(teams, seeds, strict=True)]
-    else:
-        size = sum(role.agents * role.actions.size for role in spec.roles.values())
-        actions = np.frombuffer(asked.read(4 * len(teams) * size), np.float32).reshape(len(teams), size)
-        rows = [_stepped(spec, *lane, restart) for lane in zip(teams, actions, seeds, strict=True)]
-    answers.write(OK + np.stack(rows).tobytes())
-    answers.flush()
-    return True
-
-
-def _stepped(spec: Any, team: Any, numbers: np.ndarray, seed: int, restart: bool) -> np.ndarray:
-    """The row of the step; with `restart`, beside it the row to act on: the same, or the start of a fresh episode."""
-    action, at = {}, 0
-    for name, role in spec.roles.items():
-        size = role.agents * role.actions.size
-        action[name] = numbers[at : at + size].reshape(role.agents, role.actions.size)
-        at += size
-    row = layout.pack(spec, team.step(action))
-    if not restart:
-        return row
-    return np.concatenate([row, layout.pack(spec, team.reset(seed)) if team.over else row])
+        server.fail(error)
+        os._exit(1)
+    server.close()
 
 
 if __name__ == "__main__":
