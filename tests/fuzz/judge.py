@@ -64,7 +64,8 @@ class Judge:
     def _wrote(self, event: str, path: Any) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return
-        real = os.path.realpath(os.path.join(self.work, os.path.dirname(os.fsdecode(path))))
+        above, name = os.path.split(os.path.join(self.work, os.fsdecode(path)))
+        real = os.path.join(os.path.realpath(above), name)  # not where a link leads, but the link
         inside = any(Path(real).is_relative_to(place) for place in (self.work, os.environ["JAX_COMPILATION_CACHE_DIR"]))
         if not inside and os.fsdecode(path) != os.devnull:
             self.found.append(f"{event} outside: {os.fsdecode(path)!r}")
@@ -124,6 +125,7 @@ class Judge:
         out, err, code, trouble = io.StringIO(), io.StringIO(), 0, []
         here = os.getcwd()
         os.chdir(self.work)
+        os.environ["HOME"] = str(self.work)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         self.watching = True
         try:

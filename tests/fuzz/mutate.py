@@ -15,8 +15,8 @@ from headstart.storage import files
 Rng = np.random.Generator
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 2, 2**31, 2**53, 10**9, 10**12, -(10**12), 10**400, 0.5, -0.0, 1e308, -1e308,
-    "", " ", "0", "nan", "../../etc", "/dev/zero", "pettingzoo:evil", "jaxmarl:MPE_simple_v3", "gymnasium:evil:X-v0", "evil:Thing",
-    "x" * 70_000,
+    "", " ", "0", "nan", "../../etc", "/dev/zero", "pettingzoo:evil", "jaxmarl:MPE_simple_v3", "gymnasium:evil:X-v0",
+    "evil:Thing", "x" * 70_000,
     "\ud800", "é\u202e", "\u0000", [], {}, [[]], [0] * 100_000, {"": {}}, {"part": "env", "name": "spread", "settings": {}},
 ]  # fmt: skip
 RAW = [
@@ -47,7 +47,7 @@ def values(rng: Rng, path: Path) -> None:
     """Replace, rename, repeat or remove some values of a JSON file; half the time its digest is made right again."""
     try:
         whole = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):  # it is damaged already
         return raw(rng, path)
     for _ in range(int(rng.integers(1, 4))):
         places = _places(whole)
@@ -103,7 +103,7 @@ def header(rng: Rng, path: Path) -> None:
     length = int.from_bytes(data[:8], "little")
     try:
         about = json.loads(data[8 : 8 + length])
-    except ValueError:  # it is damaged already
+    except (ValueError, RecursionError):  # it is damaged already
         return raw(rng, path)
     entry = about[one_of(rng, sorted(about))]
     if not isinstance(entry, dict) or not entry:
