@@ -113,3 +113,14 @@ def test_the_table_of_environments_is_true():
             roles.append(f"{role}: {about.agents} × {about.obs_size}, {' and '.join(heads)}")
         assert told.pop(name) == "; ".join(roles), name
     assert not told
+
+
+def test_every_promise_of_the_page_on_trust_has_its_tests():
+    """The tests that docs/trust.md names are there."""
+    text = (ROOT / "docs/trust.md").read_text(encoding="utf-8")
+    named = re.findall(r"(test_\w+) ((?:`test_\w+`(?:, )?)+)", text)
+    assert len(named) > 20
+    for file, tests in named:
+        source = (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+        for test in re.findall(r"`(\w+)`", tests):
+            assert f"def {test}(" in source, (file, test)
