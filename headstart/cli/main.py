@@ -53,12 +53,12 @@ def main(args: list[str] | None = None) -> None:
 
 def _used(args: list[str]) -> list[str]:
     """Register the parts of every `--use MODULE`; returns the other arguments."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # modules in the current directory, found after all installed ones
     given, rest = take(args, ("--use",))
     if given["--use"]:
+        from headstart.core.own import open_directory
         from headstart.registry import use
 
+        open_directory(os.getcwd())
         for module in given["--use"]:
             use(module)
     return rest

@@ -12,10 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core import own
 from headstart.core.checks import HeadstartError
 from headstart.core.spec import TeamSpec
 from headstart.envs.host import layout
 from headstart.envs.host.worker import FAILED, HEAD, RESET, STEP
+
+BOOT = """
+import json, runpy, sys
+imports = json.loads(sys.argv[1])
+sys.path[:] = imports["paths"]
+from headstart.core import own
+own.adopt(imports)
+runpy.run_module("headstart.envs.host.worker", run_name="__main__")
+"""
+"""Starts a worker that imports from where this process does. The variable PYTHONPATH could not hold a path with a colon."""
 
 
 class Pool:
@@ -55,12 +66,10 @@ class Pool:
             return np.concatenate(answers)
 
     def _start(self) -> None:
-        # Workers import from the same paths as this process, so they find a user's environment beside a script.
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        command = [sys.executable, "-P", "-m", "headstart.envs.host.worker"]  # -P keeps the paths in the same order
+        command = [sys.executable, "-P", "-c", BOOT, json.dumps(own.as_json())]  # -P: not from the current directory
         for part in self.parts:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths},
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C reaches only the run, which ends the workers after its checkpoint
             )  # fmt: skip
             self.processes.append(process)
