@@ -7,6 +7,7 @@ from typing import Any
 
 from headstart.cli.flags import directory_of, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
+from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError
 
 
@@ -44,6 +45,7 @@ def train(args: list[str]) -> None:
     taught = _taught(chosen, given["--teacher"])
     scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until")}
     config = Config(options.env, options.learner, tuple(taught), **scalars)
+    works_in(options.out)
     with progress() as bar:
         run.train(config, options.out, (bar(options.out.name),))
     finish(options.out)
@@ -65,11 +67,12 @@ def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:
 
 def resume(args: list[str]) -> None:
     """Go on with a run or an experiment that was interrupted: headstart resume DIR."""
+    directory = directory_of(args, "resume", resume.__doc__ or "")[0]
+    works_in(directory, resumes=True)
     from headstart.experiments import run as experiment
     from headstart.training import run
     from headstart.training.progress import progress
 
-    directory = directory_of(args, "resume", resume.__doc__ or "")[0]
     if (directory / "experiment.json").exists():
         with progress() as bar:
             report = experiment.resume(directory, bar)
