@@ -8,8 +8,10 @@ import dataclasses
 import importlib
 import math
 import pkgutil
+import shlex
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -79,6 +81,11 @@ def use(module: str | ModuleType) -> None:
             raise HeadstartError(f"{where.__name__} names a part '{name}', which is already a {taken[0]}: choose another name")
         _joined[_kind(name, part)][name] = part
     presets.cache_clear()
+
+
+def command(verb: str, path: Path) -> str:
+    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named."""
+    return " ".join(["headstart", verb, shlex.quote(str(path)), *(f"--use {module}" for module in sorted(used))])
 
 
 def _kind(name: str, part: Any) -> str:

@@ -115,5 +115,5 @@ def test_flags_that_decide_others_are_taken_as_they_are_written():
     given, rest = flags.take(["--learner", "a=b", "--x=", "y=", "--teacher=r=1", "--teacher", "s"], ("--learner", "--teacher"))
     assert given == {"--learner": ["a=b"], "--teacher": ["r=1", "s"]} and rest == ["--x=", "y="]
     for args in (["--learner"], ["--learner="], ["--learner", ""], ["--learner", "--x"], ["--learner=", "a"]):
-        with pytest.raises(HeadstartError, match="^--learner needs a value$"):
+        with pytest.raises(HeadstartError, match=r"^--learner needs a value$"):
             flags.take(args, ("--learner",))

@@ -22,7 +22,9 @@ def sentence() -> str:
     """What a stopped command says: the command that goes on, if there is anything to go on with."""
     for directory, ours in _places:
         if ours and holds_run(directory):
-            return f"stopped; go on with: headstart resume {directory}"
+            from headstart.registry import command
+
+            return f"stopped; go on with: {command('resume', directory)}"
     return "stopped before anything was written"
 
 

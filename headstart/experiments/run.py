@@ -17,7 +17,7 @@ from headstart.report.transfer import final
 from headstart.storage import files
 from headstart.training import cores, run, session
 from headstart.training.config import Config
-from headstart.training.directory import go_on
+from headstart.training.directory import go_on, undone_if_refused
 from headstart.training.watch import Watcher
 
 Watch = Callable[[str], Watcher]
@@ -38,8 +38,9 @@ def reproduce(
         raise HeadstartError(f"{out} already holds something: choose another --out{go_on(out)}")
     seeds = experiment.seeds if seeds is None else seeds
     manifest = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
-    files.write_json(out / "experiment.json", {"format": files.FORMAT, **manifest})
-    return continue_experiment(name, experiment, scale, out, seeds, watch)
+    with undone_if_refused(out, lambda: any(out.glob("stages/*/run.json"))):
+        files.write_json(out / "experiment.json", {"format": files.FORMAT, **manifest})
+        return continue_experiment(name, experiment, scale, out, seeds, watch)
 
 
 def continue_experiment(
@@ -51,7 +52,8 @@ def continue_experiment(
         try:
             _train_or_resume(stage, path, seeds, (watch(stage.name),) if watch else ())
         except session.Interrupted:
-            raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
+            again = registry.command("resume", out)
+            raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: {again}") from None
     return report_experiment(name, experiment, scale, out, seeds)
 
 
@@ -80,7 +82,7 @@ def report_again(out: Path) -> dict[str, Any]:
     name, experiment, scale, out, seeds = _begun(out)
     for stage in experiment.stages:
         if not (out / "stages" / stage.name / "policy.json").exists():
-            raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: headstart resume {out}")
+            raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: {registry.command('resume', out)}")
     return report_experiment(name, experiment, scale, out, seeds)
 
 

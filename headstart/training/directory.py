@@ -6,13 +6,16 @@ checkpoints/  the last two complete training states; gone when the run has finis
 policy.*      the trained team
 """
 
+import contextlib
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
+from headstart.registry import command
 from headstart.storage import arrays as storage
 from headstart.storage import files
 
@@ -22,7 +25,26 @@ KEEP = 2
 def go_on(path: Path) -> str:
     """The advice to resume, if a directory holds a run or an experiment; else empty."""
     begun = any((path / name).exists() for name in ("run.json", "experiment.json"))
-    return f", or go on with: headstart resume {path}" if begun else ""
+    return f", or go on with: {command('resume', path)}" if begun else ""
+
+
+@contextlib.contextmanager
+def undone_if_refused(path: Path, begun: Callable[[], bool]) -> Iterator[None]:
+    """Remove what the block wrote to a directory that was empty or not there, if it raises an error before `begun()`."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    ours = bool(missing) or (path.is_dir() and not any(path.iterdir()))
+    try:
+        yield
+    except Exception:
+        if ours and not begun():
+            for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json")):
+                entry.unlink(missing_ok=True)
+            for entry in (path / "stages", *path.glob("teacher-*")):
+                shutil.rmtree(entry, ignore_errors=True)
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                for parent in missing:
+                    parent.rmdir()
+        raise
 
 
 class RunDir:
@@ -32,6 +54,11 @@ class RunDir:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.csv"
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with this run."""
+        return command("resume", self.path)
 
     def create(self, manifest: dict[str, Any]) -> None:
         """Begin a run; refuses a directory that holds anything, so that nothing is ever overwritten."""

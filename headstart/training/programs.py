@@ -61,9 +61,12 @@ def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array,
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, unless the user has already set up JAX's cache."""
+    """Keep compiled programs between processes, unless the user has already set up JAX's cache, or has no home to keep them."""
     if jax.config.values.get("jax_compilation_cache_dir") is None:
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "headstart" / "jax"))
+        with contextlib.suppress(RuntimeError, OSError):
+            cache = Path.home() / ".cache" / "headstart" / "jax"
+            cache.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
 @contextlib.contextmanager

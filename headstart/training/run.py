@@ -18,10 +18,10 @@ from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
 from headstart.training import cores
 from headstart.training.config import Config, restore
-from headstart.training.directory import RunDir
+from headstart.training.directory import RunDir, undone_if_refused
 from headstart.training.lanes import compile_program
 from headstart.training.programs import host_errors
-from headstart.training.session import Session
+from headstart.training.session import Session, Signals
 from headstart.training.watch import Watcher
 
 
@@ -29,12 +29,13 @@ def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> 
     """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
     session = Session(_with_teachers(config), directory, watchers)
-    directory.create(session.manifest)
-    for i, guide in enumerate(session.config.guidance):
-        teacher = teacher_of(guide)
-        if isinstance(teacher, TeamPolicy):
-            teacher.write(directory.path / f"teacher-{i}")
-    return session.go()
+    with Signals(), undone_if_refused(directory.path, lambda: session.begun):
+        directory.create(session.manifest)
+        for i, guide in enumerate(session.config.guidance):
+            teacher = teacher_of(guide)
+            if isinstance(teacher, TeamPolicy):
+                teacher.write(directory.path / f"teacher-{i}")
+        return session.go()
 
 
 def _with_teachers(config: Config) -> Config:

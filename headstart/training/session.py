@@ -60,15 +60,23 @@ class Session:
         self.seeds = config.first_seed + np.arange(config.seeds)
         self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist())
         self.compile_s = self.run_s = 0.0
+        self.begun = False
+        """Whether there is anything to go on with: an evaluation, a checkpoint, or a wish to try again."""
         self.metrics = MetricsFile(directory.metrics, self.trainer.steps_per_update)
         self.watched = Watched(self.metrics, watchers)
 
     def go(self) -> TeamPolicy:
         """Run to the end, from the last checkpoint if there is one."""
-        with _signals() as stop, programs.host_errors():
-            self.watched.tell("begin", self.manifest)
-            self.watched.check(f"try again with: headstart resume {self.directory.path}")
-            params = self._trained(stop)
+        with Signals() as stop:
+            with programs.host_errors():
+                self.watched.tell("begin", self.manifest)
+                self.begun = self.watched.error is not None
+                self.watched.check(f"try again with: {self.directory.resume}")
+                params = self._trained(stop)
+            return self._finish(params, stop)
+
+    def _finish(self, params: PyTree, stop: threading.Event) -> TeamPolicy:
+        """Write the trained team, also if the run was asked to stop while it computed its last piece."""
         steps = self.manifest["env_steps"] + sum(teacher["env_steps"] for teacher in self.manifest["teachers"])
         seeds = tuple(self.seeds.tolist())
         team = TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps)
@@ -79,8 +87,14 @@ class Session:
         self.watched.tell("end", team)
         self.watched.check(f"the run has finished: {self.directory.path}")
         if stop.is_set():
-            raise Interrupted(f"asked to stop, but {self.directory.path} had just finished")
+            raise Interrupted(f"stopped after the last update; go on with: {self.directory.resume}")
         return team
+
+    def _leave(self, stop: threading.Event) -> None:
+        """Stop where nothing has been computed yet that a checkpoint would keep."""
+        if stop.is_set():
+            self.begun = True
+            raise Interrupted(f"stopped before the next update; go on with: {self.directory.resume}")
 
     def _trained(self, stop: threading.Event) -> PyTree:
         seeds = jnp.asarray(self.seeds)
@@ -88,9 +102,12 @@ class Session:
         start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
         shape = jax.eval_shape(start, keys, seeds)
         data = self.trainer.data
+        self._leave(stop)
         advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, mapped=1, donate=0)
+        self._leave(stop)
         score = programs.score(self.config.env, self.learner, self.config.episodes)
         score = self._compiled(score, shape["state"].params, keys, 0, mapped=2)
+        self._leave(stop)
         saved = self.directory.load_checkpoint(shape)
         done, tree, note = saved or (0, None, {})
         loop = lanes.Blocks((tree,)) if saved else self._compiled(start, keys, seeds, mapped=2)(keys, seeds)
@@ -116,6 +133,7 @@ class Session:
         returns, piece, saved_at, spent = None, 1, time.perf_counter(), 0.0
         if fresh:
             returns = self._row(0, 0, loop, score(loop, jnp.asarray(0)))
+        self.begun = True
         first_update = done
         while done < trainer.updates:
             following = int(points[points > done][0])
@@ -145,7 +163,7 @@ class Session:
             if due or stop.is_set() or self.watched.error:
                 self._checkpoint(done, loop)
                 saved_at = time.perf_counter()
-            stopped = f"stopped after {done} of {trainer.updates} updates; go on with: headstart resume {self.directory.path}"
+            stopped = f"stopped after {done} of {trainer.updates} updates; go on with: {self.directory.resume}"
             self.watched.check(stopped)
             if stop.is_set() and done < trainer.updates:
                 raise Interrupted(stopped)
@@ -178,17 +196,24 @@ def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
     return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
 
 
-class _signals:
-    """Ctrl-C and SIGTERM ask the run to stop after the current piece; a second Ctrl-C stops at once."""
+class Signals:
+    """Ctrl-C and SIGTERM ask the run to stop after the current piece; a second one stops at once."""
 
     def __enter__(self) -> threading.Event:
         self.stop, self.old = threading.Event(), {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self.old[number] = signal.signal(number, self._ask)
+                self.old[number] = signal.signal(number, self)
+                if getattr(self.old[number], "asked", False):  # the handler around this one was asked, and nothing stopped
+                    self.stop.set()
         return self.stop
 
-    def _ask(self, number: int, frame: Any) -> None:
+    @property
+    def asked(self) -> bool:
+        """Whether a signal came."""
+        return self.stop.is_set()
+
+    def __call__(self, number: int, frame: Any) -> None:
         if self.stop.is_set():
             raise KeyboardInterrupt
         self.stop.set()
