@@ -14,7 +14,7 @@ from headstart.core.checks import HeadstartError
 def train(args: list[str]) -> None:
     """Train a team: headstart train ENV --learner L [--guidance G --teacher RUN] --steps N --seeds S --out DIR."""
     from headstart import registry
-    from headstart.core.ranges import Count, Natural
+    from headstart.core.ranges import Count, Evaluations, Natural, Steps
     from headstart.training import run
     from headstart.training.config import Config
     from headstart.training.progress import progress
@@ -28,10 +28,10 @@ def train(args: list[str]) -> None:
     if given["--teacher"] and not guides:
         raise HeadstartError("--teacher needs --guidance: how should the team learn from it? (headstart list names them)")
     fields: list[Any] = [
-        ("steps", Count, 500_000, "Env-steps of each seed."),
+        ("steps", Steps, 500_000, "Env-steps of each seed."),
         ("seeds", Count, 1, "Independent teams, trained side by side."),
         ("first_seed", Natural, 0, "Number of the first seed."),
-        ("evaluations", Count, 20, "How often to evaluate along the run."),
+        ("evaluations", Evaluations, 20, "How often to evaluate along the run."),
         ("episodes", Count, 100, "Episodes of an evaluation."),
         ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
         ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),

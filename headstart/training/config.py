@@ -14,7 +14,7 @@ from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig, Rows, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.core.part import check_kind, check_part
-from headstart.core.ranges import Count, Natural
+from headstart.core.ranges import Count, Evaluations, Natural, Steps
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.teams.policy import TeamPolicy, load
@@ -28,13 +28,13 @@ class Config:
     env: Env
     learner: LearnerConfig
     guidance: tuple[GuidanceConfig, ...] = ()
-    steps: Count = 500_000
+    steps: Steps = 500_000
     """Env-steps of one seed (rounded up to whole updates)."""
     seeds: Count = 1
     """How many independent teams to train side by side."""
     first_seed: Natural = 0
     """Number of the first seed; seed 2 alone gives the same team as seed 2 among others."""
-    evaluations: Count = 20
+    evaluations: Evaluations = 20
     """How often to evaluate during training; one more evaluation precedes it."""
     episodes: Count = 100
     """Fresh episodes of an evaluation, with greedy actions."""

@@ -14,9 +14,11 @@ from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
+from headstart.core.part import check_kind, checked
+from headstart.core.ranges import Count
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
-from headstart.training import cores
+from headstart.training import cores, footprint
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir, undone_if_refused
 from headstart.training.lanes import compile_program
@@ -65,13 +67,20 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
     """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
 
-    Raises HeadstartError if the team does not fit the environment, and for samples of a team fitted by `adapt`.
+    Raises HeadstartError if the team does not fit the environment, if the episodes do not fit into memory, and for samples of
+    a team fitted by `adapt`.
     """
+    if not isinstance(team, TeamPolicy):
+        raise HeadstartError(f"team must be a trained team, e.g. headstart.load(directory), not a {type(team).__name__}")
+    check_kind("env", env)
+    episodes = checked("episodes", episodes, Count)
     if not team.fits(env.spec):
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     if sample and team.trained is not None:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+    with footprint.no_overflow():
+        footprint.check_evaluation(env, team.learner, episodes, len(team.seeds))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
     run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
     with host_errors():

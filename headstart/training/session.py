@@ -16,13 +16,13 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PyTree
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, require
 from headstart.core.episodes import team_mean
 from headstart.core.guidance import chain, start_rows
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.teams.policy import TeamPolicy
-from headstart.training import lanes, programs
+from headstart.training import footprint, lanes, programs
 from headstart.training.config import Config, describe
 from headstart.training.directory import RunDir
 from headstart.training.metrics import MetricsFile
@@ -57,6 +57,11 @@ class Session:
                 f"the learner's warm-up takes {self.learner.warmup} env-steps, so that {config.steps} leave nothing to learn: "
                 "raise --steps or lower --learner.warmup"
             )
+        for name, count in (("updates", self.trainer.updates), ("env-steps an update", self.trainer.steps_per_update)):
+            require(count < 2**31, f"the number of {name}", count, "below 2³¹: lower --steps or --learner.num-envs")
+        with footprint.no_overflow():
+            self.shape = jax.eval_shape(lambda key: programs.begin(self.trainer, key, jnp.asarray(0)), jr.key(0))
+            footprint.check_training(config, self.learner, self.shape)
         self.seeds = config.first_seed + np.arange(config.seeds)
         self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist())
         self.compile_s = self.run_s = 0.0
@@ -100,7 +105,8 @@ class Session:
         seeds = jnp.asarray(self.seeds)
         keys = jax.vmap(lambda seed: jr.fold_in(jr.key(0), seed))(seeds)
         start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
-        shape = jax.eval_shape(start, keys, seeds)
+        of_all = lambda x: jax.ShapeDtypeStruct((len(self.seeds), *x.shape), x.dtype, weak_type=x.weak_type)
+        shape = jax.tree.map(of_all, self.shape)
         data = self.trainer.data
         self._leave(stop)
         advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, mapped=1, donate=0)
