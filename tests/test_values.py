@@ -1,6 +1,7 @@
 """Values of every kind, from the command line and from Python: taken as meant, or refused in one line before a file is made."""
 
 import dataclasses
+import json
 import math
 
 import jax
@@ -16,7 +17,7 @@ from headstart.learners.ppo import PPO
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.scripted import Scripted
 from headstart.training import api, footprint, programs, run
-from headstart.training.config import Config
+from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
 from headstart.training.session import Session
 
@@ -65,13 +66,24 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "says"), SETTINGS, ids=[str(case[0])[:40] for case in SETTINGS])
+@pytest.mark.parametrize(("settings", "says"), SETTINGS, ids=[f"{i} {case[1][:40]}" for i, case in enumerate(SETTINGS)])
 def test_settings_of_a_run_are_refused_before_anything_is_written(as_users, settings, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {"env": TINY_ENV, "learner": TINY_PPO, "out": "new/a", "steps": 4, "progress": False} | settings
     with pytest.raises(HeadstartError) as caught:
         api.train(**given)
     assert says in one_line(caught) and not list(tmp_path.iterdir())
+
+
+def test_a_run_of_an_earlier_version_that_saved_a_real_number_is_read(as_users, tmp_path):
+    config = Config(TINY_ENV, TINY_PPO, steps=4)
+    manifest = json.loads(json.dumps(Session(config, RunDir(tmp_path / "a")).manifest))
+    for name, value in (("steps", 4.0), ("seeds", 1.0)):
+        manifest["config"][name] = value
+    assert restore(manifest, tmp_path) == config and type(restore(manifest, tmp_path).steps) is int
+    manifest["config"]["steps"] = 4.5
+    with pytest.raises(HeadstartError, match="^steps must be a whole number"):
+        restore(manifest, tmp_path)
 
 
 def test_numbers_of_numpy_are_taken(as_users):

@@ -83,6 +83,11 @@ def _price(teacher: TeamPolicy) -> dict[str, Any]:
     return {"name": "teacher", "env": env, "env_steps": teacher.env_steps, "run_s": None, "compile_s": None}
 
 
+def _whole(value: Any) -> Any:
+    """A count that an earlier version saved as it was given, e.g. 2e6, as a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> Config:
     """The configuration that `describe` wrote, with the teachers saved beside it; HeadstartError if it is damaged.
 
@@ -101,7 +106,7 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
                     raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
                 part = dataclasses.replace(part, teacher=teacher)
             guides.append(part)
-        scalars = {name: saved[name] for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
+        scalars = {name: _whole(saved[name]) for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
         env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
     except (KeyError, TypeError, AttributeError) as error:
         raise HeadstartError(f"{directory / 'run.json'} is damaged ({error!r})") from None
