@@ -82,7 +82,7 @@ def test_a_run_of_an_earlier_version_that_saved_a_real_number_is_read(as_users, 
         manifest["config"][name] = value
     assert restore(manifest, tmp_path) == config and type(restore(manifest, tmp_path).steps) is int
     manifest["config"]["steps"] = 4.5
-    with pytest.raises(HeadstartError, match="^steps must be a whole number"):
+    with pytest.raises(HeadstartError, match=r"^steps must be a whole number"):
         restore(manifest, tmp_path)
 
 
