@@ -173,7 +173,10 @@ def test_an_evaluation_that_cannot_fit_is_refused(as_users, monkeypatch):
     with pytest.raises(HeadstartError, match=r"^this evaluation needs about .* for an evaluation: lower episodes$") as caught:
         run.score(team, Spread(2), 10**9)
     one_line(caught)
-    for bad, says in (({"episodes": 0}, "episodes must be at least 1, not 0"), ({"env": "spread"}, "env must be a part")):
+    for bad, says in (
+        ({"episodes": 0}, "episodes must be at least 1, not 0"),
+        ({"env": "spread"}, "env must be an environment, e.g. headstart.Spread"),
+    ):
         with pytest.raises(HeadstartError, match=says):
             run.score(**({"team": team, "env": Spread(2), "episodes": 1} | bad))
     with pytest.raises(HeadstartError, match=r"^team must be a trained team, e.g. headstart.load"):
@@ -230,6 +233,17 @@ def test_limits_of_the_process_and_of_a_machine_without_proc(tmp_path, monkeypat
     assert list(footprint.host_limits(files(tmp_path, MEMINFO | status))) == [4000 * 1024, 10**6 - 300 * 1024]
     (tmp_path / "proc/meminfo").unlink()
     assert next(footprint.host_limits(tmp_path)) > 2**28
+
+
+@pytest.mark.parametrize(("stats", "there"), [({"bytes_limit": 900, "bytes_in_use": 200}, 700), ({}, None), (None, None)])
+def test_on_an_accelerator_its_own_memory_counts(stats, there, monkeypatch):
+    class Device:
+        def memory_stats(self):
+            return stats
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert footprint.available() == there
 
 
 # ------------------------------------------------------------------ a team at work

@@ -14,7 +14,7 @@ from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
-from headstart.core.part import check_kind, checked
+from headstart.core.part import checked
 from headstart.core.ranges import Count
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy, load
@@ -72,7 +72,8 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
     """
     if not isinstance(team, TeamPolicy):
         raise HeadstartError(f"team must be a trained team, e.g. headstart.load(directory), not a {type(team).__name__}")
-    check_kind("env", env)
+    if isinstance(env, type) or not isinstance(env, Env):
+        raise HeadstartError(f"env must be an environment, e.g. headstart.Spread(), not {env!r}")
     episodes = checked("episodes", episodes, Count)
     if not team.fits(env.spec):
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
