@@ -1,6 +1,6 @@
 """A custom PettingZoo environment: two agents press the buttons of the lights that go on.
 
-headstart train pettingzoo:examples.lights:Lights --learner ippo --steps 100000 --out runs/lights
+headstart train pettingzoo:examples.lights:Lights --use examples.lights --learner ippo --steps 100000 --out runs/lights
 """
 
 import numpy as np

@@ -8,11 +8,13 @@ A name is imported at its first use, so that `import headstart` costs nothing.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from headstart._version import __version__ as __version__
 
+TYPE_CHECKING = False  # the name that type checkers take for true; nothing of the library is imported here
 if TYPE_CHECKING:
+    from typing import Any
+
     from headstart.core.checks import HeadstartError as HeadstartError
     from headstart.core.env import Env as Env
     from headstart.core.env import vectorise as vectorise
@@ -106,7 +108,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"headstart has no '{name}'")
     return getattr(importlib.import_module(f"headstart.{_HOMES[name]}"), name)

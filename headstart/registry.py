@@ -8,13 +8,16 @@ import dataclasses
 import importlib
 import math
 import pkgutil
+import shlex
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.named import named
+from headstart.core.own import admit
 from headstart.core.part import kind_of, parts_in
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
@@ -63,7 +66,11 @@ def use(module: str | ModuleType) -> None:
     Files may then name the module as well, e.g. "pettingzoo:MODULE:CLASS" in a run directory. Raises HeadstartError if the
     module is not found, or if a preset is no environment, learner or guidance.
     """
+    if isinstance(module, str):
+        admit(module)
     where: ModuleType = named(module) if isinstance(module, str) else module
+    if not isinstance(where, ModuleType):
+        raise HeadstartError(f"{module} is no module: name the module itself, e.g. {str(module).partition(':')[0]}")
     found = getattr(where, "PRESETS", {})
     if not isinstance(found, dict):
         raise HeadstartError(f"PRESETS of {where.__name__} must be a dict, e.g. PRESETS = {{'mine': Mine()}}")
@@ -74,6 +81,11 @@ def use(module: str | ModuleType) -> None:
             raise HeadstartError(f"{where.__name__} names a part '{name}', which is already a {taken[0]}: choose another name")
         _joined[_kind(name, part)][name] = part
     presets.cache_clear()
+
+
+def command(verb: str, path: Path) -> str:
+    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named."""
+    return " ".join(["headstart", verb, shlex.quote(str(path)), *(f"--use {module}" for module in sorted(used))])
 
 
 def _kind(name: str, part: Any) -> str:

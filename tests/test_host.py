@@ -598,7 +598,8 @@ FLAGS += ["--learner.hidden", "4", "--steps", "80", "--evaluations", "1", "--epi
 @needs_proc
 @pytest.mark.parametrize("name,code", [("Loud", 0), ("Breaks", 2)])
 def test_the_command_line_ends_and_leaves_no_worker_behind(name, code, tmp_path):
-    done = command(["train", f"pettingzoo:toy_envs:{name}", *FLAGS, "--out", str(tmp_path / "out")], tmp_path / "pids")
+    words = ["train", f"pettingzoo:toy_envs:{name}", "--use", "toy_envs", *FLAGS, "--out", str(tmp_path / "out")]
+    done = command(words, tmp_path / "pids")
     assert done.returncode == code, done.stderr
     if code:
         lines = [line for line in done.stderr.splitlines() if line.strip() and "compiling" not in line]

@@ -11,7 +11,21 @@ from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.part import part
-from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unfit, Unit, fit, in_words
+from headstart.core.ranges import (
+    Agents,
+    Count,
+    Evaluations,
+    Natural,
+    NonNegative,
+    Positive,
+    Share,
+    Sizes,
+    Steps,
+    Unfit,
+    Unit,
+    fit,
+    in_words,
+)
 from headstart.envs.centralized import Centralized
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ddpg import DDPG
@@ -25,6 +39,7 @@ GOOD = [
     (Sizes, ()), (Sizes, (1, 2)), (bool, True), (str, ""), (float | None, None), (float | None, 2.0), (Literal["a", "b"], "b"),
     (Annotated[float, Interval(ge=0, le=INF)], INF), (Annotated[int, MultipleOf(4)], 8), (Annotated[float, Lt(2)], 1.9),
     (Groups, (("a", (0, 1)), ("b", ()))), (tuple[int, str], (1, "a")), (dict[str, Unit], {"a": 0.5}), (Any, object),
+    (int, 10**12), (float, 1e300), (Steps, 10**12), (Positive, 3e38), (Count, 2**31 - 1),
     (tuple, (1,)), (Annotated[Unit | None, Ge(0)], None),
 ]  # fmt: skip
 BAD = [
@@ -39,7 +54,12 @@ BAD = [
     (Annotated[int, MultipleOf(4)], 6, "a multiple of 4"), (Annotated[Sizes, Len(1, 2)], (), "of length at least 1 and"),
     (Groups, (("a", (0, -1)),), "a tuple with every entry a tuple with every entry at least 0"),
     (tuple[int, str], (1,), "a tuple of 2 entries"), (dict[str, Unit], {"a": 2.0}, "between 0 and 1"),
-    (dict[str, Unit], (), "a dict"),
+    (dict[str, Unit], (), "a dict"), (Count, 2**31, "a whole number of 32 bits, below"),
+    (Natural, 10**400, "a whole number of 32 bits, below"),
+    (Positive, 1e39, "0 or a number of 32 bits"), (Unit, 1e-39, "0 or a number of 32 bits"),
+    (float, 10**400, "a finite number"),
+    (Steps, 10**13, "between 1 and 10^12"), (Evaluations, 10**6 + 1, "between 1 and 10^6"),
+    (Agents, 1001, "between 1 and 1000"),
 ]  # fmt: skip
 
 
@@ -108,7 +128,7 @@ def test_parts_are_checked_where_they_are_made_and_where_they_are_used(as_users)
         lambda: Config(Centralized(spoilt), PPO()),
         lambda: Config(spoilt, PPO()),
     ):
-        with pytest.raises(HeadstartError, match=r"^env.agents must be at least 1, not 0$"):
+        with pytest.raises(HeadstartError, match=r"^env.agents must be between 1 and 1000, not 0$"):
             config()
 
 
@@ -135,11 +155,11 @@ def test_help_shows_ranges_of_nested_flags_too(capsys, monkeypatch):
         cli.main(["train", "centralized:spread", "--learner", "ppo", "--guidance", "knowru", "--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for words in (
-        "Env-steps of each seed. (at least 1)",
+        "Env-steps of each seed. (between 1 and 10^12)",
         "Number of the first seed. (at least 0)",
         "Discount. (between 0 and 1) (default: 0.99)",
         "Weight of the teacher at the first update. (between 0 and 1)",
-        "0 for as many as there are agents. (at least 0) (default: 0)",
+        "0 for as many as there are agents. (between 0 and 1000) (default: 0)",
         "a GRU takes the last number as its size. (every entry at least 1, of length at least 1) (default: 64 64)",
         "Thrusts of the agents per unit of action; 5 each when empty. (every entry above 0)",
     ):

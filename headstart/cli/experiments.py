@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from headstart.cli.flags import existing, options_of, read_flags, take
 from headstart.cli.output import show_report
+from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError, check_known
 from headstart.storage.places import located
 
@@ -46,6 +47,7 @@ def demo(args: list[str]) -> None:
 
 
 def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: int | None) -> None:
+    works_in(out)
     from headstart import registry
     from headstart.experiments import run
     from headstart.training.progress import progress
@@ -67,8 +69,8 @@ def report(args: list[str]) -> None:
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
-    directories = [existing(Path(arg)) for arg in rest]
-    if not directories:
+    directories = [existing(Path(arg)) for arg in rest if arg]
+    if not directories or not all(rest):
         raise HeadstartError("say which directory: headstart report DIR")
     out = located(given["--out"][-1]) if given["--out"] else directories[0]
     if (directories[0] / "experiment.json").exists():

@@ -5,8 +5,10 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import os
 import sys
 import textwrap
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,50 @@ def read_flags(options: Any, args: list[str], prog: str, description: str = "") 
     """Parse `args` into the dataclass `options` by tyro; a mistake becomes one HeadstartError line."""
     import tyro
 
-    errors = io.StringIO()
+    _check_given(args)
+    told, errors = io.StringIO(), io.StringIO()
+    helps = bool({"-h", "--help"} & set(args))
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stderr(errors), contextlib.nullcontext() if helps else _no_terminal(told):
             made = tyro.cli(options, args=args, prog=prog, description=description, registry=_parts())
     except SystemExit as end:
         if end.code in (0, None):
+            print(told.getvalue(), end="")
             raise
         raise HeadstartError(f"{_one_line(errors.getvalue())} (see {prog} --help)") from None
     paths = {f.name: x for f in dataclasses.fields(made) if isinstance(x := getattr(made, f.name), Path)}
     return dataclasses.replace(made, **{name: located(path) for name, path in paths.items()})
+
+
+@contextlib.contextmanager
+def _no_terminal(told: io.StringIO) -> Iterator[None]:
+    """Tyro looks at standard output to decide how it draws an error: here it finds a wide one without colours."""
+    columns = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100000"
+    try:
+        with contextlib.redirect_stdout(told):
+            yield
+    finally:
+        if columns is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = columns
+
+
+def _check_given(args: list[str]) -> None:
+    """Refuse a flag that is given twice, and a path that is empty."""
+    names = [arg.partition("=")[0].replace("_", "-") for arg in args if arg.startswith("--") and arg != "--"]
+    for name in names:
+        if names.count(name) > 1:
+            raise HeadstartError(f"{name} is given twice: leave one out")
+    if "--out=" in args or ("--out", "") in pairwise(args):
+        raise HeadstartError("--out needs a value")
+
+
+def require_text(arg: str) -> None:
+    """Raise HeadstartError for an argument that no file could hold: bytes outside the terminal's encoding, or a NUL."""
+    if "\0" in arg or any(0xD800 <= ord(c) <= 0xDFFF for c in arg):
+        raise HeadstartError(f"the argument {arg!a} is not text in the terminal's encoding: write it in other letters")
 
 
 def _one_line(boxed: str) -> str:
@@ -45,18 +81,27 @@ def _one_line(boxed: str) -> str:
     return " ".join(parts or ["the flags could not be read"]) + suggestion
 
 
+REPEATED = ("--use", "--guidance", "--teacher")
+"""Flags that may be given several times."""
+
+
 def take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]], list[str]]:
     """Values of the flags `names` (`--flag value` or `--flag=value`), which decide the other flags, and the rest."""
     given: dict[str, list[str]] = {name: [] for name in names}
     rest, left = [], list(args)
     while left:
-        flag, _, value = left.pop(0).partition("=")
+        arg = left.pop(0)
+        flag, joined, value = arg.partition("=")
         if flag not in names:
-            rest.append(f"{flag}={value}" if value else flag)
-        elif value or (left and not left[0].startswith("--")):
-            given[flag].append(value or left.pop(0))
-        else:
+            rest.append(arg)
+            continue
+        if not joined and left and not left[0].startswith("--"):
+            value = left.pop(0)
+        if not value:
             raise HeadstartError(f"{flag} needs a value")
+        if given[flag] and flag not in REPEATED:
+            raise HeadstartError(f"{flag} is given twice: leave one out")
+        given[flag].append(value)
     return given, rest
 
 
@@ -67,7 +112,7 @@ def directory_of(args: list[str], command: str, description: str, more: bool = F
             return Path("DIR"), ["--help"]
         print(description)
         sys.exit(0)
-    if not args or args[0].startswith("-"):
+    if not args or not args[0] or args[0].startswith("-"):
         raise HeadstartError(f"say which directory: headstart {command} DIR")
     if len(args) > 1 and not more:
         raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'")

@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported until a command needs it."""
 
 import dataclasses
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -8,8 +9,9 @@ from collections.abc import Callable
 from headstart._version import __version__
 from headstart.cli.evaluate import evaluate, render
 from headstart.cli.experiments import demo, report, reproduce
-from headstart.cli.flags import read_flags, take
+from headstart.cli.flags import read_flags, require_text, take
 from headstart.cli.output import exit_code, fail
+from headstart.cli.stopping import Interrupts, sentence
 from headstart.cli.train import resume, train
 from headstart.core.checks import HeadstartError, check_known
 from headstart.storage.files import accepting
@@ -29,6 +31,32 @@ first steps: headstart demo
 def main(args: list[str] | None = None) -> None:
     """Entry point: runs a command; exits with 2 and one line on stderr for a mistake that the user can mend."""
     args = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a terminal or pipe of another encoding still gets all that it can show
+    with Interrupts() as interrupts:
+        try:
+            _run(args)
+        except HeadstartError as error:
+            fail(" ".join(str(error).split()))
+            sys.exit(exit_code(error))
+        except BrokenPipeError:  # the reader of a pipe has closed it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (Exception, KeyboardInterrupt) as error:
+            if interrupts.asked or isinstance(error, KeyboardInterrupt):
+                fail(sentence())
+                sys.exit(130)
+            if isinstance(error, MemoryError):
+                fail("there is not enough memory: lower the number of seeds, of episodes, or the capacity of the memory")
+            elif isinstance(error, OSError):
+                told = error.strerror or error
+                fail(f"{error.filename or 'a file'}: {told}; check the path, its permissions and the free space")
+            else:
+                raise
+            sys.exit(2)
+
+
+def _run(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = {name: (command.__doc__ or "").split("\n")[0] for name, command in COMMANDS.items()}
@@ -37,32 +65,22 @@ def main(args: list[str] | None = None) -> None:
     if args[0] in ("-V", "--version", "version"):
         print(f"headstart {__version__}")
         return
-    try:
-        check_known("command", args[0], COMMANDS)
-        accept = args[0] in ACCEPTING and ACCEPT in args
-        with accepting(accept):
-            COMMANDS[args[0]](_used([arg for arg in args[1:] if not (accept and arg == ACCEPT)]))
-    except HeadstartError as error:
-        fail(" ".join(str(error).split()))
-        sys.exit(exit_code(error))
-    except BrokenPipeError:  # the reader of a pipe has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the free space")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        fail("stopped")
-        sys.exit(130)
+    for arg in args:
+        require_text(arg)
+    check_known("command", args[0], COMMANDS)
+    accept = args[0] in ACCEPTING and ACCEPT in args
+    with accepting(accept):
+        COMMANDS[args[0]](_used([arg for arg in args[1:] if not (accept and arg == ACCEPT)]))
 
 
 def _used(args: list[str]) -> list[str]:
     """Register the parts of every `--use MODULE`; returns the other arguments."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # modules in the current directory, found after all installed ones
     given, rest = take(args, ("--use",))
     if given["--use"]:
+        from headstart.core.own import open_directory
         from headstart.registry import use
 
+        open_directory(os.getcwd())
         for module in given["--use"]:
             use(module)
     return rest

@@ -21,12 +21,12 @@ def finish(out: Path) -> None:
     """Report the run at `out` and print the command for a replay."""
     from headstart.core.env import Drawable
     from headstart.experiments.report import report_runs
-    from headstart.registry import used
+    from headstart.registry import command
     from headstart.teams.policy import load
 
     show_report(report_runs([out], out), out)
     if isinstance(load(out).env, Drawable):
-        print(f"replay: headstart render {out}" + "".join(f" --use {module}" for module in sorted(used)))
+        print(f"replay: {command('render', out)}")
 
 
 def show_report(made: dict[str, Any], out: Path) -> None:

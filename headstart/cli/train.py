@@ -7,13 +7,14 @@ from typing import Any
 
 from headstart.cli.flags import directory_of, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
+from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError
 
 
 def train(args: list[str]) -> None:
     """Train a team: headstart train ENV --learner L [--guidance G --teacher RUN] --steps N --seeds S --out DIR."""
     from headstart import registry
-    from headstart.core.ranges import Count, Natural
+    from headstart.core.ranges import Count, Evaluations, Natural, Steps
     from headstart.training import run
     from headstart.training.config import Config
     from headstart.training.progress import progress
@@ -27,10 +28,10 @@ def train(args: list[str]) -> None:
     if given["--teacher"] and not guides:
         raise HeadstartError("--teacher needs --guidance: how should the team learn from it? (headstart list names them)")
     fields: list[Any] = [
-        ("steps", Count, 500_000, "Env-steps of each seed."),
+        ("steps", Steps, 500_000, "Env-steps of each seed."),
         ("seeds", Count, 1, "Independent teams, trained side by side."),
         ("first_seed", Natural, 0, "Number of the first seed."),
-        ("evaluations", Count, 20, "How often to evaluate along the run."),
+        ("evaluations", Evaluations, 20, "How often to evaluate along the run."),
         ("episodes", Count, 100, "Episodes of an evaluation."),
         ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
         ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
@@ -44,6 +45,7 @@ def train(args: list[str]) -> None:
     taught = _taught(chosen, given["--teacher"])
     scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until")}
     config = Config(options.env, options.learner, tuple(taught), **scalars)
+    works_in(options.out)
     with progress() as bar:
         run.train(config, options.out, (bar(options.out.name),))
     finish(options.out)
@@ -65,11 +67,12 @@ def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:
 
 def resume(args: list[str]) -> None:
     """Go on with a run or an experiment that was interrupted: headstart resume DIR."""
+    directory = directory_of(args, "resume", resume.__doc__ or "")[0]
+    works_in(directory, resumes=True)
     from headstart.experiments import run as experiment
     from headstart.training import run
     from headstart.training.progress import progress
 
-    directory = directory_of(args, "resume", resume.__doc__ or "")[0]
     if (directory / "experiment.json").exists():
         with progress() as bar:
             report = experiment.resume(directory, bar)

@@ -5,28 +5,38 @@ import importlib
 import json
 import pkgutil
 import sys
+import traceback
 from difflib import get_close_matches
 from typing import Any
 
 from headstart.core.checks import HeadstartError
+from headstart.core.own import installed, named_by_user
 
 EXTRAS = {"pettingzoo": "pettingzoo", "mpe2": "pettingzoo", "gymnasium": "pettingzoo", "jaxmarl": "jaxmarl"}
 """{package: the extra of headstart that installs it}."""
 
 
 def named(path: str) -> Any:
-    """The module "package.module" or its attribute "package.module:thing"; HeadstartError if it is not there."""
+    """The module "package.module" or its attribute "package.module:thing"; HeadstartError if it is not there.
+
+    A package that needs an extra of headstart must be installed, unless the user has named it: a file of its name is not it.
+    """
     module, _, thing = path.partition(":")
     if module == "__main__":
         raise HeadstartError(f"{path} is in the running script: put the environment into a file of its own, and name that")
     if not all(module.split(".")):
         raise HeadstartError(f"'{path}' is not the name of an environment: package.module or package.module:thing")
+    top = module.split(".")[0]
+    if top in EXTRAS and not named_by_user(top) and not installed(top):
+        raise HeadstartError(_extra(path, top))
     try:
         # Some packages print on import, and JaxMARL leaves replaced output streams behind.
         with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr):
             found = importlib.import_module(module)
     except ImportError as error:
         raise HeadstartError(_why(path, module, error)) from None
+    except (Exception, SystemExit) as error:  # the module's own code, which may also call sys.exit
+        raise HeadstartError(_failed(module, error)) from None
     if not thing:
         return found
     if not hasattr(found, thing):
@@ -35,14 +45,30 @@ def named(path: str) -> Any:
     return getattr(found, thing)
 
 
+def _extra(path: str, package: str) -> str:
+    return f"'{path}' needs the package {package}, which is not installed: pip install 'headstart[{EXTRAS[package]}]'"
+
+
+def _failed(module: str, error: BaseException) -> str:
+    """A module's own error in one line, with the place where the module raised it."""
+    if isinstance(error, HeadstartError):
+        return f"{module} could not be imported: {error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if isinstance(error, SyntaxError) else f" ({place.filename}, line {place.lineno})"
+    return " ".join(f"{module} could not be imported: {type(error).__name__}: {error}{where}".split())
+
+
 def _why(path: str, module: str, error: ImportError) -> str:
     missing, top = error.name or "", module.split(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
         return f"{path} needs something that is not installed ({error}): see the installation notes of its package"
     if missing == top and top in EXTRAS:
-        return f"'{path}' needs the package {top}, which is not installed: pip install 'headstart[{EXTRAS[top]}]'"
-    if missing == top:
+        return _extra(path, top)
+    if missing == top and named_by_user(top):
         return f"'{path}' needs the module {top}, which is neither in this directory nor installed: check its name"
+    if missing == top:
+        own = f"check its name, or pass --use {module} if it is in this directory"
+        return f"'{path}' needs the module {top}, which is not installed: {own}"
     parent = importlib.import_module(missing.rpartition(".")[0])
     names = [info.name for info in pkgutil.iter_modules(getattr(parent, "__path__", []))]
     near = get_close_matches(missing.rpartition(".")[2], names, 2, 0.5)

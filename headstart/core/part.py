@@ -67,14 +67,28 @@ def check_part(value: Any) -> None:
     prefix = f"{kind}." if (kind := kind_of(value)) else ""
     for field in dataclasses.fields(value):
         before = getattr(value, field.name)
-        try:
-            after = fit(before, _hints(type(value))[field.name])
-        except Unfit as error:
-            raise HeadstartError(f"{prefix}{field.name} must be {error}, not {before!r}") from None
+        after = checked(f"{prefix}{field.name}", before, _hints(type(value))[field.name])
         if after is not before:
             object.__setattr__(value, field.name, after)
         for inner in [before] if kind_of(before) else parts_in(before):
             check_part(inner)
+
+
+def checked(name: str, value: Any, hint: Any) -> Any:
+    """`value` converted to the type of `hint`; HeadstartError "NAME must be ..., not ..." if it does not fit."""
+    try:
+        return fit(value, hint)
+    except Unfit as error:
+        raise HeadstartError(f"{name} must be {error}, not {_shown(value)}") from None
+
+
+def _shown(value: Any) -> str:
+    """A value in one line that is not too long to read."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a number too long for Python to write, or an object that cannot
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else f"{text[:60]} ..."
 
 
 @functools.cache

@@ -18,6 +18,13 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
+Agents = Annotated[int, Interval(ge=1, le=1000)]
+"""Agents or other things in a world; every agent observes all of them."""
+Entities = Annotated[int, Interval(ge=0, le=1000)]
+"""The same, if there may be none."""
+Steps = Annotated[int, Interval(ge=1, le=10**12)]
+"""Env-steps of a run."""
+Evaluations = Annotated[int, Interval(ge=1, le=10**6)]
 Sizes = tuple[Count, ...]
 """Widths of layers."""
 
@@ -30,7 +37,8 @@ def fit(value: Any, hint: Any) -> Any:
     """`value` converted to the type of `hint`; raises `Unfit` if it does not fit.
 
     NumPy and JAX numbers become Python numbers, and lists become tuples. NaN is refused, and infinity unless the hint has it
-    as a bound. Only numbers, strings, choices, and tuples and dicts of them are checked.
+    as a bound. Numbers with a range fit into the 32 bits that JAX computes with, unless a whole number has an upper bound of
+    its own. Only numbers, strings, choices, and tuples and dicts of them are checked.
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -62,7 +70,7 @@ def _plain(value: Any, hint: Any, infinite: bool = False) -> Any:
         raise Unfit("a whole number")
     if hint is float and not (isinstance(value, Real) and number):
         raise Unfit("a number")
-    if hint is float and not (math.isfinite(value) or (infinite and not math.isnan(value))):
+    if hint is float and not _finite(value, infinite):
         raise Unfit("a finite number")
     if hint is str and not isinstance(value, str):
         raise Unfit("a string")
@@ -71,11 +79,26 @@ def _plain(value: Any, hint: Any, infinite: bool = False) -> Any:
     return value
 
 
-def _marked(value: Any, hint: Any, marks: list[BaseMetadata]) -> Any:
+def _finite(value: Any, infinite: bool) -> bool:
+    """Whether a number is finite, or infinite where that is allowed."""
+    try:
+        return math.isfinite(value) or (infinite and not math.isnan(value))
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def _marked(given: Any, hint: Any, marks: list[BaseMetadata]) -> Any:
     infinite = any(isinstance(mark, Ge | Le) and math.isinf(_rule(0, mark)[2]) for mark in marks)
-    value = _plain(value, float, infinite) if hint is float else fit(value, hint)
+    value: Any = _plain(given, float, infinite) if hint is float else fit(given, hint)
     if value is not None and not all(_rule(value, mark)[0] for mark in marks):
         raise Unfit(_words(marks))
+    upper = any(isinstance(mark, Le | Lt) for mark in marks)
+    if hint is int and value is not None and not upper and not -(2**31) <= value < 2**31:
+        raise Unfit("a whole number of 32 bits, below 2³¹")
+    if hint is float and value and not math.isinf(value):
+        if not 2**-126 <= abs(value) < 2**128:
+            raise Unfit("0 or a number of 32 bits, between 1.2e-38 and 3.4e38 in size")
+        value = float(value) if isinstance(value, int) and abs(value) >= 2**24 else value  # JAX would take it for an int32
     return value
 
 
@@ -117,13 +140,13 @@ def _rule(value: Any, mark: BaseMetadata) -> tuple[bool, str, Any]:
     """Whether a value satisfies a mark, the mark in words, and its bound."""
     match mark:
         case Gt(gt=bound):
-            return value > bound, f"above {bound}", bound
+            return value > bound, f"above {_number(bound)}", bound
         case Ge(ge=bound):
-            return value >= bound, f"at least {bound}", bound
+            return value >= bound, f"at least {_number(bound)}", bound
         case Lt(lt=bound):
-            return value < bound, f"below {bound}", bound
+            return value < bound, f"below {_number(bound)}", bound
         case Le(le=bound):
-            return value <= bound, f"at most {bound}", bound
+            return value <= bound, f"at most {_number(bound)}", bound
         case MultipleOf(multiple_of=bound):
             return value % bound == 0, f"a multiple of {bound}", bound
         case MinLen(min_length=bound):
@@ -133,10 +156,16 @@ def _rule(value: Any, mark: BaseMetadata) -> tuple[bool, str, Any]:
     raise TypeError(f"{mark} cannot be checked: use bounds, lengths and multiples, and __post_init__ for all else")
 
 
+def _number(bound: Any) -> str:
+    """A bound as it is read most easily: 10^12 instead of its zeros."""
+    text = str(bound)
+    return f"10^{len(text) - 1}" if len(text) > 5 and text == "1" + "0" * (len(text) - 1) else text
+
+
 def _words(marks: list[BaseMetadata]) -> str:
     match marks:
         case [Ge(ge=low), Le(le=high)]:
-            return f"between {low} and {high}"
+            return f"between {_number(low)} and {_number(high)}"
     return " and ".join(_rule(0, mark)[1] for mark in marks)
 
 

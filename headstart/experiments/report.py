@@ -8,6 +8,7 @@ import numpy as np
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Drawable, Env
 from headstart.experiments.base import Experiment
+from headstart.registry import command
 from headstart.replay.record import record
 from headstart.report.build import build_report, read_curve, read_stage, write
 from headstart.report.metric import RETURN, name_in_report
@@ -64,7 +65,7 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
     manifests = {path.name: files.read_json(path / "run.json", schema.Run) for path in directories}
     for path in directories:
         if not manifests[path.name].get("finished"):
-            raise HeadstartError(f"{path} has not finished: headstart resume {path}")
+            raise HeadstartError(f"{path} has not finished: {command('resume', path)}")
     rivals = {name: None if name == names[0] else names[0] for name in names}
     arms = {
         path.name: {

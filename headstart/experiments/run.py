@@ -17,7 +17,7 @@ from headstart.report.transfer import final
 from headstart.storage import files, places, schema
 from headstart.training import cores, run, session
 from headstart.training.config import Config, differences
-from headstart.training.directory import check_free
+from headstart.training.directory import check_free, undone_if_refused
 from headstart.training.watch import Watcher
 
 Watch = Callable[[str], Watcher]
@@ -37,9 +37,10 @@ def reproduce(
     check_free(out)
     seeds = experiment.seeds if seeds is None else seeds
     manifest = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
-    with places.made_at_once(out) as staged:
-        files.write_json(staged / "experiment.json", manifest, schema.Experiment)
-    return continue_experiment(name, experiment, scale, out, seeds, watch)
+    with undone_if_refused(out, lambda: any(out.glob("stages/*/run.json"))):
+        with places.made_at_once(out) as staged:
+            files.write_json(staged / "experiment.json", manifest, schema.Experiment)
+        return continue_experiment(name, experiment, scale, out, seeds, watch)
 
 
 def continue_experiment(
@@ -55,7 +56,8 @@ def continue_experiment(
             try:
                 _train_or_resume(stage, path, seeds, (watch(stage.name),) if watch else ())
             except session.Interrupted:
-                raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: headstart resume {out}") from None
+                again = registry.command("resume", out)
+                raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: {again}") from None
             except files.NotWritten as error:
                 raise files.NotWritten(error.what, out) from None
         return report_experiment(name, experiment, scale, out, seeds)
@@ -119,7 +121,7 @@ def report_again(out: Path) -> dict[str, Any]:
     for stage in experiment.stages:
         path = places.inside(out, "stages", stage.name)
         if not (path / "policy.json").exists():
-            raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: headstart resume {out}")
+            raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: {registry.command('resume', out)}")
         _check_stage(stage, path, seeds)
     return report_experiment(name, experiment, scale, out, seeds)
 

@@ -16,10 +16,12 @@ from headstart.core.actions import greedy, legal
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.env import Env
 from headstart.core.learner import Learner, LearnerConfig
+from headstart.core.part import checked
 from headstart.core.spec import TeamSpec, decode_spec, encode_spec
 from headstart.envs.host.spaces import native
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
+from headstart.teams.inputs import masks_of, memory_like, rows_of
 from headstart.views.adapt import (
     Select,
     adapt,
@@ -74,6 +76,7 @@ class TeamPolicy:
 
     def place(self, index: int) -> PyTree:
         """Parameters of the seed at an index, from 0."""
+        index = checked("seed", index, int)
         if not 0 <= index < len(self.seeds):
             raise HeadstartError(f"seed must be between 0 and {len(self.seeds) - 1}, not {index}")
         return jax.tree.map(lambda x: x[index], self.params)
@@ -91,10 +94,12 @@ class TeamPolicy:
         {agent's name: [U] which choices are legal}, if not all are. seed: index of one of the team's seeds, from 0.
 
         Actions are in the environment's own form, as in PettingZoo: an int, an array of ints for several heads, an array
-        of floats within the bounds for continuous actions. Raises HeadstartError for names and shapes that do not fit.
+        of floats within the bounds for continuous actions. Raises HeadstartError for names and shapes that do not fit, for
+        numbers that are not finite, and for masks that allow nothing.
         """
-        if not isinstance(obs, Mapping):
-            raise HeadstartError(f"obs must be a dict of observations by agents' names, not a {type(obs).__name__}")
+        for what, given in (("obs", obs), ("available", available)):
+            if not isinstance(given, Mapping) and (what == "obs" or given is not None):
+                raise HeadstartError(f"{what} must be a dict by agents' names, not a {type(given).__name__}")
         names = self.spec.names
         agents = [name for members in names.values() for name in members]
         for name in [*obs, *(available or ())]:
@@ -103,14 +108,17 @@ class TeamPolicy:
             raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(agents)}")
         batch, masks = {}, {}
         for role, members in names.items():
-            size, choices = self.spec.roles[role].obs_size, self.spec.roles[role].actions.size
-            batch[role] = jnp.asarray(_rows(obs, members, size, 0.0, "obs"), jnp.float32)[None]
-            masks[role] = jnp.asarray(_rows(available or {}, members, choices, 1.0, "available"), bool)
-        memory = self.learner.start(1) if memory is None else memory
-        memory, logits = self._policy(self.place(seed), memory, batch)
+            size = self.spec.roles[role].obs_size
+            batch[role] = jnp.asarray(rows_of(obs, members, size, 0.0, "obs"), jnp.float32)[None]
+            allowed = {name: mask for name, mask in (available or {}).items() if name in obs}
+            masks[role] = jnp.asarray(masks_of(allowed, members, self.spec.roles[role].actions))
+        params, start = self.place(seed), self.learner.start(1)
+        memory, logits = self._policy(params, start if memory is None else memory_like(start, memory), batch)
         actions = {}
         for role, members in names.items():
             space = self.spec.roles[role].actions
+            if not np.isfinite(np.asarray(logits[role])).all():
+                raise HeadstartError(f"the policy of '{role}' gives numbers that are not finite: its parameters are damaged")
             chosen = np.asarray(greedy(space, legal(logits[role][0], masks[role] if available else None)))
             actions |= {name: native(space, row) for name, row in zip(members, chosen, strict=True) if name in obs}
         return actions, memory
@@ -198,17 +206,6 @@ class TeamPolicy:
         if self.run:
             manifest["run"] = self.run
         return files.write_json(directory / "policy.json", manifest, schema.Policy)
-
-
-def _rows(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
-    """[A size]: each agent's numbers, or `missing` for those that are not given."""
-    rows = []
-    for name in names:
-        row = np.asarray(given[name], np.float32).reshape(-1) if name in given else np.full(size, missing, np.float32)
-        if row.size != size:
-            raise HeadstartError(f"{what}['{name}'] must have {size} numbers, not {row.size}")
-        rows.append(row)
-    return np.stack(rows)
 
 
 def _env(saved: Any) -> Any:

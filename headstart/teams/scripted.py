@@ -31,6 +31,12 @@ class Scripted:
     params: ClassVar[dict[str, Any]] = {}
     """A function has no parameters to save. To resume a run that learns from one, pass the function again."""
 
+    def __post_init__(self):
+        if not callable(self.function):
+            raise HeadstartError(f"function must be callable, not a {type(self.function).__name__}")
+        if not isinstance(self.spec, TeamSpec):
+            raise HeadstartError(f"spec must be a TeamSpec, e.g. env.spec, not a {type(self.spec).__name__}")
+
     def seed(self, number: Any) -> Any:
         """The same for every seed."""
         return self.params
@@ -57,8 +63,16 @@ class Scripted:
         out = {}
         for role, x in obs.items():
             want = (*np.shape(x)[:-1], self.spec.roles[role].actions.size)
-            got = np.shape(said[role]) if isinstance(said, dict) and role in said else None
-            if got != want:
-                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not {got}")
-            out[role] = array(said[role], np.float32)
+            if not isinstance(said, dict) or role not in said:
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not None")
+            try:
+                got = array(said[role], np.float32)
+            except (ValueError, TypeError) as error:
+                told = " ".join(str(error).split())
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with an array of numbers: {told}") from None
+            if got.shape != want:
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not {got.shape}")
+            if array is np.asarray and not np.isfinite(got).all():
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with finite numbers")
+            out[role] = got
         return out

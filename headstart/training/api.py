@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import registry
+from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig
 from headstart.core.learner import LearnerConfig
@@ -40,6 +41,9 @@ def train(
 
     Raises HeadstartError for settings that do not fit, or if `out` already holds something.
     """
+    if isinstance(guidance, str):
+        raise HeadstartError(f"guidance must be a part, e.g. headstart.Distill(teacher), not {guidance!r}")
+    _check_call(out, watchers)
     made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
     made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
     guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
@@ -48,6 +52,14 @@ def train(
         return run.train(config, out, watchers)
     with bars() as bar:
         return run.train(config, out, (bar(Path(out).name), *watchers))
+
+
+def _check_call(out: Any, watchers: Any) -> None:
+    """Raise HeadstartError unless `out` is a path and `watchers` are watchers."""
+    if not isinstance(out, str | Path) or not str(out) or "\0" in str(out):
+        raise HeadstartError(f"out must be a path, not {out!r}")
+    if not isinstance(watchers, Sequence) or not all(isinstance(watcher, Watcher) for watcher in watchers):
+        raise HeadstartError(f"watchers must be a list of headstart.Watcher, not {watchers!r}")
 
 
 def resume(
@@ -63,6 +75,7 @@ def resume(
     teacher: the scripted teacher of a run that learns from one; no file keeps a function. watchers: as in `train`.
     accept_changed: go on even if files were changed after headstart had written them, or do not belong together.
     """
+    _check_call(out, watchers)
     if not progress:
         return run.resume(out, watchers, teacher, accept_changed)
     with bars() as bar:

@@ -16,7 +16,7 @@ from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig, Rows, takes_teacher, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.core.part import check_kind, check_part
-from headstart.core.ranges import Count, Natural
+from headstart.core.ranges import Count, Evaluations, Natural, Steps
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.storage import files, places
@@ -31,13 +31,13 @@ class Config:
     env: Env
     learner: LearnerConfig
     guidance: tuple[GuidanceConfig, ...] = ()
-    steps: Count = 500_000
+    steps: Steps = 500_000
     """Env-steps of one seed (rounded up to whole updates)."""
     seeds: Count = 1
     """How many independent teams to train side by side."""
     first_seed: Natural = 0
     """Number of the first seed; seed 2 alone gives the same team as seed 2 among others."""
-    evaluations: Count = 20
+    evaluations: Evaluations = 20
     """How often to evaluate during training; one more evaluation precedes it."""
     episodes: Count = 100
     """Fresh episodes of an evaluation, with greedy actions."""
@@ -113,6 +113,11 @@ def _price(teacher: TeamPolicy) -> dict[str, Any]:
     return {"name": "teacher", "env": env, "env_steps": teacher.env_steps, "run_s": None, "compile_s": None}
 
 
+def _whole(value: Any) -> Any:
+    """A count that an earlier version saved as it was given, e.g. 2e6, as a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> Config:
     """The configuration that `describe` wrote, with the teachers saved beside it; HeadstartError if it is damaged.
 
@@ -135,6 +140,6 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
                 raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
             part = dataclasses.replace(part, teacher=teacher)
         guides.append(part)
-    scalars = {name: saved[name] for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
+    scalars = {name: _whole(saved[name]) for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
     env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
     return Config(env, learner, tuple(guides), **scalars, until=saved.get("until"))

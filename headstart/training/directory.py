@@ -15,6 +15,7 @@ from typing import Any
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
+from headstart.registry import command
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
 
@@ -24,7 +25,26 @@ KEEP = 2
 def go_on(path: Path) -> str:
     """The advice to resume, if a directory holds a run or an experiment; else empty."""
     begun = any((path / name).exists() for name in ("run.json", "experiment.json"))
-    return f", or go on with: headstart resume {path}" if begun else ""
+    return f", or go on with: {command('resume', path)}" if begun else ""
+
+
+@contextlib.contextmanager
+def undone_if_refused(path: Path, begun: Callable[[], bool]) -> Iterator[None]:
+    """Remove what the block wrote to a directory that was empty or not there, if it raises an error before `begun()`."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    ours = bool(missing) or (path.is_dir() and not any(path.iterdir()))
+    try:
+        yield
+    except Exception:
+        if ours and not begun():
+            for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json")):
+                entry.unlink(missing_ok=True)
+            for entry in (path / "stages", *path.glob("teacher-*")):
+                shutil.rmtree(entry, ignore_errors=True)
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                for parent in missing:
+                    parent.rmdir()
+        raise
 
 
 def check_free(path: Path) -> None:
@@ -39,6 +59,11 @@ class RunDir:
     def __init__(self, path: str | Path):
         self.path = places.located(path)
         self.metrics = self.path / "metrics.csv"
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with this run."""
+        return command("resume", self.path)
 
     @property
     def checkpoints(self) -> Path:

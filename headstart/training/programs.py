@@ -61,17 +61,27 @@ def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array,
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, unless the user has already set up JAX's cache."""
+    """Keep compiled programs between processes, unless the user has already set up JAX's cache, or has no home to keep them."""
     if jax.config.values.get("jax_compilation_cache_dir") is None:
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "headstart" / "jax"))
+        with contextlib.suppress(RuntimeError, OSError):
+            cache = Path.home() / ".cache" / "headstart" / "jax"
+            cache.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
 @contextlib.contextmanager
 def host_errors() -> Iterator[None]:
-    """Raise a host environment's HeadstartError again: JAX passes on only its text, at the end of a traceback."""
+    """Raise a host environment's HeadstartError again: JAX passes on only its text, at the end of a traceback.
+
+    An allocation that fails becomes a HeadstartError too.
+    """
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
+        if str(error).startswith("RESOURCE_EXHAUSTED"):
+            told = str(error).splitlines()[0]
+            lower = "lower learner.num_envs, learner.capacity, episodes or seeds"
+            raise HeadstartError(f"there is not enough memory ({told}): {lower}") from None
         texts = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
         if not texts:
             raise

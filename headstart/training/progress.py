@@ -43,7 +43,8 @@ def progress() -> Iterator[Callable[[str], Bar]]:
     try:
         yield lambda name: Bar(display, name)
     finally:
-        display.stop()
+        if display.live.is_started:  # else it would print an empty line
+            display.stop()
 
 
 def spread(returns: Any) -> str:

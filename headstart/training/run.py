@@ -14,16 +14,18 @@ from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
 from headstart.core.guidance import teacher_of
-from headstart.core.scope import scope
+from headstart.core.part import checked
+from headstart.core.ranges import Count
+from headstart.core.scope import innermost, scope
 from headstart.core.types import TeamSpec
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy, load
-from headstart.training import cores
+from headstart.training import cores, footprint
 from headstart.training.config import Config, bind, restore
-from headstart.training.directory import RunDir, check_free
+from headstart.training.directory import RunDir, check_free, undone_if_refused
 from headstart.training.lanes import compile_program
 from headstart.training.programs import host_errors
-from headstart.training.session import Session
+from headstart.training.session import Session, Signals
 from headstart.training.watch import Watcher
 
 
@@ -34,9 +36,10 @@ def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> 
     check_free(directory.path)
     session = Session(_with_teachers(config), directory, watchers)
     teachers = [teacher_of(guide) for guide in session.config.guidance]
-    session.manifest = directory.create(session.manifest, lambda path: bind(session.manifest, teachers, path))
-    with directory.held():
-        return session.go()
+    with Signals(innermost().stop), undone_if_refused(directory.path, lambda: session.begun):
+        session.manifest = directory.create(session.manifest, lambda path: bind(session.manifest, teachers, path))
+        with directory.held():
+            return session.go()
 
 
 def _with_teachers(config: Config) -> Config:
@@ -74,13 +77,21 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
     """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
 
-    Raises HeadstartError if the team does not fit the environment, and for samples of a team fitted by `adapt`.
+    Raises HeadstartError if the team does not fit the environment, if the episodes do not fit into memory, and for samples of
+    a team fitted by `adapt`.
     """
+    if not isinstance(team, TeamPolicy):
+        raise HeadstartError(f"team must be a trained team, e.g. headstart.load(directory), not a {type(team).__name__}")
+    if isinstance(env, type) or not isinstance(env, Env):
+        raise HeadstartError(f"env must be an environment, e.g. headstart.Spread(), not {env!r}")
+    episodes = checked("episodes", episodes, Count)
     if not team.fits(env.spec):
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     if sample and team.trained is not None:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+    with footprint.no_overflow():
+        footprint.check_evaluation(env, team.learner, episodes, len(team.seeds))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
     run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
     with host_errors():

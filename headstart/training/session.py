@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PyTree
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, require
 from headstart.core.episodes import team_mean
 from headstart.core.guidance import chain, start_rows
 from headstart.core.scope import innermost
@@ -24,7 +24,7 @@ from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
-from headstart.training import lanes, programs
+from headstart.training import footprint, lanes, programs
 from headstart.training.config import Config, describe
 from headstart.training.directory import RunDir
 from headstart.training.metrics import MetricsFile
@@ -64,9 +64,16 @@ class Session:
                 f"the learner's warm-up takes {self.learner.warmup} env-steps, so that {config.steps} leave nothing to learn: "
                 "raise --steps or lower --learner.warmup"
             )
+        for name, count in (("updates", self.trainer.updates), ("env-steps an update", self.trainer.steps_per_update)):
+            require(count < 2**31, f"the number of {name}", count, "below 2³¹: lower --steps or --learner.num-envs")
+        with footprint.no_overflow():
+            self.shape = jax.eval_shape(lambda key: programs.begin(self.trainer, key, jnp.asarray(0)), jr.key(0))
+            footprint.check_training(config, self.learner, self.shape)
         self.seeds = config.first_seed + np.arange(config.seeds)
         self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist()) | (bound or {})
         self.compile_s, self.run_s, self.kept = 0.0, 0.0, 0
+        self.begun = False
+        """Whether there is anything to go on with: an evaluation, a checkpoint, or a wish to try again."""
         self.metrics = MetricsFile(directory.metrics, self.trainer.steps_per_update)
         self.watched = Watched(self.metrics, watchers)
 
@@ -80,16 +87,22 @@ class Session:
     def _go(self) -> TeamPolicy:
         opened = innermost()
         stop = opened.stop
-        with _signals(stop):
+        with Signals(stop):
             self.watched.tell("begin", self.manifest)
-            self.watched.check(f"try again with: headstart resume {self.directory.path}")
+            self.begun = self.watched.error is not None
+            self.watched.check(f"try again with: {self.directory.resume}")
             try:
                 with programs.host_errors():
                     params = self._trained(stop)
             except HeadstartError:
                 if opened.abandoned:  # a call of the host, and with it all since the last checkpoint
+                    self.begun = True
                     raise Interrupted(self._stopped(self.kept)) from None
                 raise
+            return self._finish(params, stop)
+
+    def _finish(self, params: PyTree, stop: threading.Event) -> TeamPolicy:
+        """Write the trained team, also if the run was asked to stop while it computed its last piece."""
         steps = self.manifest["env_steps"] + sum(teacher["env_steps"] for teacher in self.manifest["teachers"])
         seeds = tuple(self.seeds.tolist())
         run = self.manifest.get("id", "")
@@ -102,18 +115,28 @@ class Session:
         self.watched.tell("end", team)
         self.watched.check(f"the run has finished: {self.directory.path}")
         if stop.is_set():
-            raise Interrupted(f"asked to stop, but {self.directory.path} had just finished")
+            raise Interrupted(f"stopped after the last update; go on with: {self.directory.resume}")
         return team
+
+    def _leave(self, stop: threading.Event) -> None:
+        """Stop where nothing has been computed yet that a checkpoint would keep."""
+        if stop.is_set():
+            self.begun = True
+            raise Interrupted(f"stopped before the next update; go on with: {self.directory.resume}")
 
     def _trained(self, stop: threading.Event) -> PyTree:
         seeds = jnp.asarray(self.seeds)
         keys = jax.vmap(lambda seed: jr.fold_in(jr.key(0), seed))(seeds)
         start = jax.vmap(lambda key, seed: programs.begin(self.trainer, key, seed))
-        shape = jax.eval_shape(start, keys, seeds)
+        of_all = lambda x: jax.ShapeDtypeStruct((len(self.seeds), *x.shape), x.dtype, weak_type=x.weak_type)
+        shape = jax.tree.map(of_all, self.shape)
         data = self.trainer.data
+        self._leave(stop)
         advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, mapped=1, donate=0)
+        self._leave(stop)
         score = programs.score(self.config.env, self.learner, self.config.episodes)
         score = self._compiled(score, shape["state"].params, keys, 0, mapped=2)
+        self._leave(stop)
         saved = self.directory.load_checkpoint(shape, self.trainer.updates, self.manifest.get("id"))
         done, tree, note = saved or (0, None, {})
         self.kept = done
@@ -140,6 +163,7 @@ class Session:
         returns, piece, saved_at, spent = None, 1, time.perf_counter(), 0.0
         if fresh:
             returns = self._row(0, 0, loop, score(loop, jnp.asarray(0)))
+        self.begun = True
         first_update = done
         while done < trainer.updates:
             following = int(points[points > done][0])
@@ -182,7 +206,7 @@ class Session:
         self.kept = done
 
     def _stopped(self, done: int) -> str:
-        return f"stopped after {done} of {self.trainer.updates} updates; go on with: headstart resume {self.directory.path}"
+        return f"stopped after {done} of {self.trainer.updates} updates; go on with: {self.directory.resume}"
 
     def _row(self, counted_from: int, done: int, loop: lanes.Blocks, scores: Metrics) -> np.ndarray:
         """Report the metrics since the last row, one value per seed; returns the evaluation returns [S]."""
@@ -207,8 +231,8 @@ def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
     return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
 
 
-class _signals:
-    """Ctrl-C and SIGTERM ask the run to stop after the current piece; a second Ctrl-C stops at once."""
+class Signals:
+    """Ctrl-C and SIGTERM ask the run to stop after the current piece; a second one stops at once."""
 
     def __init__(self, stop: threading.Event):
         self.stop, self.old = stop, {}
@@ -216,9 +240,16 @@ class _signals:
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self.old[number] = signal.signal(number, self._ask)
+                self.old[number] = signal.signal(number, self)
+                if getattr(self.old[number], "asked", False):  # the handler around this one was asked, and nothing stopped
+                    self.stop.set()
 
-    def _ask(self, number: int, frame: Any) -> None:
+    @property
+    def asked(self) -> bool:
+        """Whether a signal came."""
+        return self.stop.is_set()
+
+    def __call__(self, number: int, frame: Any) -> None:
         if self.stop.is_set():
             raise KeyboardInterrupt
         self.stop.set()

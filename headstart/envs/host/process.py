@@ -1,6 +1,7 @@
 """One worker process, seen from the run: its start, requests and answers within bounds, and its end."""
 
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -10,12 +11,23 @@ import threading
 import time
 from concurrent.futures import Future
 
+from headstart.core import own
 from headstart.core.checks import HeadstartError
 from headstart.envs.host import frames
 from headstart.envs.host.guard import GRACE
 
 CHUNK = 2**18
 """Bytes to read at once."""
+BOOT = """
+import json, runpy, sys
+imports = json.loads(sys.argv.pop(1))
+sys.path[:] = imports["paths"]
+from headstart.core import own
+own.adopt(imports)
+runpy.run_module("headstart.envs.host.worker", run_name="__main__")
+"""
+"""Starts a worker that imports from where this process does. The variable PYTHONPATH could not hold a path with a colon."""
+
 _orders: queue.SimpleQueue = queue.SimpleQueue()
 _starter: threading.Thread | None = None
 _lock = threading.Lock()
@@ -47,11 +59,9 @@ class Process:
 
     def __init__(self, label: str, timeout: float):
         self.label, self.timeout = label, timeout
-        # Workers import from the same paths as this process, so they find a user's environment beside a script.
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self.popen = _started(
-            args=[sys.executable, "-P", "-m", "headstart.envs.host.worker", str(os.getpid())],  # -P keeps the paths' order
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=os.environ | {"PYTHONPATH": paths},
+            args=[sys.executable, "-P", "-c", BOOT, json.dumps(own.as_json()), str(os.getpid())],  # -P: not from here
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
             start_new_session=True,  # Ctrl-C reaches only the run, which ends the workers after its checkpoint
         )  # fmt: skip
         assert self.popen.stdin is not None and self.popen.stdout is not None

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from headstart.core.env import Scene
 from headstart.core.part import part
-from headstart.core.ranges import Count, Natural
+from headstart.core.ranges import Agents, Count, Entities
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -39,11 +39,11 @@ class Adversary:
     collides.
     """
 
-    adversaries: Count = 1
+    adversaries: Agents = 1
     """Number of adversaries, which do not know the goal; mpe2 has one."""
-    agents: Count = 2
+    agents: Agents = 2
     """Number of agents that know the goal."""
-    landmarks: Natural = 0
+    landmarks: Entities = 0
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and the adversaries' reward: of the original package, or of today's mpe2."""

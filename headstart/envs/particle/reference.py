@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from annotated_types import Ge
+from annotated_types import Interval
 from jaxtyping import Array, Float
 
 from headstart.core.env import Scene
 from headstart.core.part import part
-from headstart.core.ranges import Count
+from headstart.core.ranges import Agents, Count
 from headstart.core.types import Discrete, Field, RoleSpec, Route, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -47,11 +47,11 @@ class Reference:
         distance  −Σ_j d_j, shared by all (CESMA)
     """
 
-    agents: Annotated[int, Ge(2)] = 2
+    agents: Annotated[int, Interval(ge=2, le=1000)] = 2
     """At least two: no agent knows its own goal."""
-    landmarks: Count = 3
+    landmarks: Agents = 3
     """Number of landmarks, each of its own colour; several agents may share a goal."""
-    words: Count = 10
+    words: Agents = 10
     """Size of the vocabulary; the agents learn the meanings of the words."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from headstart.core.env import Scene
 from headstart.core.part import part
-from headstart.core.ranges import Count
+from headstart.core.ranges import Agents, Count
 from headstart.core.types import Discrete, Field, RoleSpec, Route, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -42,7 +42,7 @@ class SpeakerListener:
     d the listener's distance to the goal, both get −d² (mpe2) or −2d² (the original, which sums over both agents).
     """
 
-    landmarks: Count = 3
+    landmarks: Agents = 3
     """Number of landmarks, each of its own colour; the speaker has as many words."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""

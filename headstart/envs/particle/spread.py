@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from headstart.core.checks import require
 from headstart.core.env import Scene
 from headstart.core.part import part
-from headstart.core.ranges import Count, Natural, Positive
+from headstart.core.ranges import Agents, Count, Entities, Natural, Positive
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -44,9 +44,9 @@ class Spread:
     Event: `covered`, a step after which the centre of every landmark lies within an agent.
     """
 
-    agents: Count = 3
+    agents: Agents = 3
     """N, the number of agents."""
-    landmarks: Natural = 0
+    landmarks: Entities = 0
     """0 for as many as there are agents."""
     semantics: physics.Semantics = "mpe2"
     """Order of integration, signs of actions and rewards: of the original package, or of today's mpe2."""

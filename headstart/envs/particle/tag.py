@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from headstart.core.env import Scene
 from headstart.core.part import part
-from headstart.core.ranges import Count, Natural, Positive
+from headstart.core.ranges import Agents, Count, Entities, Positive
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -45,11 +45,11 @@ class Tag:
     Event: `tag`, once for each touching pair.
     """
 
-    adversaries: Count = 3
+    adversaries: Agents = 3
     """Predators: the role `adversary`."""
-    prey: Count = 1
+    prey: Agents = 1
     """Number of prey."""
-    obstacles: Natural = 2
+    obstacles: Entities = 2
     """Immovable circles in the way of adversaries and prey."""
     policy: Literal["learned", "random", "evasive"] = "learned"
     """The mover of the prey: the role `agent` of the team (learned), or the environment. A random prey thrusts uniformly in

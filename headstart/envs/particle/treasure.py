@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from headstart.core.env import Scene
 from headstart.core.part import part
-from headstart.core.ranges import Count, Natural
+from headstart.core.ranges import Agents, Count, Entities, Natural
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
@@ -65,10 +65,10 @@ class Treasure:
     Events: `pickup` and `deposit`, the treasures that were picked up and brought to their bank in 3.
     """
 
-    collectors: Count = 6
-    banks: Count = 2
+    collectors: Agents = 6
+    banks: Agents = 2
     """Also the number of types of treasure."""
-    treasures: Natural = 0
+    treasures: Entities = 0
     """0 for as many as there are collectors."""
     collide: bool = True
     """Whether agents push each other; collectors pay for overlaps in both cases."""
