@@ -465,7 +465,7 @@ def test_a_run_saved_before_there_was_a_timeout_is_read(monkeypatch):
 
 
 def children() -> list[int]:
-    rows = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
+    rows = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
     return [int(line.split()[0]) for line in rows.splitlines() if "headstart.envs.host.worker" in line]
 
 

@@ -35,6 +35,8 @@ def undone_if_refused(path: Path, begun: Callable[[], bool]) -> Iterator[None]:
     ours = bool(missing) or (path.is_dir() and not any(path.iterdir()))
     try:
         yield
+    except files.NotWritten:  # once there is space again, it goes on
+        raise
     except Exception:
         if ours and not begun():
             for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json")):
