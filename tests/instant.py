@@ -5,7 +5,7 @@ import jax
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ddpg import DDPG
 from headstart.teams.policy import TeamPolicy
-from headstart.training import lanes, run, session
+from headstart.training import footprint, lanes, programs, run, session
 
 ENV, LEARNER = Spread(2, horizon=5), DDPG(hidden=(4,), num_envs=4, train_every=4, batch=16, warmup=40, capacity=400)
 CONFIG = run.Config(ENV, LEARNER, steps=400, seeds=2, evaluations=2, episodes=5)
@@ -28,5 +28,7 @@ def trained(self, stop):
 
 
 def without_training(patch) -> None:
-    """Replace training in this process."""
+    """Replace training in this process, and the look at its memory."""
     patch.setattr(session.Session, "_trained", trained)
+    patch.setattr(programs, "begin", lambda *args: ())
+    patch.setattr(footprint, "check_training", lambda *args: None)
