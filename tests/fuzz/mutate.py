@@ -64,7 +64,14 @@ def values(rng: Rng, path: Path) -> None:
                 holder[str(last) + one_of(rng, ["x", "\u0301", " "])] = holder.pop(last)
             case 2 if isinstance(holder[last], int | float) and not isinstance(holder[last], bool):
                 holder[last] = one_of(
-                    rng, [-holder[last], holder[last] + 1, holder[last] * 10**6, float(holder[last]), str(holder[last])]
+                    rng,
+                    [
+                        -holder[last],
+                        holder[last] + 1,
+                        holder[last] * 10**6,
+                        holder[last] * 1.5 if abs(holder[last]) < 1e300 else 0.5,
+                        str(holder[last]),
+                    ],
                 )
             case 3:
                 holder[last] = [holder[last]]
