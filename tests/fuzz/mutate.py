@@ -1,6 +1,7 @@
 """Ways to damage one file or directory of a case; each is a function of a random generator and a path."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -76,7 +77,7 @@ def values(rng: Rng, path: Path) -> None:
             case 3:
                 holder[last] = [holder[last]]
             case _:
-                holder[last] = one_of(rng, ODD)
+                holder[last] = copy.deepcopy(one_of(rng, ODD))  # else it could come to hold itself
     if rng.random() < 0.5 and isinstance(whole, dict) and "digest" in whole:
         with contextlib.suppress(ValueError, RecursionError):  # what no digest has
             whole["digest"] = files.digest_of(whole)
