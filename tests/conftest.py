@@ -3,6 +3,8 @@
 The import hook has to be installed before anything of headstart is imported, hence at this file's top level.
 """
 
+import contextlib
+import ctypes
 import gc
 import os
 from pathlib import Path
@@ -59,11 +61,23 @@ def pytest_configure(config):
             path.unlink(missing_ok=True)
 
 
+kept = {"bytes": 0}
+"""Memory that was still in use when compiled programs were last let go of."""
+
+
 @pytest.fixture(autouse=True)
 def _forget_compiled_programs():
-    """Let go of compiled programs before their memory maps reach the kernel's limit, where jaxlib dies without a word."""
+    """Let go of compiled programs before they fill the memory, or their maps reach the kernel's limit, where jaxlib dies."""
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+    if maps.exists() and (_resident() > kept["bytes"] + 1.5 * 1024**3 or maps.read_bytes().count(b"\n") > 20_000):
         jax.clear_caches()
         gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        kept["bytes"] = _resident()
+
+
+def _resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
