@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ _FLAGS = [
 # however XLA fuses each of them.
 _FLAGS.append("xla_cpu_max_isa=AVX")
 os.environ.setdefault("XLA_FLAGS", " ".join(f"--{flag}" for flag in _FLAGS))
+
+
+# A shell starts what it puts into the background deaf to Ctrl-C; tests of interruptions need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 import jax
@@ -59,6 +65,16 @@ def pytest_configure(config):
         total += path.stat().st_size
         if total > LARGEST_CACHE:
             path.unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_modules():
+    """What a test lets the user import is forgotten after it."""
+    from headstart.core.own import OWN
+
+    before = list(OWN.directories), set(OWN.names), set(OWN.found)
+    yield
+    OWN.directories[:], OWN.names, OWN.found = before
 
 
 kept = {"bytes": 0}

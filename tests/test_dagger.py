@@ -478,19 +478,19 @@ def test_nobody_takes_over_at_beta_0_and_the_expert_exactly_at_beta_1():
 
 @pytest.mark.parametrize("env", [Spread(3), Reference(3, 5)], ids=["spread", "reference"])
 def test_students_act_on_their_own_observation_only(env):
-    """With NaN in the place of what all others observe, an agent's action is what it was."""
+    """With NaN in the place of what all others observe, an agent's logits are what they were."""
     params = jax.jit(jax.vmap(STUDENT.make(env.spec).init))(jr.split(jr.key(3), 1))
     team = TeamPolicy(env.spec, STUDENT, params, (0,), env)
-    names, rng = env.spec.names["agent"], np.random.default_rng(0)
-    acted = []
+    role, rng = env.spec.roles["agent"], np.random.default_rng(0)
+    policy = jax.jit(team.learner.policy)
+    meant = lambda obs: np.asarray(policy(team.place(0), (), {"agent": jnp.asarray(obs, jnp.float32)})[1]["agent"])
     for _ in range(5):
-        obs = {name: rng.normal(size=env.spec.roles["agent"].obs_size) for name in names}
-        plain, _ = team.act(obs)
-        for name in names:
-            others = {n: x if n == name else np.full_like(x, np.nan) for n, x in obs.items()}
-            np.testing.assert_array_equal(team.act(others)[0][name], plain[name])
-        acted.append(np.asarray([plain[name] for name in names]))
-    assert len(np.unique(np.stack(acted), axis=0)) > 1
+        obs = rng.normal(size=(role.agents, role.obs_size))
+        plain = meant(obs)
+        for agent in range(role.agents):
+            others = np.where(np.arange(role.agents)[:, None] == agent, obs, np.nan)
+            np.testing.assert_array_equal(meant(others)[agent], plain[agent])
+        assert len(np.unique(plain, axis=0)) > 1
 
 
 # ------------------------------------------------------------------ experts

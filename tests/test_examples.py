@@ -97,7 +97,7 @@ def test_a_run_that_names_a_module_imports_it_only_if_told(here, tmp_path, monke
         run.train(config, tmp_path / "a", stopper(1))
     assert sprung.exists()  # who names it in code or on the command line means it
     sprung.unlink()
-    del sys.modules["trap"]
+    sys.modules.pop("trap", None)
     told = lambda: capsys.readouterr().err.strip().splitlines()[-1]
     with pytest.raises(SystemExit, match="2"):
         cli.main(["resume", str(tmp_path / "a")])
@@ -105,7 +105,7 @@ def test_a_run_that_names_a_module_imports_it_only_if_told(here, tmp_path, monke
     cli.main(["resume", str(tmp_path / "a"), "--use", "trap"])
     assert sprung.exists() and files.read_json(tmp_path / "a/run.json")["finished"]
     sprung.unlink()
-    del sys.modules["trap"]
+    sys.modules.pop("trap", None)
     registry.used.clear()
     with pytest.raises(SystemExit, match="2"):
         cli.main(["evaluate", str(tmp_path / "a")])
