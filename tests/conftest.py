@@ -67,3 +67,11 @@ def _forget_compiled_programs():
     if maps.exists() and maps.read_bytes().count(b"\n") > 45_000:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _teachers_are_not_measured(monkeypatch):
+    """Measuring a teacher compiles a program more for each run; tests/test_meaning.py asks for it by `worth=`."""
+    from headstart.training import worth
+
+    monkeypatch.setattr(worth, "EPISODES", 0)
