@@ -370,6 +370,22 @@ def test_a_controller_of_other_semantics_moves_the_team_the_same_way(kind, capsy
     np.testing.assert_array_equal(got["agent"].sum(-1), 1)
 
 
+def test_a_peer_of_other_semantics_is_an_expert_by_name(capsys):
+    guru, obs = team(OLD), seen(NEW.spec)
+    _, got = expert_of(guru, NEW.spec).step(guru.place(0), (), obs, None)
+    assert "translated by name" in capsys.readouterr().err
+    _, want = expert_of(guru, OLD.spec).step(guru.place(0), (), obs, None)
+    np.testing.assert_array_equal(got["agent"], want["agent"][..., SWAP])
+    assert capsys.readouterr().err == ""
+
+
+def test_who_does_nothing_does_it_by_name():
+    """A controller that moves the first agent leaves the second at `stop`, wherever that stands."""
+    spec = TeamSpec({"agent": role(named(("up", "down", "stop")), 2)}, 5)
+    moves = view(spec, "one_at_a_time").act({TEAM: jnp.eye(6)[None, :1]})["agent"]
+    np.testing.assert_array_equal(moves[0], [[1, 0, 0], [0, 0, 1]])
+
+
 def test_views_name_their_options():
     assert view(NEW.spec, "heads").spec.roles[TEAM].actions == named(MPE2, MPE2)
     (joint,) = view(NEW.spec, "joint").spec.roles[TEAM].actions.options
@@ -450,7 +466,7 @@ def test_other_ways_to_say_what_actions_mean():
 
 
 @pytest.mark.slow
-def test_jaxmarls_particles_push_where_their_moves_say():
+def test_jaxmarls_moves_push_where_they_say():
     from headstart.envs.jaxmarl import JaxMARL
 
     env = JaxMARL("MPE_simple_spread_v3", horizon=5)
@@ -461,6 +477,14 @@ def test_jaxmarls_particles_push_where_their_moves_say():
         after, _ = env.step(state, {"agent": jnp.tile(jnp.eye(5)[k], (3, 1))}, jr.key(1))
         gained = np.asarray(after.theirs.p_vel)[:3].mean(0)
         assert np.sign(np.round(gained, 2)).tolist() == list(pushes[word])
+    units = JaxMARL("HeuristicEnemySMAX", horizon=5)
+    assert units.spec.roles["ally"].actions.options[0][:7] == ("up", "right", "down", "left", "stop", "attack 0", "attack 1")
+    state, _ = units.reset(jr.key(0))
+    place = lambda state: np.asarray(state.theirs.state.unit_positions)[:5].mean(0)
+    pushes |= {"stop": (0, 0)}
+    for k, word in enumerate(("up", "right", "down", "left", "stop")):
+        after, _ = units.step(state, {"ally": jnp.tile(jnp.eye(10)[k], (5, 1))}, jr.key(1))
+        assert np.sign(np.round(place(after) - place(state), 2)).tolist() == list(pushes[word]), word
     speaks = JaxMARL("MPE_simple_speaker_listener_v4", horizon=5).spec.roles
     assert [speaks[name].actions for name in speaks] == [Discrete((3,)), named(MPE2)]
 

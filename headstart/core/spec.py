@@ -76,6 +76,16 @@ def check_names(space: ActionSpace, role: str) -> None:
         require(fine, f"role {role}: names", names, f"{count} different names, or none")
 
 
+IDLE = ("stay", "stop", "noop", "no_action", "nothing", "none")
+"""Names of options that do nothing, in small letters."""
+
+
+def idle(space: Discrete, head: int) -> int:
+    """The index of a head's option that does nothing: by its name, else the first."""
+    names = [name.lower() for name in space.options[head]] if space.options else []
+    return next((i for i, name in enumerate(names) if name in IDLE), 0)
+
+
 class RoleSpec(NamedTuple):
     """Agents of one role share their spaces; a homogeneous team has one role."""
 

@@ -16,9 +16,12 @@ from headstart.core.checks import HeadstartError, check_known
 from headstart.core.named import called, named, options_text
 from headstart.core.part import part
 from headstart.core.ranges import Natural
-from headstart.core.types import ActionSpace, Continuous, Field, TeamSpec, TimeStep
+from headstart.core.types import ActionSpace, Continuous, Discrete, Field, TeamSpec, TimeStep
 from headstart.envs.host.meanings import MOVES
 from headstart.envs.host.spaces import LARGEST, acted, roles_of
+
+STEPS = ("up", "right", "down", "left", "stop")
+"""The moves of a unit of SMAX, before its attacks on the first, the second, .. opponent."""
 
 
 class JaxMARLState(NamedTuple):
@@ -138,7 +141,10 @@ def _made(env: JaxMARL) -> _Made:
 
 
 def _named(space: ActionSpace, made: Any, agent: str) -> ActionSpace:
-    """The space with the names of moves, for an agent of JaxMARL's particle worlds that only moves."""
+    """The space with the names of moves, for units of SMAX and agents of JaxMARL's particle worlds that only move."""
+    units = next((env for env in (made, getattr(made, "_env", None)) if type(env).__name__ == "SMAX"), None)
+    if units is not None and isinstance(space, Discrete) and units.num_movement_actions == len(STEPS):
+        return space._replace(options=((*STEPS, *(f"attack {i}" for i in range(space.size - len(STEPS)))),))
     particles = any(c.__name__ == "SimpleMPE" and c.__module__.startswith("jaxmarl.") for c in type(made).__mro__)
     if not particles or space.size != len(MOVES) or not bool(made.moveable[made.agents.index(agent)]):
         return space

@@ -24,6 +24,7 @@ from headstart.core.learner import Learner
 from headstart.core.ops import chosen_where, linear_schedule, masked_mean, unroll
 from headstart.core.part import part
 from headstart.core.ranges import NonNegative, Unit
+from headstart.core.spec import idle
 from headstart.core.types import Continuous, TeamSpec
 from headstart.teams.experts import expert_of, silenced
 from headstart.teams.fit import label_name
@@ -41,8 +42,8 @@ class Dagger:
     weight: NonNegative = 1.0
     """Factor on the imitation loss."""
     active_weight: NonNegative = 1.0
-    """Factor on samples in which the expert moves an agent (does not choose its option 0). Set it above 1 for experts that
-    move one agent at a time: most of their labels are to do nothing."""
+    """Factor on samples in which the expert moves an agent (chooses another option than the one that does nothing). Set it
+    above 1 for experts that move one agent at a time: most of their labels are to do nothing."""
     datasets: Literal["shared", "own"] = "shared"
     """Agents learn from the same samples, or each from its own samples (a batch is divided among them)."""
     messages: Literal["learned", "fixed"] = "learned"
@@ -133,8 +134,8 @@ def _with_words_of(spec, moves, action):
 
 
 def _idle(space) -> list[int]:
-    """Indices of the heads' options 0 (do nothing) in an action vector."""
-    return [sum(space.heads[:i]) for i in range(len(space.heads))]
+    """Indices of the heads' options that do nothing in an action vector."""
+    return [sum(space.heads[:i]) + idle(space, i) for i in range(len(space.heads))]
 
 
 def _gradient_scaled(x, factor):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError
-from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec, idle
 from headstart.views.meaning import sizes_of, translations
 
 Actions = Literal["heads", "joint", "one_at_a_time"]
@@ -49,7 +49,7 @@ class View(NamedTuple):
         """{"team": [*n 1 U]} -> {role: [*n A U]}: each agent's action; message heads get zeros (silence).
 
         Soft vectors are allowed: an agent gets its marginal of `joint` actions. In `one_at_a_time`, the weight of all
-        choices that are not an agent's own goes to its option 0, which is to do nothing.
+        choices that are not an agent's own goes to its option that does nothing (see `spec.idle`).
         """
         vector = action[TEAM][..., 0, :]
         if self.actions == "joint":
@@ -59,15 +59,15 @@ class View(NamedTuple):
             rows = []
             for _ in range(role_spec.agents):
                 row = []
-                for size, physical in self.team.heads(role):
+                for head, (size, physical) in enumerate(self.team.heads(role)):
                     if not physical:
                         row.append(jnp.zeros((*vector.shape[:-1], size), vector.dtype))
                         continue
                     block = vector[..., at : at + size]
                     at += size
                     if self.actions == "one_at_a_time":
-                        idle = 1.0 - block.sum(-1, keepdims=True)
-                        block = jnp.concatenate([block[..., :1] + idle, block[..., 1:]], -1)
+                        rest, k = 1.0 - block.sum(-1, keepdims=True), _idle(role_spec, head)
+                        block = jnp.concatenate([block[..., :k], block[..., k : k + 1] + rest, block[..., k + 1 :]], -1)
                     row.append(block)
                 rows.append(jnp.concatenate(row, -1))
             out[role] = jnp.stack(rows, -2)
@@ -96,7 +96,7 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
 
     heads          one head for each head of each agent: outputs grow linearly with the team
     joint          one choice among all combinations: outputs grow exponentially
-    one_at_a_time  one choice of one agent, while all others do nothing (option 0 of each head)
+    one_at_a_time  one choice of one agent, while all others do nothing
 
     Raises HeadstartError if there are too many joint actions, or if kinds of actions do not fit.
     """
@@ -129,6 +129,10 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
         space = Discrete((joint,), options=_one_head(map(" ".join, itertools.product(*(words for _, words in meant))), meant))
     spec = TeamSpec({TEAM: RoleSpec(1, tuple(fields), space)}, team.horizon, team.state_size)
     return View(team, actions, spec)
+
+
+def _idle(role: RoleSpec, head: int) -> int:
+    return idle(role.actions, head) if isinstance(role.actions, Discrete) else 0
 
 
 def _words(role: RoleSpec) -> Sequence[tuple[str, ...]]:
