@@ -146,7 +146,7 @@ def _named(space: ActionSpace, made: Any, agent: str) -> ActionSpace:
     if units is not None and isinstance(space, Discrete) and units.num_movement_actions == len(STEPS):
         return space._replace(options=((*STEPS, *(f"attack {i}" for i in range(space.size - len(STEPS)))),))
     particles = any(c.__name__ == "SimpleMPE" and c.__module__.startswith("jaxmarl.") for c in type(made).__mro__)
-    if not particles or space.size != len(MOVES) or not bool(made.moveable[made.agents.index(agent)]):
+    if not particles or space.size != len(MOVES) or not np.asarray(made.moveable)[made.agents.index(agent)]:
         return space
     return space._replace(names=MOVES) if isinstance(space, Continuous) else space._replace(options=(MOVES,))
 
