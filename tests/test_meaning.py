@@ -595,9 +595,11 @@ def test_worth_is_kept_and_drawn_and_changes_no_bit_of_the_training(tmp_path, ca
     guide = hs.Distill(hs.Scripted(seeker, hs.Spread(2, horizon=20).spec), loss="ce")
     env = hs.Spread(agents=2, horizon=20)
     train = lambda name, count: hs.train(
-        env, DDPG8, tmp_path / name, guidance=guide, steps=400, seeds=2, evaluations=2, episodes=4, worth=count, progress=False
+        env, DDPG8, tmp_path / name, guidance=guide, steps=400, seeds=2, evaluations=2, episodes=4, worth=count
     )
     plain, measured = train("plain", 0), train("measured", 8)
+    told = capsys.readouterr()
+    assert told.out.startswith("measured: before training, the teacher has a return of") and told.err == ""
     assert same(plain.params, measured.params)
     assert (tmp_path / "plain" / "metrics.csv").read_bytes() == (tmp_path / "measured" / "metrics.csv").read_bytes()
     saved = {name: json.loads((tmp_path / name / "run.json").read_text()) for name in ("plain", "measured")}
