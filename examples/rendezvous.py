@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.core.part import part
 from headstart.core.ranges import Count, Positive
-from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec
+from headstart.core.types import Field, RoleSpec, TeamSpec
 from headstart.envs.particle import physics, world
 
 
@@ -35,7 +35,7 @@ class Rendezvous:
     def spec(self) -> TeamSpec:
         """One role of agents with five moves, which observe their own velocity and the others' positions."""
         obs = (Field("velocity", 1, 2), Field("agents", self.agents - 1, 2))
-        return TeamSpec({"agent": RoleSpec(self.agents, obs, Discrete((5,)))}, self.horizon, 4 * self.agents)
+        return TeamSpec({"agent": RoleSpec(self.agents, obs, physics.moves("mpe2"))}, self.horizon, 4 * self.agents)
 
     def reset(self, key):
         """All agents at rest, uniformly in [-1, 1]²."""

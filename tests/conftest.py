@@ -97,3 +97,11 @@ def _forget_compiled_programs():
 def _resident() -> int:
     """Bytes of this process in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.fixture(autouse=True)
+def _teachers_are_not_measured(monkeypatch):
+    """Measuring a teacher compiles a program more for each run; tests/test_meaning.py asks for it by `worth=`."""
+    from headstart.training import worth
+
+    monkeypatch.setattr(worth, "EPISODES", 0)

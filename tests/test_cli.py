@@ -170,7 +170,8 @@ def test_a_teacher_with_other_actions_is_refused(trained, capsys, tmp_path):
     told = refused(capsys, "train", "spread", "--guidance", "distill", "--teacher", str(changed), "--out", str(tmp_path / "x"))
     assert "same action heads" in told
     assert not (tmp_path / "x").exists()
-    assert about["spec"]["roles"]["agent"]["actions"] == {"discrete": [5]}
+    moves = ["stay", "left", "right", "down", "up"]
+    assert about["spec"]["roles"]["agent"]["actions"] == {"discrete": [5], "options": [moves]}
 
 
 def test_a_team_of_another_size_is_not_evaluated_wrongly(trained, capsys):

@@ -20,6 +20,7 @@ from headstart.core.types import Continuous, Discrete
 from headstart.envs import jaxmarl
 from headstart.envs.gymnasium import Gymnasium
 from headstart.envs.host.env import HostEnv
+from headstart.envs.host.meanings import MOVES
 from headstart.envs.host.worker import open_team
 from headstart.envs.jaxmarl import JaxMARL
 from headstart.envs.pettingzoo import PettingZoo, to_pettingzoo
@@ -90,7 +91,7 @@ def test_jaxmarl_tag_steps_as_it_does_alone_and_its_own_clock_is_no_termination(
     """That rings after step 26, and then JaxMARL says of everybody that they are done."""
     env = JaxMARL(TAG, horizon=40)
     roles = {name: (role.agents, role.obs_size, role.actions) for name, role in env.spec.roles.items()}
-    assert roles == {"adversary": (3, 16, Discrete((5,))), "agent": (1, 14, Discrete((5,)))}
+    assert roles == {"adversary": (3, 16, Discrete((5,), options=(MOVES,))), "agent": (1, 14, Discrete((5,), options=(MOVES,)))}
     out = side_by_side(env, 40)
     done, now = out[-1]
     assert len(out) == 26 and done["__all__"] and done["agent_0"]
@@ -104,7 +105,7 @@ def test_jaxmarl_tag_steps_as_it_does_alone_and_its_own_clock_is_no_termination(
 def test_jaxmarl_continuous_actions_span_their_box():
     env = JaxMARL("MPE_simple_facmac_6a_v1")
     space = env.spec.roles["adversary"].actions
-    assert space == Continuous(5, (0.0,) * 5, (1.0,) * 5)
+    assert space == Continuous(5, (0.0,) * 5, (1.0,) * 5, MOVES)
     assert env.spec.roles["adversary"].obs_size == 28, "what is shown, not what their space says (16)"
     sent = jaxmarl._native(space, jnp.array([-3.0, -1.0, 0.0, 0.5, 2.0]), jaxmarl._made(env).env.action_space("adversary_0"))
     np.testing.assert_allclose(sent, [0, 0, 0.5, 0.75, 1])

@@ -41,8 +41,8 @@ def teacher(config, env, seeds=(0, 1)) -> TeamPolicy:
     return TeamPolicy(env.spec, config, params, tuple(seeds), env)
 
 
-TEACHERS = {"ddpg": teacher(DDPG4, Spread(2, horizon=5)), "ppo": teacher(PPO4, Spread(2, horizon=5))}
 CONFIGS = {"ddpg": DDPG4, "ppo": PPO4}
+TEACHERS = {name: teacher(config, Spread(2, horizon=5, semantics="openai")) for name, config in CONFIGS.items()}
 both = pytest.mark.parametrize("name", ["ddpg", pytest.param("ppo", marks=pytest.mark.slow)])
 """PPO takes longest to compile; what it shares with DDPG is tested with that one in the quick selection."""
 

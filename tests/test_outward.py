@@ -180,7 +180,7 @@ def test_seeds_begin_a_sequence_of_episodes():
 def test_out_to_pettingzoo_and_back_steps_as_it_does_itself():
     """The start is read off the observations: own velocity and position, then the landmarks as seen from there."""
     spread, back = Spread(3), PettingZoo("toy_envs:round_trip", workers=1)
-    assert back.spec.roles["agent"].obs_size == 18 and back.spec.roles["agent"].actions == Discrete((5,))
+    assert back.spec.roles["agent"].obs_size == 18 and back.spec.roles["agent"].actions == spread.spec.roles["agent"].actions
     assert list(back.spec.roles) == ["agent"] and back.spec.horizon == 25
     keys = jr.split(jr.key(0), 4)
     reset, step, itself = jax.jit(jax.vmap(back.reset)), jax.jit(jax.vmap(back.step)), jax.jit(jax.vmap(spread.step))

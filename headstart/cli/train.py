@@ -34,6 +34,7 @@ def train(args: list[str]) -> None:
         ("evaluations", Evaluations, 20, "How often to evaluate along the run."),
         ("episodes", Count, 100, "Episodes of an evaluation."),
         ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
+        ("worth", int | None, None, "Episodes in which teachers are measured before training; 0 for none."),
         ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
@@ -43,7 +44,7 @@ def train(args: list[str]) -> None:
     options = read_flags(options_of(fields), rest, f"headstart train {name}", train.__doc__ or "")
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
     taught = _taught(chosen, given["--teacher"])
-    scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until")}
+    scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until", "worth")}
     config = Config(options.env, options.learner, tuple(taught), **scalars)
     works_in(options.out)
     with progress() as bar:

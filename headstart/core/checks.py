@@ -1,5 +1,6 @@
-"""Refuse bad input in one line that says how to mend it."""
+"""Refuse bad input in one line that says how to mend it, and say in one line what a user has to know."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -23,3 +24,8 @@ def check_known(kind: str, name: str, names: Iterable[str]) -> None:
     near = get_close_matches(str(name), names, 3, 0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
     raise HeadstartError(f"unknown {kind} '{name}': {hint}")
+
+
+def notice(message: str) -> None:
+    """Say something in one line on stderr that changes what a result means, e.g. that a teacher's actions were translated."""
+    print(f"headstart: {message}", file=sys.stderr, flush=True)

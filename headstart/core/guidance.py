@@ -109,7 +109,8 @@ def teacher_of(guide: Any) -> Any:
 def chain(*guides: Guidance) -> Guidance:
     """One guidance that applies `guides` in order; `chain()` is no guidance, `chain(g)` is g.
 
-    A hook that no guide defines stays the default, so that the trainer can skip it.
+    A hook that no guide defines stays the default, so that the trainer can skip it. Labels (`extras`) and metrics of one name
+    stay those of the guide that wrote them: the second guide's are kept as "NAME/1", and that guide sees them as "NAME".
     """
     if len(guides) == 1:
         return guides[0]
@@ -135,19 +136,20 @@ def chain(*guides: Guidance) -> Guidance:
     def observe(g, params, key, rollout, clock, data):
         out, metrics = [], {}
         for i, (guide, own, k, given) in enumerate(zip(guides, g, split(key), data, strict=False)):
-            own, rollout, more = guide.observe(own, params, k, rollout, clock, given)
+            own, seen, more = guide.observe(own, params, k, _own_labels(i, rollout), clock, given)
+            rollout = _kept_labels(i, rollout, seen)
             metrics |= {name if name not in metrics else f"{name}/{i}": value for name, value in more.items()}
             out.append(own)
         return tuple(out), rollout, metrics
 
     def reward(g, transition):
-        for guide, own in zip(guides, g, strict=True):
-            transition = dataclasses.replace(transition, reward=guide.reward(own, transition))
+        for i, (guide, own) in enumerate(zip(guides, g, strict=True)):
+            transition = dataclasses.replace(transition, reward=guide.reward(own, _own_labels(i, transition)))
         return transition.reward
 
     def objective(g, params, batch, terms):
-        for guide, own in zip(guides, g, strict=True):
-            terms = guide.objective(own, params, batch, terms)
+        for i, (guide, own) in enumerate(zip(guides, g, strict=True)):
+            terms = guide.objective(own, params, _own_labels(i, batch), terms)
         return terms
 
     def grads(g, params, grads):
@@ -167,6 +169,23 @@ def chain(*guides: Guidance) -> Guidance:
     needed = {name: hook for name, hook in hooks.items() if any(has(guide, name) for guide in guides)}
     carry = lambda num_envs: tuple(guide.carry(num_envs) for guide in guides)
     return Guidance(init=init, carry=carry, data=tuple(guide.data for guide in guides), **needed)
+
+
+def _own_labels(index: int, batch: Any) -> Any:
+    """Transitions as guide `index` of a chain sees them: its own labels by their plain names."""
+    extras, mark = getattr(batch, "extras", {}), f"/{index}"
+    own = {name.removesuffix(mark): x for name, x in extras.items() if name.endswith(mark)}
+    return dataclasses.replace(batch, extras=extras | own) if own else batch
+
+
+def _kept_labels(index: int, before: Any, after: Any) -> Any:
+    """What guide `index` returned for `before`, without its labels in the places of those of the guides before it."""
+    had, has_now = getattr(before, "extras", {}), getattr(after, "extras", {})
+    taken = {name: x for name, x in has_now.items() if name in had and x is not had[name]}
+    if not taken:
+        return after
+    own = {f"{name}/{index}": x for name, x in taken.items()}
+    return dataclasses.replace(after, extras=has_now | {name: had[name] for name in taken} | own)
 
 
 def has(guidance: Guidance, hook: str) -> bool:

@@ -30,17 +30,26 @@ class Linear(eqx.Module):
     bias: Float[Array, "*a O"]
     reads: tuple[Field, ...] = eqx.field(static=True, default=())
     """The observation fields that a first layer reads; empty for later layers."""
+    last: bool = eqx.field(static=True, default=False)
+    """Whether its outputs are those of the whole network: the numbers of an action, if that is an actor."""
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
         y = x @ self.weight
         return y + jnp.broadcast_to(self.bias, y.shape)
 
 
-def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None = None, reads: tuple[Field, ...] = ()) -> Linear:
+def linear(
+    key: Key[Array, ""],
+    inputs: int,
+    outputs: int,
+    gain: float | None = None,
+    reads: tuple[Field, ...] = (),
+    last: bool = False,
+) -> Linear:
     """A linear layer, biases 0: Xavier-uniform weights, or orthogonal ones of the given `gain`."""
     shape = (inputs, outputs)
     weight = jax.nn.initializers.glorot_uniform()(key, shape) if gain is None else gain * orthogonal(key, shape)
-    return Linear(weight, jnp.zeros(outputs), reads)
+    return Linear(weight, jnp.zeros(outputs), reads, last)
 
 
 def orthogonal(key: Key[Array, ""], shape: tuple[int, int]) -> Float[Array, "I O"]:
@@ -87,7 +96,8 @@ def mlp(
     keys = jr.split(key, len(sizes) - 1)
     layer_gains = [None] * len(keys) if gains is None else [gains[0]] * (len(keys) - 1) + [gains[1]]
     fields = [reads, *[()] * (len(keys) - 1)]
-    layers = [linear(*args) for args in zip(keys, sizes[:-1], sizes[1:], layer_gains, fields, strict=True)]
+    lasts = [*[False] * (len(keys) - 1), True]
+    layers = [linear(*args) for args in zip(keys, sizes[:-1], sizes[1:], layer_gains, fields, lasts, strict=True)]
     return MLP(layers, activation)
 
 

@@ -5,6 +5,8 @@ Nothing here needs JAX, so the worker processes of host environments start witho
 
 from typing import Any, NamedTuple
 
+from headstart.core.checks import HeadstartError, require
+
 
 class Field(NamedTuple):
     """A named block of an observation: `count` entities of `size` numbers each, e.g. `("landmarks", 3, 2)`.
@@ -27,11 +29,14 @@ class Field(NamedTuple):
 class Discrete(NamedTuple):
     """One choice a head, e.g. `Discrete((5, 10))`: five moves and ten words.
 
-    `start` is the environment's number of each head's first option; empty if that is 0.
+    `start` is the environment's number of each head's first option; empty if that is 0. `options` says what the options
+    mean, e.g. `(("stay", "left", "right", "down", "up"), ())`: a name for each option of each head, none for a head of which
+    nothing is known (or whose words have no meaning of their own). Two teams' options of one name are the same option.
     """
 
     heads: tuple[int, ...]
     start: tuple[int, ...] = ()
+    options: tuple[tuple[str, ...], ...] = ()
 
     @property
     def size(self) -> int:
@@ -42,15 +47,43 @@ class Discrete(NamedTuple):
 class Continuous(NamedTuple):
     """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips.
 
-    `low` and `high` are the values of -1 and 1 in the environment's own units; empty if those are -1 and 1 as well.
+    `low` and `high` are the values of -1 and 1 in the environment's own units; empty if those are -1 and 1 as well. `names`
+    says what the numbers mean; "-x" is "x" with the opposite sign. `units` are those of `low` and `high`, e.g. "N". Both are
+    empty if nothing is known.
     """
 
     size: int
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
 
 
 ActionSpace = Discrete | Continuous
+
+
+def check_names(space: ActionSpace, role: str) -> None:
+    """Raise HeadstartError unless a name, once each, stands for every option or number that has names at all."""
+    if isinstance(space, Discrete):
+        require(len(space.options) in (0, len(space.heads)), f"role {role}: options", space.options, "names for each head")
+        named = list(zip(space.options, space.heads, strict=False))
+    else:
+        require(len(space.units) in (0, space.size), f"role {role}: units", space.units, f"{space.size} units")
+        named = [(space.names, space.size)]
+    for names, count in named:
+        plain = {name.removeprefix("-") for name in names} if isinstance(space, Continuous) else set(names)
+        fine = not names or len(plain) == len(names) == count
+        require(fine, f"role {role}: names", names, f"{count} different names, or none")
+
+
+IDLE = ("stay", "stop", "noop", "no_action", "nothing", "none")
+"""Names of options that do nothing, in small letters."""
+
+
+def idle(space: Discrete, head: int) -> int:
+    """The index of a head's option that does nothing: by its name, else the first."""
+    names = [name.lower() for name in space.options[head]] if space.options else []
+    return next((i for i, name in enumerate(names) if name in IDLE), 0)
 
 
 class RoleSpec(NamedTuple):
@@ -122,9 +155,11 @@ def encode_spec(spec: TeamSpec) -> dict[str, Any]:
 
 
 def _encode_actions(space: ActionSpace) -> dict[str, Any]:
-    if isinstance(space, Discrete):
-        return {"discrete": list(space.heads)} | ({"start": list(space.start)} if space.start else {})
-    return {"continuous": space.size} | ({"low": list(space.low), "high": list(space.high)} if space.low else {})
+    size = {"discrete": list(space.heads)} if isinstance(space, Discrete) else {"continuous": space.size}
+    rest = space._asdict()
+    del rest["heads" if isinstance(space, Discrete) else "size"]
+    lists = lambda x: [lists(y) for y in x] if isinstance(x, tuple) else x
+    return size | {name: lists(x) for name, x in rest.items() if x}
 
 
 def decode_spec(saved: dict[str, Any]) -> TeamSpec:
@@ -133,14 +168,20 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
     for name, role in saved["roles"].items():
         given = role["actions"]
         if "discrete" in given:
-            space = Discrete(*(tuple(int(n) for n in given.get(part, ())) for part in ("discrete", "start")))
+            heads, start = (tuple(int(n) for n in given.get(part, ())) for part in ("discrete", "start"))
+            space = Discrete(heads, start, tuple(tuple(str(n) for n in names) for names in given.get("options", ())))
             if len(space.start) not in (0, len(space.heads)):
                 raise ValueError(f"role {name} has {len(space.start)} starts for {len(space.heads)} heads")
         else:
             low, high = (tuple(float(x) for x in given.get(end, ())) for end in ("low", "high"))
-            space = Continuous(int(given["continuous"]), low, high)
+            names, units = (tuple(str(n) for n in given.get(part, ())) for part in ("names", "units"))
+            space = Continuous(int(given["continuous"]), low, high, names, units)
             if {len(low), len(high)} - {0, space.size} or len(low) != len(high):
                 raise ValueError(f"role {name} has bounds of the wrong length")
+        try:
+            check_names(space, name)
+        except HeadstartError as error:
+            raise ValueError(str(error)) from None
         fields = tuple(Field(str(f[0]), int(f[1]), int(f[2]), str(f[3])) for f in role["obs"])
         agents, names = int(role["agents"]), tuple(str(n) for n in role.get("names", ()))
         if agents < 1 or space.size < 1 or min((min(f.count, f.size) for f in fields), default=0) < 0:

@@ -16,8 +16,12 @@ from headstart.core.checks import HeadstartError, check_known
 from headstart.core.named import called, named, options_text
 from headstart.core.part import part
 from headstart.core.ranges import Natural
-from headstart.core.types import ActionSpace, Continuous, Field, TeamSpec, TimeStep
+from headstart.core.types import ActionSpace, Continuous, Discrete, Field, TeamSpec, TimeStep
+from headstart.envs.host.meanings import MOVES
 from headstart.envs.host.spaces import LARGEST, acted, roles_of
+
+STEPS = ("up", "right", "down", "left", "stop")
+"""The moves of a unit of SMAX, before its attacks on the first, the second, .. opponent."""
 
 
 class JaxMARLState(NamedTuple):
@@ -127,13 +131,24 @@ def _made(env: JaxMARL) -> _Made:
         raise HeadstartError(f"{env.id} does not show what its agents observe by their names: only such ones can be read")
     width = lambda n: _width(made.observation_space(n), seen[n], f"what {n} of {env.id} observes")
     fields = {n: (Field("obs", 1, width(n)),) for n in names}
-    roles = roles_of(names, fields, {n: acted(made.action_space(n), f"{n} of {env.id}") for n in names})
+    roles = roles_of(names, fields, {n: _named(acted(made.action_space(n), f"{n} of {env.id}"), made, n) for n in names})
     limit = _limit(made)
     if not env.horizon and not limit:
         raise HeadstartError(f"{env.id} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
     size = sum(role.agents * role.obs_size for role in roles.values())
     size = int(np.prod(seen["world_state"].shape)) if "world_state" in seen else size
     return _Made(made, TeamSpec(roles, env.horizon or limit, size), limit or float("inf"))
+
+
+def _named(space: ActionSpace, made: Any, agent: str) -> ActionSpace:
+    """The space with the names of moves, for units of SMAX and agents of JaxMARL's particle worlds that only move."""
+    units = next((env for env in (made, getattr(made, "_env", None)) if type(env).__name__ == "SMAX"), None)
+    if units is not None and isinstance(space, Discrete) and units.num_movement_actions == len(STEPS):
+        return space._replace(options=((*STEPS, *(f"attack {i}" for i in range(space.size - len(STEPS)))),))
+    particles = any(c.__name__ == "SimpleMPE" and c.__module__.startswith("jaxmarl.") for c in type(made).__mro__)
+    if not particles or space.size != len(MOVES) or not np.asarray(made.moveable)[made.agents.index(agent)]:
+        return space
+    return space._replace(names=MOVES) if isinstance(space, Continuous) else space._replace(options=(MOVES,))
 
 
 def _their_ways() -> Any:

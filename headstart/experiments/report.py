@@ -10,7 +10,7 @@ from headstart.core.env import Drawable, Env
 from headstart.experiments.base import Experiment
 from headstart.registry import command
 from headstart.replay.record import record
-from headstart.report.build import build_report, read_curve, read_stage, write
+from headstart.report.build import build_report, read_curve, read_stage, read_worth, write
 from headstart.report.metric import RETURN, name_in_report
 from headstart.storage import files, places, schema
 from headstart.teams.policy import load
@@ -28,6 +28,7 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
             "curve": read_curve(last, experiment.metric),
             "versus": arm.versus,
             "measures": measures,
+            "worth": read_worth(last),
         }
     header = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
     report = build_report(
@@ -72,6 +73,7 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
             "stages": [*manifests[path.name].get("teachers", ()), read_stage(path, path.name)],
             "curve": read_curve(path),
             "versus": rivals[path.name],
+            "worth": manifests[path.name].get("worth", ()),
         }
         for path in directories
     }

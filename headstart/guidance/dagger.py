@@ -11,13 +11,11 @@ Agent i minimises its action loss ℓ(â_i, π_i(ô_i, ĉ_i)) with b' held fixed
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
@@ -26,10 +24,10 @@ from headstart.core.learner import Learner
 from headstart.core.ops import chosen_where, linear_schedule, masked_mean, unroll
 from headstart.core.part import part
 from headstart.core.ranges import NonNegative, Unit
+from headstart.core.spec import idle
 from headstart.core.types import Continuous, TeamSpec
-from headstart.envs.centralized import Centralized
-from headstart.teams.fit import check_teacher, label_name
-from headstart.views.central import view_of
+from headstart.teams.experts import expert_of, silenced
+from headstart.teams.fit import label_name
 from headstart.views.messages import hear, listeners, words
 
 
@@ -44,8 +42,8 @@ class Dagger:
     weight: NonNegative = 1.0
     """Factor on the imitation loss."""
     active_weight: NonNegative = 1.0
-    """Factor on samples in which the expert moves an agent (does not choose its option 0). Set it above 1 for experts that
-    move one agent at a time: most of their labels are to do nothing."""
+    """Factor on samples in which the expert moves an agent (chooses another option than the one that does nothing). Set it
+    above 1 for experts that move one agent at a time: most of their labels are to do nothing."""
     datasets: Literal["shared", "own"] = "shared"
     """Agents learn from the same samples, or each from its own samples (a batch is divided among them)."""
     messages: Literal["learned", "fixed"] = "learned"
@@ -53,7 +51,7 @@ class Dagger:
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry": its memory, "dataset": [] its size in env-steps}."""
-        expert = _expert(self.teacher, spec)
+        expert = expert_of(self.teacher, spec)
         label = label_name(self.teacher, "dagger")
         talk = bool(spec.messages)
         if talk and self.datasets == "own":
@@ -130,59 +128,14 @@ class Dagger:
         return jnp.broadcast_to(jnp.expand_dims(turn, range(1, len(shape) - 1)), shape)
 
 
-class _Expert(NamedTuple):
-    start: Callable[[int], Any]
-    """number of environments -> carry at an episode's start; () if it is not recurrent."""
-    step: Callable[..., tuple[Any, dict[str, Array]]]
-    """params, carry, obs {role: [*n A O]}, available -> carry, {role: [*n A U]}: its greedy legal actions, zeros on message
-    heads."""
-
-
-def _expert(teacher, spec: TeamSpec) -> _Expert:
-    """The teacher as the students' expert: a controller of their whole team, or a team with their roles."""
-    check_teacher(teacher)
-    env = getattr(teacher, "env", None)
-    seen = view_of(spec, teacher.spec, env.actions if isinstance(env, Centralized) else None)
-    roles = teacher.spec.roles
-
-    def ask(params, carry, obs, available):
-        carry, logits = teacher.learner.policy(params, carry, obs)
-        legal = {role: actions.legal(x, available and available[role]) for role, x in logits.items()}
-        return carry, {role: actions.greedy(roles[role].actions, x) for role, x in legal.items()}
-
-    if seen is not None:
-
-        def controller(params, carry, obs, available):
-            carry, action = ask(params, carry, seen.observe(obs), seen.available(available))
-            return carry, seen.act(action)
-
-        return _Expert(teacher.learner.start, controller)
-
-    def peer(params, carry, obs, available):
-        carry, action = ask(params, carry, obs, available)
-        return carry, {role: _silenced(spec, role, x) for role, x in action.items()}
-
-    if roles == spec.roles:
-        return _Expert(teacher.learner.start, peer)
-    raise HeadstartError(
-        f"the teacher ({', '.join(roles)}) neither is a controller of this team nor has its roles: train one on "
-        "centralized:ENV with the same environment settings"
-    )
-
-
-def _silenced(spec, role, action):
-    silent = jnp.concatenate([jnp.full(size, float(moves)) for size, moves in spec.heads(role)])
-    return action * jnp.broadcast_to(silent, action.shape)
-
-
 def _with_words_of(spec, moves, action):
     """The expert's moves with the students' own words, since an expert does not speak."""
-    return {role: moves[role] + (action[role] - _silenced(spec, role, action[role])) for role in spec.roles}
+    return {role: moves[role] + (action[role] - silenced(spec, role, action[role])) for role in spec.roles}
 
 
 def _idle(space) -> list[int]:
-    """Indices of the heads' options 0 (do nothing) in an action vector."""
-    return [sum(space.heads[:i]) for i in range(len(space.heads))]
+    """Indices of the heads' options that do nothing in an action vector."""
+    return [sum(space.heads[:i]) + idle(space, i) for i in range(len(space.heads))]
 
 
 def _gradient_scaled(x, factor):
@@ -194,7 +147,7 @@ def _errors(spec, label, rollout):
     squared distance. DAgger's guarantee bounds this loss under the students' own distribution."""
     out = {}
     for role, names in spec.names.items():
-        gap = _silenced(spec, role, rollout.action[role]) - label[role]
+        gap = silenced(spec, role, rollout.action[role]) - label[role]
         continuous = isinstance(spec.roles[role].actions, Continuous)
         heads = sum(moves for _, moves in spec.heads(role))
         error = jnp.square(gap).mean(-1) if continuous else jnp.abs(gap).sum(-1) / 2 / max(heads, 1)

@@ -1,7 +1,7 @@
 """Warm start: begin training with a teacher's parameters instead of random ones.
 
 The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks are matched by name, roles by name, parameters by tree
-path, observed fields by name; see `adapt.transplant`. The optimiser starts afresh.
+path, observed fields and actions by name; see `adapt.transplant`. The optimiser starts afresh.
 """
 
 from typing import Any
@@ -12,7 +12,9 @@ from headstart.core.learner import Learner
 from headstart.core.part import part
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import role_pairs
+from headstart.views import respoken
 from headstart.views.adapt import transplant
+from headstart.views.meaning import Translation, tell, translations
 
 
 @part("guidance")
@@ -30,7 +32,7 @@ class WarmStart:
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
-        role_pairs(self.teacher, spec, self.roles, self.into)
+        tell(self._translations(spec)[1], "the teacher's")
         for network in self.networks or learner.policy_networks:
             check_known("network of the teacher", network, self.teacher.params)
         guidance = Guidance(
@@ -44,14 +46,27 @@ class WarmStart:
             )
         return guidance
 
+    def _translations(self, spec) -> tuple[list[tuple[str, str]], dict[str, Translation]]:
+        """[(the teacher's role, ours)], and {our role: translation from the actions that the teacher's networks put out}."""
+        pairs = role_pairs(self.teacher, spec, self.roles, self.into)
+        learned = getattr(self.teacher, "trained", None) or self.teacher.spec  # a fitted team's networks are of another task
+        return pairs, translations(learned.roles, spec.roles, pairs)
+
     def _start(self, spec, learner, params, donor) -> tuple[Any, Rows]:
         """The parameters with the donor's in place of those that fit, and the rows of `start`."""
+        pairs, found = self._translations(spec)
+        members = self.teacher.spec.names
+        joint = {f"{agent}/action": found[ours] for theirs, ours in pairs for agent in members[theirs]}
         table, params = [], {network: dict(roles) for network, roles in params.items()}
         for network in self.networks or learner.policy_networks:
             check_known("network", network, params)
-            for theirs, ours in role_pairs(self.teacher, spec, self.roles, self.into):
+            for theirs, ours in pairs:
                 agents = spec.roles[ours].agents, self.teacher.spec.roles[theirs].agents
                 own, given = params[network][ours], donor[network][theirs]
+                if network in learner.policy_networks:
+                    given = respoken.acting(given, found[ours], ours)
+                else:
+                    given = respoken.judging(given, {"action": found[ours], **joint}, ours)
                 params[network][ours], rows = transplant(own, given, agents, f"{network}/{ours}")
                 table += rows
         return params, table

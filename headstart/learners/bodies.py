@@ -50,6 +50,6 @@ def core_body(core: Literal["mlp", "gru"], hidden: tuple[int, ...], activation: 
         if core == "mlp":
             return Core(mlp_body(hidden, activation, (2**0.5, gain))(body, fields, outputs), None, None, log_std)
         encoder = linear(body, width(fields), size, 2**0.5, fields)
-        return Core(encoder, gru(memory, size, size), linear(head, size, outputs, gain), log_std)
+        return Core(encoder, gru(memory, size, size), linear(head, size, outputs, gain, last=True), log_std)
 
     return make

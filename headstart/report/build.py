@@ -31,8 +31,8 @@ def build_report(
     that sets the threshold; without it, that is the first arm that others are compared with, or else the first arm.
     Other keys ("title", "source", "kind": "run", "headline") are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
-    "versus": name or None, "measures": {quantity: [S]} (optional)}. The curve is that of an arm's last stage; the stages
-    before it are its teacher's cost.
+    "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional)}. The curve is that of
+    an arm's last stage; the stages before it are its teacher's cost.
 
     Raises ValueError if there is no arm, or if an arm is compared with a missing one.
     """
@@ -73,9 +73,22 @@ def _arm(name: str, arms: Mapping[str, Mapping[str, Any]], level: float | None) 
     arm = arms[name]
     other, out = arm.get("versus"), transfer.describe(*_run(arm), level)
     out |= {quantity: as_json(interval(values)) for quantity, values in arm.get("measures", {}).items()}
+    if arm.get("worth"):
+        out["worth"] = [_worth(each) for each in arm["worth"]]
     if other is None:
         return out
     return {**out, "versus": other, **transfer.compare(*_run(arm), *_run(arms[other]), level)}
+
+
+def _worth(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a teacher was worth before training, with intervals over seeds in place of each seed's return."""
+    spread = {who: as_json(interval(np.array(found[who], float))) for who in ("teacher", "random", "student")}
+    return plain(dict(found)) | spread
+
+
+def read_worth(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """What a run's teachers were worth before training, as run.json keeps it; [] if that was not measured."""
+    return list(files.read_json(places.located(run_dir) / "run.json", schema.Measured).get("worth", ()))
 
 
 def read_curve(run_dir: str | os.PathLike[str], metric: str = RETURN) -> Curve:

@@ -3,7 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.metric import label
+from headstart.report.metric import RETURN, label, name_in_report
 from headstart.report.transfer import teacher_steps
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def learning_curves(report: dict[str, Any]) -> "Figure":
     for name, colour in colours(report).items():
         arm = report["arms"][name]
         figure.add_traces(_band(name, arm, colour))
+        for worth in arm.get("worth", ()) if report["metric"] == name_in_report(RETURN) else ():
+            if _known(worth["teacher"]) and "roles" not in worth:  # else it is not a return of the whole team
+                note = {"text": f"teacher of {escape(name, quote=False)}", "font": {"size": 11}, "xanchor": "right", "x": 1}
+                line = {"dash": "dot", "width": 1, "color": colour}
+                figure.add_hline(worth["teacher"]["iqm"], line=line, annotation=note | {"yanchor": "bottom"})
     if report.get("threshold") is not None:
         figure.add_hline(
             report["threshold"],

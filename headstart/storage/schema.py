@@ -49,9 +49,12 @@ class Actions(TypedDict, total=False):
 
     discrete: Annotated[tuple[Some, ...], MinLen(1)]
     start: tuple[int, ...]
+    options: tuple[tuple[str, ...], ...]
     continuous: Some
     low: tuple[float, ...]
     high: tuple[float, ...]
+    names: tuple[str, ...]
+    units: tuple[str, ...]
 
 
 class Role(TypedDict):
@@ -108,6 +111,19 @@ class Played(TypedDict, total=False):
     env: Labelled
 
 
+class Worth(TypedDict):
+    """What a teacher was worth before training: returns of each seed; `roles` are those it guides, if not all."""
+
+    guidance: Steps
+    name: str
+    episodes: Steps
+    teacher: tuple[float | None, ...]
+    random: tuple[float | None, ...]
+    student: tuple[float | None, ...]
+    better: bool
+    roles: NotRequired[tuple[str, ...]]
+
+
 class _Run(TypedDict):
     format: int
     seeds: Seeds
@@ -118,6 +134,7 @@ class _Run(TypedDict):
     teachers: NotRequired[tuple[Stage, ...]]
     id: NotRequired[Digest]
     files: NotRequired[Files]
+    worth: NotRequired[tuple[Worth, ...]]
 
 
 class Measured(_Run):
@@ -138,6 +155,7 @@ class Configured(TypedDict):
     evaluations: Steps
     episodes: Steps
     until: NotRequired[float | None]
+    worth: NotRequired[Steps | None]
 
 
 class Run(_Run):

@@ -10,7 +10,8 @@ import numpy as np
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.ops import unroll
 from headstart.core.types import TeamSpec
-from headstart.views.adapt import Select, adapted_policy, pair_carry, pair_params, same_actions
+from headstart.views.adapt import Select, adapted_policy, pair_carry, pair_params
+from headstart.views.meaning import tell, translations
 
 
 class FittedTeacher(NamedTuple):
@@ -22,6 +23,8 @@ class FittedTeacher(NamedTuple):
     """number of the seed -> the teacher's parameters, one set for each guided student agent."""
     start: Callable[[int], Any]
     """number of environments -> carry of a recurrent teacher."""
+    policy: Callable[[Any, Any, Any], tuple[Any, dict]]
+    """params, carry, obs {role: [*n A O]} -> carry, {role: [*n A U]} logits on the STUDENT's observations."""
     unroll: Callable[[Any, Any, Any], tuple[Any, dict]]
     """params, carry, rollout [T E ..] -> carry, {role: [T E A U]} logits on the STUDENT's observations."""
 
@@ -37,7 +40,8 @@ def check_teacher(teacher: Any) -> None:
 def role_pairs(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], into: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """[(role of the teacher, role of the student)]: `roles` into `into`, or into roles of the same names if that is empty.
 
-    Without `roles`, the roles that both have. Raises HeadstartError if a role is missing, or has other actions.
+    Without `roles`, the roles that both have. Raises HeadstartError if a role is missing, or if its actions cannot be
+    translated by name.
     """
     check_teacher(teacher)
     into = into or roles
@@ -52,14 +56,22 @@ def role_pairs(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], into: tuple
     if not pairs:
         theirs, ours = ", ".join(teacher.spec.roles), ", ".join(spec.roles)
         raise HeadstartError(f"the teacher has roles {theirs} and the student has {ours}: none in common")
-    for theirs, ours in pairs:
-        same_actions(spec.roles[ours], teacher.spec.roles[theirs], ours)
+    translations(teacher.spec.roles, spec.roles, pairs)
     return pairs
 
 
 def fit_teacher(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> FittedTeacher:
-    """Fit `teacher` to the students of `spec`; raises HeadstartError if their fields or actions do not fit."""
-    roles = tuple(ours for _, ours in role_pairs(teacher, spec, roles))
+    """Fit `teacher` to the students of `spec`, and say which of its actions are translated.
+
+    Raises HeadstartError if fields or actions do not fit.
+    """
+    pairs = role_pairs(teacher, spec, roles)
+    tell(translations(teacher.spec.roles, spec.roles, pairs), "the teacher's")
+    return fitted(teacher, spec, tuple(ours for _, ours in pairs), select)
+
+
+def fitted(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Select) -> FittedTeacher:
+    """As `fit_teacher`, for roles that both have, without a word."""
     trained, learner = teacher.spec, teacher.learner
     policy = adapted_policy(learner.policy, trained, spec, roles, select)
 
@@ -74,7 +86,7 @@ def fit_teacher(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], select: Se
         last, _, logits = unroll(step, carry, rollout.obs, rollout.first, start(rollout.first.shape[1]))
         return last, logits
 
-    return FittedTeacher(label_name(teacher, roles, select), params, start, answers)
+    return FittedTeacher(label_name(teacher, roles, select), params, start, policy, answers)
 
 
 def label_name(teacher: Any, *use: Any) -> str:

@@ -29,9 +29,9 @@ from headstart.views.adapt import (
     describe_adaptation,
     pair_params,
     resized,
-    same_actions,
     select_agents,
 )
+from headstart.views.meaning import sizes_of, spoken_by, tell, translations
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,22 +124,40 @@ class TeamPolicy:
         return actions, memory
 
     def fits(self, spec: TeamSpec) -> bool:
-        """Whether `spec` has the team's roles, with the same numbers of agents, observed numbers and actions.
+        """Whether `spec` has the team's roles, with the same numbers of agents and observed numbers, and with actions into
+        which the team's can be translated.
 
         The names of fields do not matter: other libraries' environments have none.
         """
-        sizes = lambda roles: {
-            name: (r.agents, r.obs_size, type(r.actions), getattr(r.actions, "heads", r.actions.size))
-            for name, r in roles.items()
-        }
-        return sizes(self.spec.roles) == sizes(spec.roles)
+        if not self.same_sizes(spec):
+            return False
+        try:
+            translations(self.spec.roles, spec.roles, [(role, role) for role in spec.roles])
+        except HeadstartError:
+            return False
+        return True
+
+    def same_sizes(self, spec: TeamSpec) -> bool:
+        """Whether `spec` has the team's roles, with the same numbers of agents, observed numbers and actions."""
+        each = lambda roles: {name: (r.agents, r.obs_size, sizes_of(r.actions)) for name, r in roles.items()}
+        return each(self.spec.roles) == each(spec.roles)
+
+    def learner_in(self, spec: TeamSpec) -> Learner:
+        """The learner, with actions in the order and the bounds of `spec`, and a line on stderr if that changes them.
+
+        Raises HeadstartError if they cannot be translated.
+        """
+        found = translations(self.spec.roles, spec.roles, [(role, role) for role in spec.roles])
+        tell(found, "the team's")
+        return spoken_by(self.learner, found)
 
     @cached_property
     def _policy(self) -> Any:
         return jax.jit(self.learner.policy)
 
     def adapt(self, to: TeamSpec | Env, select: Select = "nearest") -> "TeamPolicy":
-        """The team fitted to a spec or an environment: agents paired cyclically, observations adapted field by field.
+        """The team fitted to a spec or an environment: agents paired cyclically, observations adapted field by field, actions
+        translated by name (which a line on stderr says).
 
         Roles that the team does not have are left out, and so are networks that do not act (critics).
         Raises HeadstartError if no role is shared, or if fields or actions do not fit.
@@ -149,8 +167,8 @@ class TeamPolicy:
         if not roles:
             theirs, ours = ", ".join(spec.roles), ", ".join(self.spec.roles)
             raise HeadstartError(f"the team has roles {ours} and there are {theirs}: none in common")
-        for role in roles:
-            same_actions(spec.roles[role], self.spec.roles[role], role)
+        learned = (self.trained or self.spec).roles
+        tell(translations(learned, spec.roles, [(role, role) for role in roles]), "the team's")
         return self._fitted(spec._replace(roles={role: spec.roles[role] for role in roles}), roles, select)
 
     def role(self, name: str) -> "TeamPolicy":
@@ -216,6 +234,22 @@ def _env(saved: Any) -> Any:
         return None
 
 
+def _named(spec: TeamSpec, env: Any) -> TeamSpec:
+    """The spec of a file from before actions had names, with those that headstart's own environment has now."""
+    inner = env
+    while hasattr(inner, "env"):
+        inner = inner.env
+    nameless = not any(
+        getattr(role.actions, "options", ()) or getattr(role.actions, "names", ()) for role in spec.roles.values()
+    )
+    if inner is None or not nameless or not type(inner).__module__.startswith("headstart.envs.particle."):
+        return spec
+    now = env.spec.roles
+    same = lambda name, role: name in now and sizes_of(now[name].actions) == sizes_of(role.actions)
+    roles = {n: role._replace(actions=now[n].actions) if same(n, role) else role for n, role in spec.roles.items()}
+    return spec._replace(roles=roles)
+
+
 def load(directory: str | Path, accept_changed: bool = False, *, digest: str | None = None) -> TeamPolicy:
     """The trained team of a run directory (or of a directory that `TeamPolicy.save` wrote).
 
@@ -254,6 +288,7 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
     try:
         spec = decode_spec(manifest["spec"])
         trained = decode_spec(manifest["trained"]) if "trained" in manifest else None
+        spec = _named(spec, env)
         learner = config.make(trained or spec)
         like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))
         if trained is not None:

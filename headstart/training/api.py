@@ -28,6 +28,7 @@ def train(
     evaluations: int = 20,
     episodes: int = 100,
     until: float | None = None,
+    worth: int | None = None,
     progress: bool = True,
     watchers: Sequence[Watcher] = (),
 ) -> TeamPolicy:
@@ -37,6 +38,9 @@ def train(
     steps: env-steps of each seed, rounded up to whole updates. seeds: independent teams, trained side by side and
     numbered from `first_seed`. evaluations: how often to evaluate, each on `episodes` fresh greedy episodes.
     until: stop early, at the first evaluation whose mean return over seeds has reached this.
+    worth: episodes of each seed in which a teacher is measured before training, beside random actions and the untrained team;
+    None for the usual number, 0 for none. The result is in run.json and in the report, and a line on stderr warns of a teacher
+    that is no better than these.
     progress: show a progress bar. watchers: get the run's progress, beside the bar and metrics.csv.
 
     Raises HeadstartError for settings that do not fit, or if `out` already holds something.
@@ -47,7 +51,7 @@ def train(
     made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
     made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
     guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
-    config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until)
+    config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until, worth)
     if not progress:
         return run.train(config, out, watchers)
     with bars() as bar:
@@ -72,7 +76,8 @@ def resume(
 ) -> TeamPolicy:
     """Go on with the run at `out` from its last checkpoint; a finished run is loaded.
 
-    teacher: the scripted teacher of a run that learns from one; no file keeps a function. watchers: as in `train`.
+    teacher: the scripted teacher of a run that learns from one, or a list if several guides have one; no file keeps a
+    function. watchers: as in `train`.
     accept_changed: go on even if files were changed after headstart had written them, or do not belong together.
     """
     _check_call(out, watchers)

@@ -43,6 +43,9 @@ class Config:
     """Fresh episodes of an evaluation, with greedy actions."""
     until: float | None = None
     """Stop at the first evaluation after which the mean return over seeds has reached this."""
+    worth: Natural | None = None
+    """Episodes of each seed in which teachers are measured before training (see `training.worth`): None for the usual number,
+    0 for none."""
 
     def __post_init__(self):
         check_kind("env", self.env)
@@ -121,12 +124,13 @@ def _whole(value: Any) -> Any:
 def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> Config:
     """The configuration that `describe` wrote, with the teachers saved beside it; HeadstartError if it is damaged.
 
-    `teacher` is the scripted one, which no file can keep.
+    `teacher` is the scripted one, which no file can keep, or a list of them if several guides learn from one each.
     """
     saved = manifest["config"]
     digests = manifest.get("guides", [None] * len(saved["guidance"]))
     if len(digests) != len(saved["guidance"]):
         raise HeadstartError(f"{directory / 'run.json'} is damaged: guides must have an entry for each guidance")
+    scripted = _scripted([guide for guide in saved["guidance"] if guide.get("scripted")], teacher, directory)
     guides = []
     for i, (guide, digest) in enumerate(zip(saved["guidance"], digests, strict=True)):
         part = registry.decode("guidance", guide)
@@ -135,11 +139,22 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
         if guide.get("teacher"):
             part = dataclasses.replace(part, teacher=load(places.inside(directory, f"teacher-{i}"), digest=digest))
         if guide.get("scripted"):
-            if teacher is None:
-                call = f"headstart.resume({str(directory)!r}, teacher=...)"
-                raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
-            part = dataclasses.replace(part, teacher=teacher)
+            part = dataclasses.replace(part, teacher=scripted.pop(0))
         guides.append(part)
     scalars = {name: _whole(saved[name]) for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
     env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
-    return Config(env, learner, tuple(guides), **scalars, until=saved.get("until"))
+    return Config(env, learner, tuple(guides), **scalars, until=saved.get("until"), worth=saved.get("worth"))
+
+
+def _scripted(guides: list[dict[str, Any]], given: Any, directory: Path) -> list[Any]:
+    """The scripted teacher of each guide that has one, of those given; HeadstartError if they are not as many."""
+    if not guides:
+        return []
+    count = len(guides)
+    call = f"headstart.resume({str(directory)!r}, teacher={'...' if count == 1 else '[..., ...]'})"
+    if given is None:
+        raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
+    teachers = list(given) if isinstance(given, list | tuple) else [given]
+    if len(teachers) != count:
+        raise HeadstartError(f"{directory} learns from {count} Python functions, not {len(teachers)}: pass them all to {call}")
+    return teachers

@@ -18,6 +18,11 @@ class Bar(Watcher):
         self.display.start()
         self.task = self.display.add_task(self.name, total=manifest["env_steps"], status="compiling")
 
+    def worth(self, lines: list[str]) -> None:
+        """Print the lines, above the bar if there is one."""
+        for line in lines:
+            print(f"{self.name}: {line}", flush=True)
+
     def progress(self, progress: Progress) -> None:
         """Move the bar."""
         status = f"return {spread(progress.returns)}  {progress.steps_per_second:,.0f} steps/s"

@@ -51,9 +51,9 @@ def _with_teachers(config: Config) -> Config:
 
 @scope()
 def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None, accept_changed: bool = False) -> TeamPolicy:
-    """Go on with a run from its last checkpoint; a finished run is just loaded. `teacher`: its scripted teacher, if any.
+    """Go on with a run from its last checkpoint; a finished run is just loaded.
 
-    `accept_changed`: go on even if files are not those that were written.
+    `teacher`: its scripted teacher, or a list of them. `accept_changed`: go on even if files are not those that were written.
 
     Watchers of a finished run get its beginning and its end.
     """
@@ -69,7 +69,7 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
             return team
         cores.use_pool(manifest.get("cores"))
         config = restore(manifest, directory.path, teacher)
-        bound = {name: manifest[name] for name in ("guides", "id") if name in manifest}
+        bound = {name: manifest[name] for name in ("guides", "id", "worth") if name in manifest}
         return Session(config, directory, watchers, bound).go()
 
 
@@ -77,6 +77,7 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
     """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
 
+    If the environment's actions have other names, or other bounds, the team's are translated, and a line on stderr says so.
     Raises HeadstartError if the team does not fit the environment, if the episodes do not fit into memory, and for samples of
     a team fitted by `adapt`.
     """
@@ -85,15 +86,16 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
     if isinstance(env, type) or not isinstance(env, Env):
         raise HeadstartError(f"env must be an environment, e.g. headstart.Spread(), not {env!r}")
     episodes = checked("episodes", episodes, Count)
-    if not team.fits(env.spec):
+    if not team.same_sizes(env.spec):
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     if sample and team.trained is not None:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+    learner = team.learner_in(env.spec)
     with footprint.no_overflow():
-        footprint.check_evaluation(env, team.learner, episodes, len(team.seeds))
+        footprint.check_evaluation(env, learner, episodes, len(team.seeds))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
-    run = compile_program(jax.vmap(evaluate(env, team.learner, episodes, sample)), team.params, keys, mapped=2)
+    run = compile_program(jax.vmap(evaluate(env, learner, episodes, sample)), team.params, keys, mapped=2)
     with host_errors():
         return np.asarray(team_mean(run(team.params, keys)["return"].whole()).mean(-1))
 

@@ -24,7 +24,7 @@ from headstart.core.trainer import make_trainer
 from headstart.core.types import Metrics
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
-from headstart.training import footprint, lanes, programs
+from headstart.training import footprint, lanes, programs, worth
 from headstart.training.config import Config, describe
 from headstart.training.directory import RunDir
 from headstart.training.metrics import MetricsFile
@@ -140,6 +140,9 @@ class Session:
         saved = self.directory.load_checkpoint(shape, self.trainer.updates, self.manifest.get("id"))
         done, tree, note = saved or (0, None, {})
         self.kept = done
+        if saved is None and "worth" not in self.manifest:
+            self._appraise(keys, seeds)
+            self._leave(stop)
         loop = lanes.Blocks((tree,)) if saved else self._compiled(start, keys, seeds, mapped=2)(keys, seeds)
         self.run_s += note.get("run_s", 0.0)
         self.compile_s += note.get("compile_s", 0.0)
@@ -148,6 +151,16 @@ class Session:
         params = lambda loop: loop["state"].map(lambda state: state.params)
         judge = lambda loop, index: score(params(loop), keys, index).whole()
         return params(self._advance_all(done, loop, run, judge, stop, fresh=saved is None)).whole()
+
+    def _appraise(self, keys: PyTree, seeds: PyTree) -> None:
+        """Measure the teachers before anything is trained; tell, and keep it in run.json."""
+        episodes = worth.EPISODES if self.config.worth is None else self.config.worth
+        found = worth.appraise(self.config, self.learner, keys, seeds, episodes)
+        if found:
+            self.manifest["worth"] = found
+            self.directory.write_manifest(self.manifest)
+            worth.warn(found)
+            self.watched.tell("worth", worth.in_words(found))
 
     def _compiled(self, function: Callable, *args: Any, mapped: int, donate: int | None = None) -> lanes.Program:
         start = time.perf_counter()

@@ -32,6 +32,9 @@ class Watcher:
     def begin(self, manifest: dict[str, Any]) -> None:
         """The run begins or goes on; `manifest` is the content of run.json: "config", "seeds", "env_steps" and more."""
 
+    def worth(self, lines: list[str]) -> None:
+        """The teachers were measured before training: what each is worth in this environment, in words."""
+
     def progress(self, progress: Progress) -> None:
         """A piece of the run is done, about half a second of it."""
 

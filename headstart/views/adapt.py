@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from headstart.core.checks import HeadstartError
 from headstart.core.modules import Linear
 from headstart.core.networks import RoleNet
-from headstart.core.types import Field, RoleSpec, TeamSpec
+from headstart.core.types import Field, TeamSpec
+from headstart.views.meaning import translations
 
 Select = Literal["nearest", "first"]
 
@@ -100,16 +101,19 @@ def pair_carry(carry: Any, networks: tuple[str, ...], trained: TeamSpec, spec: T
 def adapted_policy(
     policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
 ) -> Callable:
-    """`policy(params, carry, obs)` of a team trained on one spec, for agents that observe another, field by field.
+    """`policy(params, carry, obs)` of a team trained on one spec, for agents of another: observations are adapted field by
+    field, actions translated by name.
 
-    Raises HeadstartError if a role has no field in common.
+    Raises HeadstartError if a role has no field in common, or if its actions cannot be translated.
     """
     for role in roles:
         describe_adaptation(role, spec.roles[role].obs, trained.roles[role].obs)
+    found = translations(trained.roles, spec.roles, [(role, role) for role in roles])
 
     def seen(params, carry, obs):
         adapted = {role: adapt(obs[role], spec.roles[role].obs, trained.roles[role].obs, select) for role in roles}
-        return policy(params, carry, adapted)
+        carry, out = policy(params, carry, adapted)
+        return carry, {role: found[role](x) for role, x in out.items()}
 
     return seen
 
@@ -163,17 +167,3 @@ def _by_field(mine: Array, given: Array, fields: tuple[Field, ...], donor_fields
         return None
     columns = jnp.swapaxes(given, -1, -2)  # each hidden unit's weights read like one observation
     return jnp.swapaxes(adapt(columns, donor_fields, fields, "first"), -1, -2)
-
-
-def same_actions(student: RoleSpec, teacher: RoleSpec, role: str) -> None:
-    """Raise HeadstartError unless both choose from the same actions."""
-    if student.actions != teacher.actions:
-        raise HeadstartError(
-            f"the teacher's '{role}' acts by {_named(teacher.actions)} and the student's by {_named(student.actions)}: "
-            "pick a teacher with the same action heads"
-        )
-
-
-def _named(space: Any) -> str:
-    heads = getattr(space, "heads", None)
-    return f"discrete heads {heads}" if heads else f"{space.size} continuous numbers"

@@ -5,6 +5,7 @@ has no use for messages: message fields are not observed and message heads stay 
 """
 
 import itertools
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ import numpy as np
 from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError
-from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec, idle
+from headstart.views.meaning import sizes_of, translations
 
 Actions = Literal["heads", "joint", "one_at_a_time"]
 TEAM = "team"
@@ -47,7 +49,7 @@ class View(NamedTuple):
         """{"team": [*n 1 U]} -> {role: [*n A U]}: each agent's action; message heads get zeros (silence).
 
         Soft vectors are allowed: an agent gets its marginal of `joint` actions. In `one_at_a_time`, the weight of all
-        choices that are not an agent's own goes to its option 0, which is to do nothing.
+        choices that are not an agent's own goes to its option that does nothing (see `spec.idle`).
         """
         vector = action[TEAM][..., 0, :]
         if self.actions == "joint":
@@ -57,15 +59,15 @@ class View(NamedTuple):
             rows = []
             for _ in range(role_spec.agents):
                 row = []
-                for size, physical in self.team.heads(role):
+                for head, (size, physical) in enumerate(self.team.heads(role)):
                     if not physical:
                         row.append(jnp.zeros((*vector.shape[:-1], size), vector.dtype))
                         continue
                     block = vector[..., at : at + size]
                     at += size
                     if self.actions == "one_at_a_time":
-                        idle = 1.0 - block.sum(-1, keepdims=True)
-                        block = jnp.concatenate([block[..., :1] + idle, block[..., 1:]], -1)
+                        rest, k = 1.0 - block.sum(-1, keepdims=True), _idle(role_spec, head)
+                        block = jnp.concatenate([block[..., :k], block[..., k : k + 1] + rest, block[..., k + 1 :]], -1)
                     row.append(block)
                 rows.append(jnp.concatenate(row, -1))
             out[role] = jnp.stack(rows, -2)
@@ -94,11 +96,11 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
 
     heads          one head for each head of each agent: outputs grow linearly with the team
     joint          one choice among all combinations: outputs grow exponentially
-    one_at_a_time  one choice of one agent, while all others do nothing (option 0 of each head)
+    one_at_a_time  one choice of one agent, while all others do nothing
 
     Raises HeadstartError if there are too many joint actions, or if kinds of actions do not fit.
     """
-    fields, sizes, continuous = [], [], set()
+    fields, sizes, continuous, meant = [], [], set(), []
     for role, names in team.names.items():
         role_spec = team.roles[role]
         continuous.add(isinstance(role_spec.actions, Continuous))
@@ -106,28 +108,63 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
             kept = [f for f in role_spec.obs if not _is_message(team, role, f)]
             fields += [Field(f"{name}/{f.name}", f.count, f.size, f.follows and f"{name}/{f.follows}") for f in kept]
             sizes += [size for size, physical in team.heads(role) if physical]
+            meant += [
+                (name, words) for words, (_, physical) in zip(_words(role_spec), team.heads(role), strict=True) if physical
+            ]
     if len(continuous) > 1:
         raise HeadstartError("a team of which some act by choices and some by numbers cannot be seen as one agent")
     if True in continuous:
         if actions != "heads":
             raise HeadstartError(f"continuous actions can only be centralised as heads, not as {actions}")
-        space = Continuous(sum(sizes))
+        space = _numbers(team, meant)
     elif actions == "heads":
-        space = Discrete(tuple(sizes))
+        space = Discrete(tuple(sizes), options=tuple(words for _, words in meant) if any(words for _, words in meant) else ())
     elif actions == "one_at_a_time":
-        space = Discrete((sum(sizes),))
+        space = Discrete((sum(sizes),), options=_one_head([f"{name} {word}" for name, words in meant for word in words], meant))
     else:
         joint = int(np.prod(sizes, dtype=object))
         if joint > LARGEST_JOINT:
             advice = "choose actions heads or one_at_a_time"
             raise HeadstartError(f"{len(sizes)} heads have {joint:,} joint actions, more than {LARGEST_JOINT:,}: {advice}")
-        space = Discrete((joint,))
+        space = Discrete((joint,), options=_one_head(map(" ".join, itertools.product(*(words for _, words in meant))), meant))
     spec = TeamSpec({TEAM: RoleSpec(1, tuple(fields), space)}, team.horizon, team.state_size)
     return View(team, actions, spec)
 
 
+def _idle(role: RoleSpec, head: int) -> int:
+    return idle(role.actions, head) if isinstance(role.actions, Discrete) else 0
+
+
+def _words(role: RoleSpec) -> Sequence[tuple[str, ...]]:
+    """The names of each head's options (or of the numbers, which are one head); () for a head without names."""
+    if isinstance(role.actions, Continuous):
+        return [role.actions.names]
+    return role.actions.options or [()] * len(role.actions.heads)
+
+
+def _one_head(options: Iterable[str], meant: list[tuple[str, tuple[str, ...]]]) -> tuple[tuple[str, ...], ...]:
+    """The names of one head's options that are made of the names of all; () if some have none."""
+    return (tuple(options),) if all(words for _, words in meant) else ()
+
+
+def _numbers(team: TeamSpec, meant: list[tuple[str, tuple[str, ...]]]) -> Continuous:
+    """All agents' numbers side by side; with their bounds if they have names, to translate them by."""
+    spaces = [role.actions for role in team.roles.values() for _ in range(role.agents) if isinstance(role.actions, Continuous)]
+    size = sum(space.size for space in spaces)
+    if not all(words for _, words in meant):
+        return Continuous(size)
+    signed = lambda name, word: f"-{name} {word[1:]}" if word.startswith("-") else f"{name} {word}"
+    names = tuple(signed(name, word) for name, words in meant for word in words)
+    joined = lambda values: tuple(itertools.chain.from_iterable(values))
+    bounded, measured = any(space.low for space in spaces), any(space.units for space in spaces)
+    low = joined(space.low or (-1.0,) * space.size for space in spaces) if bounded else ()
+    high = joined(space.high or (1.0,) * space.size for space in spaces) if bounded else ()
+    return Continuous(size, low, high, names, joined(s.units or ("",) * s.size for s in spaces) if measured else ())
+
+
 def view_of(team: TeamSpec, controller: TeamSpec, actions: Actions | None = None) -> View | None:
-    """The view of `team` in which a controller of that spec acts and observes, if there is one.
+    """The view of `team` in which a controller of that spec acts and observes, if there is one; its actions may have to be
+    translated by name.
 
     Two views may have equal sizes (two agents with two options each): `actions` picks one, if it is known.
     """
@@ -137,9 +174,21 @@ def view_of(team: TeamSpec, controller: TeamSpec, actions: Actions | None = None
             seen = view(team, actions)
         except HeadstartError:
             continue
-        if seen.spec.roles == controller.roles:
+        if _alike(seen.spec.roles, controller.roles):
             return seen
     return None
+
+
+def _alike(ours: dict[str, RoleSpec], theirs: dict[str, RoleSpec]) -> bool:
+    """Whether both are the same roles, up to actions that can be translated."""
+    size = lambda roles: {name: role._replace(actions=sizes_of(role.actions)) for name, role in roles.items()}
+    if size(ours) != size(theirs):
+        return False
+    try:
+        translations(theirs, ours, [(name, name) for name in ours])
+    except HeadstartError:
+        return False
+    return True
 
 
 def _is_message(team: TeamSpec, role: str, field: Field) -> bool:

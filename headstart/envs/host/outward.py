@@ -42,6 +42,11 @@ def outward(env: Env) -> Any:
             """The agent's action space."""
             return self.action_spaces[agent]
 
+        def action_meanings(self, agent):
+            """The names of an agent's options, head by head, or of its numbers; empty if they have none."""
+            space = spec.roles[homes[agent][0]].actions
+            return space.names if isinstance(space, Continuous) else space.options
+
         def reset(self, seed=None, options=None):
             """A fresh episode; without a seed, the next one in the sequence of the last seed or of a random one."""
             if seed is not None or self.key is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.spec import TeamSpec
-from headstart.envs.host import layout, reading, spaces
+from headstart.envs.host import layout, meanings, reading, spaces
 from headstart.envs.host.reading import Wrong, by_agent, flat, several
 
 MASKED = {"observation", "action_mask"}
@@ -46,7 +46,7 @@ class HostTeam:
             masked = type(space).__name__ == "Dict" and set(space.spaces) == MASKED
             seen = space.spaces["observation"] if masked else space
             fields[name] = spaces.observed(seen, f"what {name} of {self.label} observes")
-            actions[name] = spaces.acted(action_space, f"{name} of {self.label}")
+            actions[name] = meanings.named(spaces.acted(action_space, f"{name} of {self.label}"), env, agent, self.label)
             look[name], send[name] = _looker(seen, masked), spaces.sender(actions[name], action_space)
         roles = spaces.roles_of(list(agents), fields, actions)
         size = sum(role.agents * role.obs_size for role in roles.values())

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from headstart.core.env import Scene
 from headstart.core.part import part
 from headstart.core.ranges import Agents, Count, Entities
-from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
+from headstart.core.types import Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
 AGENT_RADIUS = 0.15
@@ -53,7 +53,7 @@ class Adversary:
     @property
     def spec(self) -> TeamSpec:
         """Roles `adversary` and `agent`, five moves each."""
-        landmarks, moves = Field("landmarks", self._landmarks, 2), Discrete((5,))
+        landmarks, moves = Field("landmarks", self._landmarks, 2), physics.moves(self.semantics)
         spies = (landmarks, Field("adversaries", self.adversaries - 1, 2), Field("agents", self.agents, 2))
         agents = (
             Field("goal", 1, 2),

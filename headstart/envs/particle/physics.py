@@ -16,7 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from headstart.core.types import Discrete
+from headstart.envs.host import meanings
+
 Semantics = Literal["openai", "mpe2"]
+MOVES = {"openai": ("stay", "right", "left", "up", "down"), "mpe2": meanings.MOVES}
+"""The order of an action's five numbers."""
 
 DT = 0.1
 DAMPING = 0.25
@@ -24,6 +29,11 @@ CONTACT_FORCE = 100.0
 CONTACT_MARGIN = 1e-3
 SENSITIVITY = 5.0
 """Thrust per unit of action if a scenario sets no acceleration of its own."""
+
+
+def moves(semantics: Semantics) -> Discrete:
+    """The action that `thrust` takes: one of five moves, whose order depends on the semantics."""
+    return Discrete((5,), options=(MOVES[semantics],))
 
 
 class Bodies(NamedTuple):
@@ -137,7 +147,7 @@ def move(
 
 
 def thrust(action: Float[Array, "A 5"], sensitivity, semantics: Semantics) -> Float[Array, "A 2"]:
-    """Force of an action vector [stay, x one way, x the other, y one way, y the other]; it may be soft.
+    """Force of an action vector, in the order of `MOVES`; it may be soft.
 
     openai: (a₁ − a₂, a₃ − a₄), the sign of that package's action vectors. mpe2: (a₂ − a₁, a₄ − a₃), the sign of its integers.
     """

@@ -72,7 +72,9 @@ class Reference:
             # and the word of one agent together if only some of the others are kept.
             Field("messages", others, self.words, follows="goal_colors"),
         )
-        role = RoleSpec(self.agents, obs, Discrete((MOVES, self.words)))
+        moves = physics.moves(self.semantics)
+        acts = Discrete((MOVES, self.words), options=(*moves.options, ()))  # the agents learn the meanings of the words
+        role = RoleSpec(self.agents, obs, acts)
         size = self.agents * (4 + self.landmarks + self.words) + 2 * self.landmarks
         return TeamSpec({"agent": role}, self.horizon, size, (Route("agent", 1, "agent", "messages"),))
 

@@ -54,7 +54,7 @@ class SpeakerListener:
         """Two roles of one agent: `speaker` with a word for each landmark, `listener` with five moves."""
         speaker = RoleSpec(1, (Field("goal_color", 1, 3),), Discrete((self.landmarks,)))
         heard = (Field("velocity", 1, 2), Field("landmarks", self.landmarks, 2), Field("messages", 1, self.landmarks))
-        roles = {"speaker": speaker, "listener": RoleSpec(1, heard, Discrete((5,)))}
+        roles = {"speaker": speaker, "listener": RoleSpec(1, heard, physics.moves(self.semantics))}
         return TeamSpec(roles, self.horizon, 4 + 4 * self.landmarks, (Route("speaker", 0, "listener", "messages"),))
 
     def reset(self, key: Array) -> tuple[SpeakerListenerState, TimeStep]:

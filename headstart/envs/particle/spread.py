@@ -14,7 +14,7 @@ from headstart.core.checks import require
 from headstart.core.env import Scene
 from headstart.core.part import part
 from headstart.core.ranges import Agents, Count, Entities, Natural, Positive
-from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
+from headstart.core.types import Continuous, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
 AGENT_RADIUS = 0.15
@@ -87,7 +87,7 @@ class Spread:
         if self.observe == "cesma":
             obs = (obs[0], *obs[2:4])
         count = self.landmarks or self.agents
-        acts = Discrete((5,)) if self.control == "moves" else Continuous(2)
+        acts = physics.moves(self.semantics) if self.control == "moves" else Continuous(2, names=("right", "up"))
         return TeamSpec({"agent": RoleSpec(self.agents, obs, acts)}, self.horizon, 4 * self.agents + 2 * count)
 
     @property

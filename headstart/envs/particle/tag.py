@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from headstart.core.env import Scene
 from headstart.core.part import part
 from headstart.core.ranges import Agents, Count, Entities, Positive
-from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
+from headstart.core.types import Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
 ADVERSARY_RADIUS, PREY_RADIUS, OBSTACLE_RADIUS = 0.075, 0.05, 0.2
@@ -80,7 +80,7 @@ class Tag:
                 Field("prey", other_prey, 2),
                 Field("prey_velocities", other_prey, 2, follows="prey"),
             )
-            return RoleSpec(count[name], obs, Discrete((5,)))
+            return RoleSpec(count[name], obs, physics.moves(self.semantics))
 
         names = ("adversary", "agent") if self.policy == "learned" else ("adversary",)
         state_size = 4 * (self.adversaries + self.prey) + 2 * self.obstacles

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 from headstart.core.env import Scene
 from headstart.core.part import part
 from headstart.core.ranges import Agents, Count, Entities, Natural
-from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
+from headstart.core.types import Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.particle import physics, world
 
 COLLECTOR_RADIUS, BANK_RADIUS, TREASURE_RADIUS = 0.05, 0.075, 0.025
@@ -92,8 +92,8 @@ class Treasure:
         )
         own, held = (Field("position", 1, 2), Field("velocity", 1, 2)), Field("held", 1, kinds)
         roles = {
-            "collector": RoleSpec(self.collectors, (*own, held, *seen), Discrete((5,))),
-            "bank": RoleSpec(self.banks, (*own, *seen), Discrete((5,))),
+            "collector": RoleSpec(self.collectors, (*own, held, *seen), physics.moves("openai")),
+            "bank": RoleSpec(self.banks, (*own, *seen), physics.moves("openai")),
         }
         return TeamSpec(roles, self.horizon, 4 * agents + self.collectors * kinds + treasures * (3 + kinds))
 

@@ -1,0 +1,187 @@
+"""What a teacher is worth in its students' environment, before a step is trained.
+
+Every teacher plays some episodes, and beside it random actions and the untrained students play episodes with the same
+starts, all in one program. A teacher that is no better than these has probably learned another task. Nobody is charged for
+these episodes, and they change nothing of the training.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from headstart.core import actions
+from headstart.core.checks import HeadstartError, notice
+from headstart.core.env import Env
+from headstart.core.episodes import Actor, Moment, episodes, team_mean
+from headstart.core.guidance import Teacher, teacher_of
+from headstart.core.learner import Learner
+from headstart.core.types import Continuous, RoleSpec, TeamSpec
+from headstart.report.plain import interval_text, number
+from headstart.report.stats import as_json, interval
+from headstart.teams.experts import controlled, controller, silenced
+from headstart.teams.fit import fitted, role_pairs
+from headstart.training.lanes import compile_program
+
+EPISODES = 32
+"""Episodes of each teacher and seed if a run does not say how many."""
+
+
+WHO = ("teacher", "random", "student")
+
+
+class Player(NamedTuple):
+    """A teacher as it plays its students' roles."""
+
+    guide: int
+    roles: tuple[str, ...]
+    params: Any
+    """number of the seed -> parameters."""
+    start: Any
+    """number of environments -> carry."""
+    act: Any
+    """params, carry, obs, available -> carry, {role: greedy legal actions}; zeros on message heads if it cannot speak."""
+
+
+def appraise(config: Any, learner: Learner, keys: Array, seeds: Array, count: int) -> list[dict[str, Any]]:
+    """What run.json keeps of every teacher that can play: returns of each seed, in `count` episodes; [] if there is none."""
+    spec = config.env.spec
+    found = [_player(i, guide, spec) for i, guide in enumerate(config.guidance)]
+    players = [player for player in found if player is not None]
+    if not players or not count:
+        return []
+    run = jax.vmap(_play(config.env, learner, players, count))
+    returns = compile_program(run, keys, seeds, mapped=2)(keys, seeds).whole()
+    return [_entry(config, player, np.asarray(returns)[:, i], count) for i, player in enumerate(players)]
+
+
+def _player(index: int, guide: Any, spec: TeamSpec) -> Player | None:
+    """The teacher of a guide as a player; None if it has none that can play these roles."""
+    teacher = teacher_of(guide)
+    if not isinstance(teacher, Teacher):
+        return None
+    try:
+        if (seen := controlled(teacher, spec)) is not None:
+            expert = controller(teacher, seen)
+            return Player(index, tuple(spec.roles), teacher.seed, expert.start, expert.step)
+        if getattr(guide, "into", ()):  # the teacher of one role plays another
+            return None
+        roles = tuple(role for _, role in role_pairs(teacher, spec, getattr(guide, "roles", ())))
+        fit = fitted(teacher, spec, roles, getattr(guide, "select", "nearest"))
+    except HeadstartError:
+        return None
+
+    def act(params, carry, obs, available):
+        carry, logits = fit.policy(params, carry, obs)
+        return carry, {role: _greedy(spec.roles[role], x, available and available[role]) for role, x in logits.items()}
+
+    return Player(index, roles, fit.params, fit.start, act)
+
+
+def _play(env: Env, learner: Learner, players: Sequence[Player], count: int) -> Any:
+    """`(key, seed) -> [P 3 count]`, P the number of players: the return of the agents that each of them guides, if they are
+    moved by it, at random, and by the untrained networks."""
+    spec = env.spec
+    lots = len(players) + 2  # the last two are random actions and the students
+
+    def run(key, seed):
+        students = learner.init(jr.split(key, 4)[0])  # those that the run begins with, before any guidance
+        params = [player.params(seed) for player in players]
+        key = jr.fold_in(key, 3)
+
+        def act(carry, step, act_key):
+            own, theirs = carry
+            own, logits = learner.policy(students, own, step.obs)
+            masks = step.available or dict.fromkeys(spec.roles)
+            moves = {role: _greedy(spec.roles[role], x, masks[role]) for role, x in logits.items()}
+            part = lambda tree, i: jax.tree.map(lambda x: x[i * count : (i + 1) * count], tree)
+            blocks = [part(moves, i) for i in range(lots)]
+            after = []
+            for i, player in enumerate(players):
+                memory, answer = player.act(params[i], theirs[i], part(step.obs, i), part(step.available, i))
+                after.append(memory)
+                blocks[i] = blocks[i] | {role: _spoken(spec, role, answer[role], blocks[i][role]) for role in player.roles}
+            guided = {role for player in players for role in player.roles}
+            legal = part(step.available, lots - 2) or dict.fromkeys(spec.roles)
+            for i, role in enumerate(spec.roles):
+                if role in guided:
+                    like = blocks[lots - 2][role]
+                    blocks[lots - 2][role] = _random(spec.roles[role], jr.fold_in(act_key, i), like, legal[role])
+            return (own, after), {role: jnp.concatenate([block[role] for block in blocks]) for role in spec.roles}
+
+        def start(number):
+            return learner.start(number), [player.start(count) for player in players]
+
+        def paid(now: Moment):
+            return {role: jnp.where(now.running[:, None], x, 0.0) for role, x in now.new.reward.items()}
+
+        resets = jnp.tile(jr.split(jr.fold_in(key, 0), count), lots)
+        _, rewards = episodes(env, Actor(start, act), paid)(resets, jr.fold_in(key, 1))
+        totals = {role: x.sum(0).reshape(lots, count, -1) for role, x in rewards.items()}
+        out = []
+        for i, player in enumerate(players):
+            mean = team_mean({role: totals[role] for role in player.roles})
+            out.append(jnp.stack([mean[i], mean[-2], mean[-1]]))
+        return jnp.stack(out)
+
+    return run
+
+
+def _greedy(role: RoleSpec, logits: Array, available: Array | None) -> Array:
+    return actions.greedy(role.actions, actions.legal(logits, available))
+
+
+def _random(role: RoleSpec, key: Array, like: Array, available: Array | None) -> Array:
+    """Uniform legal actions."""
+    if isinstance(role.actions, Continuous):
+        return jr.uniform(key, like.shape, minval=-1.0, maxval=1.0)
+    return actions.sample(role.actions, key, actions.legal(jnp.zeros_like(like), available))
+
+
+def _spoken(spec: TeamSpec, role: str, answer: Array, students: Array) -> Array:
+    """A teacher's answer, with the students' own words if it is silent on the message heads."""
+    words = students - silenced(spec, role, students)
+    said = answer - silenced(spec, role, answer)
+    return jnp.where(said.any(-1, keepdims=True), answer, silenced(spec, role, answer) + words)
+
+
+def _entry(config: Any, player: Player, returns: np.ndarray, count: int) -> dict[str, Any]:
+    """returns: [S 3 count]."""
+    each = returns.mean(-1)
+    out = {"guidance": player.guide, "name": type(config.guidance[player.guide]).__name__, "episodes": count}
+    out |= {who: [number(x) for x in each[:, i]] for i, who in enumerate(WHO)}
+    gaps = (returns[:, :1] - returns[:, 1:]).swapaxes(0, 1).reshape(2, -1)  # episodes with equal starts
+    error = gaps.std(1) / np.sqrt(gaps.shape[1])
+    out["better"] = bool((gaps.mean(1) > 2 * error).all())
+    return out if set(player.roles) == set(config.env.spec.roles) else out | {"roles": list(player.roles)}
+
+
+def in_words(found: Sequence[dict[str, Any]]) -> list[str]:
+    """What each teacher is worth, a line each."""
+    lines = []
+    for worth in found:
+        text = {who: interval_text(as_json(interval(np.array(worth[who], float)))) for who in WHO}
+        whom = f", for the agents it guides ({', '.join(worth['roles'])})" if "roles" in worth else ""
+        lines.append(
+            f"before training, {_which(worth, found)} has a return of {text['teacher']} here, random actions have "
+            f"{text['random']} and the untrained team {text['student']}{whom}"
+        )
+    return lines
+
+
+def _which(worth: dict[str, Any], found: Sequence[dict[str, Any]]) -> str:
+    return "the teacher" if len(found) == 1 else f"the teacher of guidance {worth['guidance']} ({worth['name']})"
+
+
+def warn(found: Sequence[dict[str, Any]]) -> None:
+    """A line on stderr for each teacher that is no better than random actions or the untrained team."""
+    for worth in found:
+        if not worth["better"]:
+            notice(
+                f"warning: {_which(worth, found)} is no better in this environment than random actions or the untrained team: "
+                "it may cost more than it teaches"
+            )
