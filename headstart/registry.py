@@ -109,7 +109,7 @@ def preset(kind: str, name: str) -> Any:
     try:
         check_known(kind, name, presets(kind))
     except HeadstartError as error:
-        raise HeadstartError(f"{error}; one of your own module needs --use MODULE (headstart.use)") from None
+        raise HeadstartError(f"{error} (a part of your own module needs --use MODULE, or headstart.use)") from None
     part = presets(kind)[name]
     if not id:
         return part

@@ -49,7 +49,7 @@ def test_a_scenario_joins_by_name(here, tmp_path, capsys):
     small = ["--learner.num_envs", "4", "--learner.rollout", "8", "--steps", "64", "--evaluations", "2", "--episodes", "4"]
     cli.main(["train", "rendezvous", "--use", "examples.rendezvous", "--learner", "ippo", *small, "--out", str(tmp_path / "a")])
     cli.main(["evaluate", str(tmp_path / "a"), "--episodes", "4"])
-    assert "over 1 seeds" in capsys.readouterr().out
+    assert "over 1 seed," in capsys.readouterr().out
     cli.main(["list", "--use", "examples.rendezvous"])
     assert "rendezvous" in capsys.readouterr().out
     from pettingzoo.test import parallel_api_test

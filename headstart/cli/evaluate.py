@@ -37,6 +37,8 @@ def evaluate(args: list[str]) -> None:
     assert team is not None  # --help has ended the command
     if options.episodes < 1:
         raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
+    if options.adapt and options.sample:
+        raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
     if options.adapt:
         there = options.env.spec
         for role in there.roles:
@@ -49,7 +51,9 @@ def evaluate(args: list[str]) -> None:
         returns, word = score(team, options.env, options.episodes, kind == "sampled"), "" if kind == "greedy" else "sampled "
         for seed, value in zip(team.seeds, returns, strict=True):
             print(f"seed {seed}: {word}return {value:.2f}")
-        print(f"{word}return {spread(returns)} over {len(returns)} seeds, {options.episodes} {kind} episodes each")
+        print(
+            f"{word}return {spread(returns)} over {len(returns)} seed{'s' * (len(returns) != 1)}, {options.episodes} {kind} episodes each"
+        )
 
 
 def render(args: list[str]) -> None:

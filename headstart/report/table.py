@@ -57,16 +57,7 @@ def transfer_table(report: dict[str, Any]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    threshold, seeds = report.get("threshold"), report["seeds"]
-    caption = f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
-    table = Table(
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        title=Text(str(report["experiment"])),
-        caption=Text(caption + (f"; threshold {text(threshold)}" if threshold is not None else "")),
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(str(report["experiment"])), title_justify="left")
     columns, found = filled(report)
     # Quantities are rows and arms are columns: a few arms fit a narrow terminal, and all the quantities would not.
     for i, heading in enumerate(("", *(row[0] for row in found))):
@@ -74,6 +65,13 @@ def transfer_table(report: dict[str, Any]) -> "Table":
     for i, quantity in enumerate(columns[1:], 1):
         table.add_row(quantity, *(Text(row[i]) for row in found))
     return table
+
+
+def caption(report: dict[str, Any]) -> str:
+    """What the table's numbers are, and the threshold."""
+    threshold, seeds = report.get("threshold"), report["seeds"]
+    told = f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
+    return told + (f"; threshold {text(threshold)}" if threshold is not None else "")
 
 
 def print_report(report: dict[str, Any], console: "Console | None" = None) -> None:
@@ -84,6 +82,7 @@ def print_report(report: dict[str, Any], console: "Console | None" = None) -> No
 
     console = console or Console()
     console.print(transfer_table(report))
+    console.print(Text(caption(report)))  # below and not in the table, which may be narrow
     if caution(report):
         console.print(caution(report), style="yellow")
     if not report["claims"]:
