@@ -336,6 +336,12 @@ def test_a_score_in_the_other_semantics_is_that_of_the_same_moves(name, capsys):
     assert not np.allclose(got, run.score(as_before, other, 8), rtol=1e-3), "its moves make no difference"
 
 
+def test_a_score_of_other_actions_is_refused_by_what_they_are():
+    with pytest.raises(HeadstartError, match=r"2 continuous numbers.*discrete heads \(5,\).*same action heads"):
+        run.score(team(hs.Spread(agents=2, control="force"), PPO8), NEW, 4)
+    assert not team(hs.Spread(agents=2, control="force"), PPO8).fits(NEW.spec)
+
+
 @pytest.mark.slow
 def test_sampled_actions_are_translated_too():
     guru = team(OLD, PPO8)

@@ -138,8 +138,8 @@ class TeamPolicy:
         return True
 
     def same_sizes(self, spec: TeamSpec) -> bool:
-        """Whether `spec` has the team's roles, with the same numbers of agents, observed numbers and actions."""
-        each = lambda roles: {name: (r.agents, r.obs_size, sizes_of(r.actions)) for name, r in roles.items()}
+        """Whether `spec` has the team's roles, with the same numbers of agents and of observed numbers."""
+        each = lambda roles: {name: (r.agents, r.obs_size) for name, r in roles.items()}
         return each(self.spec.roles) == each(spec.roles)
 
     def learner_in(self, spec: TeamSpec) -> Learner:
