@@ -51,9 +51,8 @@ def evaluate(args: list[str]) -> None:
         returns, word = score(team, options.env, options.episodes, kind == "sampled"), "" if kind == "greedy" else "sampled "
         for seed, value in zip(team.seeds, returns, strict=True):
             print(f"seed {seed}: {word}return {value:.2f}")
-        print(
-            f"{word}return {spread(returns)} over {len(returns)} seed{'s' * (len(returns) != 1)}, {options.episodes} {kind} episodes each"
-        )
+        seeds = f"{len(returns)} seed{'s' * (len(returns) != 1)}"
+        print(f"{word}return {spread(returns)} over {seeds}, {options.episodes} {kind} episodes each")
 
 
 def render(args: list[str]) -> None:
