@@ -59,6 +59,10 @@ class TeamPolicy:
     run: str = ""
     """The id of the run that trained it."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields: what is computed from them on first use is made anew in a copy or after pickling."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     @cached_property
     def learner(self) -> Learner:
         """The pure functions that use `params`."""
