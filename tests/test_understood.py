@@ -3,17 +3,36 @@
 docs/environments.md has a table of it, whose cells name these tests. Environments are opened in this process.
 """
 
+import copy
+import pickle
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 from gymnasium import spaces as gym
 from toy_envs import Match, Toy, box
 
 from headstart.core.checks import HeadstartError
-from headstart.core.spec import Continuous, Discrete, Field
+from headstart.core.env import Drawable, vectorise
+from headstart.core.episodes import evaluate
+from headstart.core.scope import scope
+from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.envs.centralized import centralized
 from headstart.envs.host import layout, masks, reading, spaces
 from headstart.envs.host.openers import gymnasium_team
 from headstart.envs.host.roles import Naming, roles_of
 from headstart.envs.host.team import HostTeam
+from headstart.envs.particle.spread import Spread
+from headstart.envs.particle.tag import Tag
+from headstart.envs.pettingzoo import PettingZoo
+from headstart.envs.regrouped import regrouped
+from headstart.learners.ppo import PPO
+from headstart.teams.fit import check_teacher
+from headstart.teams.policy import TeamPolicy
+from headstart.training import session
+from headstart.training.directory import RunDir
 
 
 class Plain(Toy):
@@ -372,3 +391,107 @@ def test_spaces_may_be_dicts_and_may_be_known_after_a_reset_only():
 
     assert opened(Late).spec == opened().spec
     assert isinstance(Match(), Toy)
+
+
+# ------------------------------------------------------------------ wrappers
+
+
+WRAPPERS = {"centralized": centralized, "regrouped": lambda env: regrouped(env, "agent", {"a": [1], "b": [0]})}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapper_passes_on_what_the_environment_inside_may_have(wrap):
+    env = wrap(PettingZoo("toy_envs:Match", workers=1))
+    assert env.at_once == PettingZoo.at_once and not isinstance(env, Drawable) and not hasattr(env, "entities")
+    assert isinstance(wrap(Spread(2)), Drawable) and not hasattr(wrap(Spread(2)), "at_once")
+    assert pickle.loads(pickle.dumps(env)) == env == copy.deepcopy(env)
+    with scope():
+        envs = vectorise(env, 2)
+        state, first = envs.reset(jr.key(0))
+        action = {role: jnp.zeros((2, about.agents, about.actions.size)) for role, about in env.spec.roles.items()}
+        for i in range(6):  # longer than an episode: the workers start the next one
+            state, now = envs.step(state, action, jr.key(i))
+            assert now.truncated.tolist() == [i == 4] * 2
+    assert first.obs.keys() == env.spec.roles.keys()
+
+
+class Counting:
+    """An environment of one env-step that pays its reset key's number, and counts how many are open."""
+
+    at_once = 3
+    spec = TeamSpec({"agent": RoleSpec(1, (Field("obs", 1, 1),), Discrete((2,)))}, 1, 1)
+
+    def reset(self, key):
+        number = jr.uniform(key)
+        return number, self.show(number, 0.0)
+
+    def step(self, state, action, key):
+        return state, self.show(state, state)
+
+    def show(self, state, reward):
+        from headstart.core.types import TimeStep
+
+        yes, obs = jnp.ones((), bool), {"agent": state[None, None]}
+        return TimeStep(obs, obs, state[None], state[None], {"agent": jnp.full(1, reward)}, yes, ~yes, {"agent": yes[None]})
+
+
+def test_an_evaluation_opens_no_more_environments_at_once_than_they_allow():
+    """The episodes are the same ones, in the same order."""
+    env, whole = Counting(), Counting()
+    whole.at_once = 0
+    learner, lanes = PPO(hidden=(4,)).make(env.spec), []
+    params = learner.init(jr.key(0))
+    learner = learner._replace(start=lambda count: lanes.append(count) or ())
+    a, b = (np.asarray(evaluate(one, learner, 7)(params, jr.key(0))["return"]["agent"]) for one in (env, whole))
+    np.testing.assert_array_equal(a, b)
+    assert a.shape == (7, 1) and len(np.unique(a)) == 7 and set(lanes) == {3, 7}
+
+
+# ------------------------------------------------------------------ other words and places
+
+
+def test_the_environment_is_blamed_for_its_own_numbers(tmp_path):
+    directory = RunDir(tmp_path / "run")
+    told = session._diverged(np.array([-1, -2 - 7]), np.array([0, 1]), directory)
+    assert told.startswith("the environment's observations or rewards became NaN or infinite: seed 1 at update 7")
+    told = session._diverged(np.array([3, -1]), np.array([0, 1]), directory)
+    assert told.startswith("a loss or parameter became NaN or infinite: seed 0 at update 3") and "learning rate" in told
+
+
+def test_a_function_as_teacher_is_shown_scripted():
+    refused("headstart.Scripted(function, env.spec)", lambda: check_teacher(lambda obs: obs))
+
+
+def small_team(names: tuple[str, ...] = ()) -> TeamPolicy:
+    spec = TeamSpec({"agent": RoleSpec(2, (Field("obs", 1, 1),), Discrete((3,)), names)}, 5, 2)
+    config = PPO(hidden=(4,), shared=False)
+    params = jax.vmap(config.make(spec).init)(jr.split(jr.key(0), 1))
+    return TeamPolicy(spec, config, params, (0,))
+
+
+def test_a_team_that_has_acted_is_pickled_and_acts_the_same():
+    team = small_team()
+    obs = {"agent_0": [0.3], "agent_1": [-2.0]}
+    said = team.act(obs)[0]
+    assert pickle.loads(pickle.dumps(team)).act(obs)[0] == said == copy.deepcopy(team).act(obs)[0]
+
+
+def test_a_team_of_the_same_agents_in_another_order_acts_by_name():
+    team = small_team(("b", "a"))
+    other = team.spec._replace(roles={"agent": team.spec.roles["agent"]._replace(names=("a", "b"))})
+    there = team.seated(other)
+    for mine, theirs in zip(jax.tree.leaves(team.params["actor"]), jax.tree.leaves(there.params["actor"]), strict=True):
+        np.testing.assert_array_equal(mine[:, ::-1], theirs)
+    obs = {"a": [0.7], "b": [0.7]}
+    assert team.adapt(other).act(obs)[0] == team.act(obs)[0]
+    assert team.seated(team.spec) is team
+
+
+@pytest.mark.parametrize("env", [Spread(2), Tag()], ids=["spread", "tag"])
+def test_a_reset_and_a_step_have_the_same_types_with_double_precision_allowed(env):
+    with jax.enable_x64(True):
+        state, first = jax.eval_shape(env.reset, jr.key(0))
+        action = {role: jnp.zeros((x.agents, x.actions.size), jnp.float32) for role, x in env.spec.roles.items()}
+        after = jax.eval_shape(env.step, state, action, jr.key(0))
+    same = jax.tree.map(lambda a, b: a.dtype == b.dtype, (state, first), after)
+    assert all(jax.tree.leaves(same)), same

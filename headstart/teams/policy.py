@@ -127,6 +127,17 @@ class TeamPolicy:
             actions |= {name: native(space, row) for name, row in zip(members, chosen, strict=True) if name in obs}
         return actions, memory
 
+    def seated(self, spec: TeamSpec) -> "TeamPolicy":
+        """The team with its agents in the order in which a spec of the same sizes lists the same names."""
+        names, theirs = self.spec.names, spec.names
+        moved = tuple(role for role in names if names[role] != theirs[role] and set(names[role]) == set(theirs[role]))
+        if not moved:
+            return self
+        acting = self.learner.policy_networks
+        found = jax.vmap(lambda params: pair_params(params, acting, self.spec, spec, moved))(self.params)
+        params = {net: roles | found[net] if net in found else roles for net, roles in self.params.items()}
+        return dataclasses.replace(self, params=params)
+
     def fits(self, spec: TeamSpec) -> bool:
         """Whether `spec` has the team's roles, with the same numbers of agents, observed numbers and actions.
 

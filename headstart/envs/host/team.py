@@ -75,8 +75,8 @@ class HostTeam:
         """An agent's space: from the method, or from a dict in its place. Some environments know it only after a reset."""
         for last in (False, True):
             try:
-                spaces_of = getattr(self.env, name)
-                return spaces_of(agent) if callable(spaces_of) and not hasattr(spaces_of, "spaces") else spaces_of[agent]
+                spaces_of: Any = getattr(self.env, name)
+                return spaces_of[agent] if hasattr(spaces_of, "spaces") or isinstance(spaces_of, dict) else spaces_of(agent)
             except Exception as error:
                 if last:
                     raise

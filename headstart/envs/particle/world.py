@@ -28,7 +28,7 @@ def time_step(
     """A time step of an episode that only the clock ends: no agent dies, no task terminates. `state` is flattened."""
     everything = jnp.concatenate([x.reshape(-1) for x in state])
     number = jnp.result_type(float)  # the same in a reset and a step, with or without JAX_ENABLE_X64
-    obs, reward, events = jax.tree.map(lambda x: x.astype(number), (obs, reward, events or {}))
+    obs, reward, counts = jax.tree.map(lambda x: x.astype(number), (obs, reward, events or {}))
     return TimeStep(
         obs=obs,
         final_obs=obs,
@@ -38,7 +38,7 @@ def time_step(
         terminated=jnp.zeros((), bool),
         truncated=over,
         alive={role: jnp.ones(x.shape[0], bool) for role, x in obs.items()},
-        events=events,
+        events=counts,
     )
 
 
