@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick check bench fuzz lock clean
+.PHONY: demo test quick check bench fuzz lock lowest clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
@@ -38,5 +38,13 @@ fuzz: .venv/ready
 lock: .venv/ready
 	$(BIN)/python -m pip freeze --exclude-editable --local | sort -f > requirements.lock
 
+# The lowest versions that pyproject.toml allows, in an environment of their own: all imports, and a short run (needs uv).
+lowest:
+	rm -rf .venv-lowest
+	uv venv --quiet --python 3.11 .venv-lowest
+	uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct '.[pettingzoo,jaxmarl]'
+	.venv-lowest/bin/headstart train spread --learner ippo --steps 1000 --evaluations 1 --episodes 4 --out .venv-lowest/run
+	.venv-lowest/bin/headstart render .venv-lowest/run
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .ruff_cache

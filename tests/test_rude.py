@@ -32,8 +32,8 @@ from toy_envs import Match
 from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.scope import current, interruptible, scope
-from headstart.core.spec import decode_spec, encode_spec
-from headstart.envs.host import crew, frames, reading
+from headstart.core.spec import Discrete, decode_spec, encode_spec
+from headstart.envs.host import crew, frames, masks, reading
 from headstart.envs.host.openers import Alone
 from headstart.envs.host.pool import Pool, look
 from headstart.envs.host.team import HostTeam
@@ -202,7 +202,8 @@ def test_harmless_habits_are_read_as_before():
         np.testing.assert_array_equal(reading.flat(box, value), [1, 2, 3])
     assert [reading.number(x) for x in (1, True, np.float32(2), np.array([3.0]), np.array(4))] == [1, 1, 2, 3, 4]
     assert [reading.flag(x) for x in (True, np.bool_(True), 1, np.array([0]), 0.0)] == [True, True, True, False, False]
-    np.testing.assert_array_equal(reading.mask((np.array([1, 0]), np.array([1, 0, 0])), 5), [1, 0, 1, 0, 0])
+    given = (np.array([1, 0]), np.array([1, 0, 0]))
+    np.testing.assert_array_equal(masks.read(given, Discrete((2, 3))), [1, 0, 1, 0, 0])
 
     class Terse(Match):
         def step(self, actions):
@@ -238,11 +239,11 @@ def test_the_line_names_environment_agent_and_step():
     assert line.startswith(start)
 
 
-def test_agents_must_come_in_the_same_order_in_every_process():
+def test_agents_that_come_in_another_order_in_every_process_are_sorted():
     settings = {"id": "rude_envs:Shuffled", "options": {}, "horizon": 0}
-    made = Pool(OPENER, settings, look(OPENER, settings, 20.0), 2, 1)
-    with pytest.raises(HeadstartError, match="rude_envs:Shuffled has other agents or spaces in each process"):
-        made.reset(np.arange(2))
+    spec = look(OPENER, settings, 20.0)
+    assert list(spec.roles) == list("abcdefgh")
+    assert len(Pool(OPENER, settings, spec, 2, 2).reset(np.arange(2))) == 2
 
 
 # ------------------------------------------------------------------ how they end

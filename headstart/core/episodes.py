@@ -94,7 +94,8 @@ def evaluate(env: Env, learner: Learner, count: int, sample: bool = False) -> Ca
     """`(params, key) -> {"return": {role: [count A]}, "length": [count], "events": {name: [count]}}` of fresh episodes.
 
     A return is the plain sum of an agent's rewards up to the first end of its episode: neither discounted nor divided by
-    the number of agents or steps. Events are counted over the same steps. Actions are greedy, or sampled (`actor_of`).
+    the number of agents or steps. Events are counted over the same steps. Actions are greedy, or sampled (`actor_of`). An
+    environment that says how many may be open `at_once` is evaluated in rounds of no more than that.
     """
 
     def scores(now: Moment) -> dict[str, Any]:
@@ -106,8 +107,16 @@ def evaluate(env: Env, learner: Learner, count: int, sample: bool = False) -> Ca
 
     def run(params, key):
         reset_key, key = jr.split(key)
-        _, kept = episodes(env, actor_of(env, learner, params, sample), scores)(jr.split(reset_key, count), key)
-        return jax.tree.map(lambda x: x.sum(0), kept)
+        play = episodes(env, actor_of(env, learner, params, sample), scores)
+        total = lambda keys, key: jax.tree.map(lambda x: x.sum(0), play(keys, key)[1])
+        keys = jr.split(reset_key, count)
+        rounds = -(-count // most) if (most := getattr(env, "at_once", 0)) else 1
+        if rounds <= 1:
+            return total(keys, key)
+        each = -(-count // rounds)
+        keys = keys[jnp.arange(rounds * each) % count].reshape(rounds, each)  # the last round is filled up, and cut below
+        found = jax.lax.map(lambda given: total(*given), (keys, jr.split(key, rounds)))
+        return jax.tree.map(lambda x: x.reshape(rounds * each, *x.shape[2:])[:count], found)
 
     return run
 

@@ -18,7 +18,8 @@ from headstart.core.part import part
 from headstart.core.ranges import Natural
 from headstart.core.types import ActionSpace, Continuous, Discrete, Field, TeamSpec, TimeStep
 from headstart.envs.host.meanings import MOVES
-from headstart.envs.host.spaces import LARGEST, acted, roles_of
+from headstart.envs.host.roles import Naming
+from headstart.envs.host.spaces import LARGEST, acted
 
 STEPS = ("up", "right", "down", "left", "stop")
 """The moves of a unit of SMAX, before its attacks on the first, the second, .. opponent."""
@@ -42,6 +43,10 @@ class JaxMARL:
     """Options of its constructor: a JSON object, or a dict from Python."""
     horizon: Natural = 0
     """Env-steps after which an episode is cut off; 0 takes the environment's own limit, e.g. `max_steps`."""
+    roles: tuple[str, ...] = ()
+    """Roles of agents that are not to be grouped by their names: leader=agent_0 others=agent_1,agent_2."""
+    fields: tuple[str, ...] = ()
+    """Parts of an observation, in order: velocity=2 mates=3x2 (3 entities of 2 numbers); ROLE:NAME=SIZE for one role."""
 
     def __post_init__(self):
         object.__setattr__(self, "options", options_text(self.options))
@@ -58,7 +63,7 @@ class JaxMARL:
             obs, theirs = env.reset(key)
         alive = {role: jnp.ones(r.agents, bool) for role, r in spec.roles.items()}
         state = JaxMARLState(theirs, jnp.zeros((), jnp.int32), alive)
-        reward = {role: jnp.zeros(r.agents) for role, r in spec.roles.items()}
+        reward = {role: jnp.zeros(r.agents, jnp.float32) for role, r in spec.roles.items()}
         no = jnp.zeros((), bool)
         return state, self._show(state, obs, reward, no, no, {role: ~x for role, x in alive.items()})
 
@@ -131,13 +136,15 @@ def _made(env: JaxMARL) -> _Made:
         raise HeadstartError(f"{env.id} does not show what its agents observe by their names: only such ones can be read")
     width = lambda n: _width(made.observation_space(n), seen[n], f"what {n} of {env.id} observes")
     fields = {n: (Field("obs", 1, width(n)),) for n in names}
-    roles = roles_of(names, fields, {n: _named(acted(made.action_space(n), f"{n} of {env.id}"), made, n) for n in names})
+    actions = {n: _named(acted(made.action_space(n), f"{n} of {env.id}"), made, n) for n in names}
+    roles = Naming(env.roles, env.fields).of(names, fields, actions)
     limit = _limit(made)
     if not env.horizon and not limit:
         raise HeadstartError(f"{env.id} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
     size = sum(role.agents * role.obs_size for role in roles.values())
     size = int(np.prod(seen["world_state"].shape)) if "world_state" in seen else size
-    return _Made(made, TeamSpec(roles, env.horizon or limit, size), limit or float("inf"))
+    # Some clocks ring one step after the limit (those of MPE), so an episode may last that much longer.
+    return _Made(made, TeamSpec(roles, env.horizon or limit + 1, size), limit or float("inf"))
 
 
 def _named(space: ActionSpace, made: Any, agent: str) -> ActionSpace:
@@ -179,7 +186,8 @@ def _native(space: ActionSpace, vector: Array, theirs: Any) -> Array:
         if space.low:
             low, high = jnp.asarray(space.low), jnp.asarray(space.high)
             unit = low + (unit + 1) / 2 * (high - low)
-        return unit.reshape(theirs.shape)
+        whole = jnp.issubdtype(theirs.dtype, jnp.integer) if getattr(theirs, "dtype", None) is not None else False
+        return (jnp.rint(unit).astype(theirs.dtype) if whole else unit).reshape(theirs.shape)
     blocks = jnp.split(vector, np.cumsum(space.heads)[:-1].tolist())
     choices = [block.argmax(-1) for block in blocks]
     return choices[0] if len(choices) == 1 else jnp.stack(choices)

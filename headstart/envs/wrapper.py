@@ -8,6 +8,9 @@ from jaxtyping import Array
 from headstart.core.env import Env, EnvState, VectorEnv, vectorise
 from headstart.core.types import TeamSpec, TimeStep
 
+OPTIONAL = ("entities", "scene", "at_once")
+"""What an environment may have beside `Env`, and what is the same seen from outside: see `Drawable` and `core.episodes`."""
+
 
 class Wrapper(ABC):
     """The base of environments that show or move the agents of `env` in another way.
@@ -60,12 +63,8 @@ class Wrapper(ABC):
 
         return VectorEnv(self.spec, num_envs, reset, step)
 
-    @property
-    def entities(self) -> list[dict[str, Any]]:
-        """The wrapped environment's entities, if it can be drawn."""
-        return self.env.entities
-
-    @property
-    def scene(self) -> Any:
-        """The wrapped environment's `scene`, if it can be drawn."""
-        return self.env.scene
+    def __getattr__(self, name: str) -> Any:
+        """What the wrapped environment may have beside the protocol `Env`, if it has it."""
+        if name in OPTIONAL:
+            return getattr(self.env, name)
+        raise AttributeError(f"{type(self).__name__} has no {name}")

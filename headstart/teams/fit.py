@@ -33,6 +33,8 @@ def check_teacher(teacher: Any) -> None:
     """Raise HeadstartError unless there is a loaded teacher."""
     if teacher is None:
         raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
+    if callable(teacher) and not hasattr(teacher, "spec"):
+        raise HeadstartError("the teacher is a function: headstart.Scripted(function, env.spec) makes a teacher of it")
     if not hasattr(teacher, "spec"):
         raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
 

@@ -59,6 +59,10 @@ class TeamPolicy:
     run: str = ""
     """The id of the run that trained it."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields: what is computed from them on first use is made anew in a copy or after pickling."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     @cached_property
     def learner(self) -> Learner:
         """The pure functions that use `params`."""
@@ -122,6 +126,17 @@ class TeamPolicy:
             chosen = np.asarray(greedy(space, legal(logits[role][0], masks[role] if available else None)))
             actions |= {name: native(space, row) for name, row in zip(members, chosen, strict=True) if name in obs}
         return actions, memory
+
+    def seated(self, spec: TeamSpec) -> "TeamPolicy":
+        """The team with its agents in the order in which a spec of the same sizes lists the same names."""
+        names, theirs = self.spec.names, spec.names
+        moved = tuple(role for role in names if names[role] != theirs[role] and set(names[role]) == set(theirs[role]))
+        if not moved:
+            return self
+        acting = self.learner.policy_networks
+        found = jax.vmap(lambda params: pair_params(params, acting, self.spec, spec, moved))(self.params)
+        params = {net: roles | found[net] if net in found else roles for net, roles in self.params.items()}
+        return dataclasses.replace(self, params=params)
 
     def fits(self, spec: TeamSpec) -> bool:
         """Whether `spec` has the team's roles, with the same numbers of agents and observed numbers, and with actions into

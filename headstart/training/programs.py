@@ -19,7 +19,8 @@ from headstart.core.types import Metrics
 
 
 def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
-    """A run's loop state: the training state, sums of metrics since the last row, and the update that broke (-1: none)."""
+    """A run's loop state: the training state, sums of metrics since the last row, and the update that broke (-1: none;
+    -2 - update if the environment's own numbers were not finite)."""
     state = trainer.init(key, seed)
     sums = jax.eval_shape(trainer.update, state, jnp.asarray(0), trainer.data)[1]
     return {
@@ -40,7 +41,11 @@ def advance(trainer: Trainer) -> Callable[..., PyTree]:
         state, metrics = trainer.update(loop["state"], index, data)
         floats = [x for x in jax.tree.leaves((state.params, metrics)) if jnp.issubdtype(x.dtype, jnp.floating)]
         fine = jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
-        broken = jnp.where((loop["broken"] < 0) & ~fine, index, loop["broken"])
+        given = (state.step.obs, state.step.final_obs, state.step.reward, state.returns, metrics["episodes"])
+        floats = [x for x in jax.tree.leaves(given) if jnp.issubdtype(x.dtype, jnp.floating)]
+        told = jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
+        # All parameters were finite when they acted in this update, so what the environment returned is its own doing.
+        broken = jnp.where((loop["broken"] == -1) & ~(fine & told), jnp.where(told, index, -2 - index), loop["broken"])
         return {"state": state, "sums": jax.tree.map(jnp.add, loop["sums"], metrics), "broken": broken}
 
     seeds = jax.vmap(one, in_axes=(0, None, None))

@@ -91,6 +91,7 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     if sample and team.trained is not None:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+    team = team.seated(env.spec)
     learner = team.learner_in(env.spec)
     with footprint.no_overflow():
         footprint.check_evaluation(env, learner, episodes, len(team.seeds))

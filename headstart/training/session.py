@@ -188,7 +188,7 @@ class Session:
             spent, self.run_s = spent + took, self.run_s + took
             piece = max(1, int((until - done) * min(2.0, PIECE_SECONDS / max(took, 1e-9))))
             done = until
-            if (broken >= 0).any():
+            if (broken != -1).any():
                 raise Diverged(_diverged(broken, self.seeds, self.directory))
             if done == following:
                 start = time.perf_counter()
@@ -237,10 +237,13 @@ class Session:
 
 
 def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
-    where = ", ".join(f"seed {seed} at update {at}" for seed, at in zip(seeds, broken, strict=True) if at >= 0)
+    updates = np.where(broken < -1, -2 - broken, broken)
+    where = ", ".join(f"seed {seed} at update {at}" for seed, at in zip(seeds, updates, strict=True) if at >= 0)
     kept = (
         f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
     )
+    if (broken < -1).any():
+        return f"the environment's observations or rewards became NaN or infinite: {where}; {kept}; mend the environment"
     return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"
 
 

@@ -75,6 +75,14 @@ def pairing(students: int, teachers: int) -> np.ndarray:
     return np.arange(students) % teachers
 
 
+def seats(students: TeamSpec, teachers: TeamSpec, role: str) -> np.ndarray:
+    """[students of a role]: each one's teacher, the one of its name if both teams have the same names, else by `pairing`."""
+    mine, theirs = students.names[role], teachers.names[role]
+    if set(mine) == set(theirs):
+        return np.array([theirs.index(name) for name in mine])
+    return pairing(len(mine), len(theirs))
+
+
 def select_agents(team: RoleNet, index: np.ndarray) -> RoleNet:
     """The role's network for other agents: agent i gets the parameters of agent `index[i]`."""
     return team if team.shared else RoleNet(jax.tree.map(lambda x: x[index], team.net), False)
@@ -87,14 +95,14 @@ def resized(trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> TeamSp
 
 
 def pair_params(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
-    """The acting networks' parameters of these roles, one set for each agent of `spec` by cyclic pairing."""
-    pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
+    """The acting networks' parameters of these roles, one set for each agent of `spec` by name or cyclic pairing."""
+    pairs = {role: seats(spec, trained, role) for role in roles}
     return {net: {role: select_agents(params[net][role], pairs[role]) for role in roles} for net in networks}
 
 
 def pair_carry(carry: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
     """The carry {network: {role: [E A H]}} of recurrent policy networks, one row for each agent of `spec`; () stays ()."""
-    pairs = {role: pairing(spec.roles[role].agents, trained.roles[role].agents) for role in roles}
+    pairs = {role: seats(spec, trained, role) for role in roles}
     return {net: {role: carry[net][role][:, pairs[role]] for role in roles} for net in networks} if carry else carry
 
 

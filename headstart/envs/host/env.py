@@ -39,6 +39,12 @@ class HostEnv:
     """Worker processes; 0 for one per core."""
     timeout: Positive = 60.0
     """Seconds that opening, a reset or a step of one environment may take."""
+    roles: tuple[str, ...] = ()
+    """Roles of agents that are not to be grouped by their names: leader=drone-1 others=drone-2,drone-3."""
+    fields: tuple[str, ...] = ()
+    """Parts of an observation, in order: velocity=2 mates=3x2 (3 entities of 2 numbers); ROLE:NAME=SIZE for one role."""
+    at_once: ClassVar[int] = 100
+    """Most environments of one seed that an evaluation opens at once; each takes the memory that it takes."""
 
     def __post_init__(self):
         object.__setattr__(self, "options", options_text(self.options))
@@ -46,7 +52,11 @@ class HostEnv:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that the opener takes in a worker."""
-        return {"id": self.id, "options": json.loads(self.options), "horizon": self.horizon}
+        return {"id": self.id, "options": json.loads(self.options), "horizon": self.horizon} | self._naming
+
+    @property
+    def _naming(self) -> dict[str, Any]:
+        return {name: list(given) for name in ("roles", "fields") if (given := getattr(self, name))}
 
     @property
     def spec(self) -> TeamSpec:
@@ -74,7 +84,8 @@ class HostEnv:
         )
 
     def _new_host(self, restart: bool = False) -> Host:
-        opener, settings, spec, workers, timeout = self.opener, self.settings, self.spec, self.workers, self.timeout
+        opener, spec, workers, timeout = self.opener, self.spec, self.workers, self.timeout
+        settings = self.settings | {"found": spec.horizon}
         return Host(lambda lanes, stop: Pool(opener, settings, spec, lanes, workers, timeout, stop), spec, restart)
 
     def _host(self) -> Host:

@@ -1,17 +1,22 @@
 """Open one host environment in a worker: PettingZoo's parallel ones, and Gymnasium's as teams of one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.named import called, named
+from headstart.envs.host import masks
 from headstart.envs.host.reading import flag, several
+from headstart.envs.host.roles import Naming
 from headstart.envs.host.team import HostTeam
 
 AGENT = "agent_0"
 
 
-def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
-    """A PettingZoo environment, opened in this process."""
+def pettingzoo_team(
+    id: str, options: dict[str, Any], horizon: int, roles: Sequence[str] = (), fields: Sequence[str] = (), found: int = 0
+) -> HostTeam:
+    """A PettingZoo environment, opened in this process; `found` is the longest episode if that was found out before."""
     make = named(full_name(id))
     if not callable(make):
         if not hasattr(make, "parallel_env"):
@@ -22,7 +27,7 @@ def pettingzoo_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
     if not hasattr(env, "possible_agents") or hasattr(env, "agent_iter"):
         lack = "has no possible_agents" if not hasattr(env, "possible_agents") else "is turn-based (AEC)"
         raise HeadstartError(f"{id} makes a {type(env).__name__}, which {lack}: only a ParallelEnv will do")
-    return HostTeam(env, horizon, id)
+    return HostTeam(env, horizon, id, Naming(roles, fields), found)
 
 
 def full_name(id: str) -> str:
@@ -38,7 +43,13 @@ class Alone:
 
     def __init__(self, env: Any):
         self.env, self.agents = env, []
-        self.max_steps = env.spec.max_episode_steps if env.spec else None
+        self.time_limit = env.spec.max_episode_steps if env.spec else None
+        method = masks.method_of(getattr(env, "unwrapped", env))
+        self.action_masks = (lambda: method(AGENT)) if method else None
+
+    def render(self) -> Any:
+        """The environment's own picture."""
+        return self.env.render()
 
     def observation_space(self, agent: str) -> Any:
         """The agent's observation space."""
@@ -66,8 +77,10 @@ class Alone:
         self.env.close()
 
 
-def gymnasium_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
-    """A Gymnasium environment as a team of one, opened in this process."""
+def gymnasium_team(
+    id: str, options: dict[str, Any], horizon: int, roles: Sequence[str] = (), fields: Sequence[str] = (), found: int = 0
+) -> HostTeam:
+    """A Gymnasium environment as a team of one, opened in this process; `found` as above."""
     gymnasium: Any = named("gymnasium")
     module, _, name = id.rpartition(":")
     if module:
@@ -76,4 +89,5 @@ def gymnasium_team(id: str, options: dict[str, Any], horizon: int) -> HostTeam:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
         raise HeadstartError(f"gymnasium:{id}: {error}") from None
-    return HostTeam(Alone(called(lambda **given: gymnasium.make(name, **given), id, options)), horizon, id)
+    env = Alone(called(lambda **given: gymnasium.make(name, **given), id, options))
+    return HostTeam(env, horizon, id, Naming(roles, fields), found)

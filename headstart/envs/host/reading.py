@@ -124,17 +124,6 @@ def flag(value: Any) -> bool:
     return bool(out.item())
 
 
-def mask(value: Any, size: int) -> np.ndarray:
-    """Which of `size` choices are legal, zeros and ones; Gymnasium's form for several heads is a tuple of arrays."""
-    must = f"{size} zeros and ones"
-    if isinstance(value, tuple):
-        value = [x for part in value for x in np.ravel(array(part, must))]
-    out = array(value, must)
-    if out.size != size or not ((out == 0) | (out == 1)).all():
-        raise Wrong(must, value)
-    return out.reshape(-1)
-
-
 def several(value: Any, what: str, names: str) -> tuple[Any, ...]:
     """The values that `reset` or `step` returned."""
     count = names.count(",") + 1

@@ -1,62 +1,61 @@
-"""Convert other libraries' spaces to ours: agents to roles, observation spaces to fields, and action vectors back."""
+"""Convert other libraries' spaces to ours: observation spaces to fields, action spaces to heads or bounds, and vectors back."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from headstart.core.checks import HeadstartError
-from headstart.core.spec import ActionSpace, Continuous, Discrete, Field, RoleSpec
+from headstart.core.spec import ActionSpace, Continuous, Discrete, Field
 
 LARGEST = 10_000
 """Largest size of an observation; larger ones are taken for pixels, which the networks here do not read."""
-
-
-def roles_of(names: Sequence[str], fields: Mapping[str, Any], actions: Mapping[str, ActionSpace]) -> dict[str, RoleSpec]:
-    """Group agents with the same spaces and the same name up to a number ("adversary_0", "adversary_1") into a role.
-
-    Agents of one such name with different spaces get separate roles, each named after its first agent.
-    """
-    groups: dict[Any, list[str]] = {}
-    for name in names:
-        groups.setdefault((_stem(name), fields[name], actions[name]), []).append(name)
-    stems = [stem for stem, _, _ in groups]
-    roles = {}
-    for (stem, obs, action), members in groups.items():
-        role = stem if stems.count(stem) == 1 else members[0]
-        plain = tuple(f"{role}_{i}" for i in range(len(members)))
-        roles[role] = RoleSpec(len(members), obs, action, () if tuple(members) == plain else tuple(members))
-    return roles
-
-
-def _stem(name: str) -> str:
-    head, _, number = name.rpartition("_")
-    return head if head and number.isdigit() else name
+ENDLESS = 1e18
+"""A bound of this size or more is none."""
 
 
 def observed(space: Any, where: str) -> tuple[Field, ...]:
-    """The fields of a Gymnasium observation space: one for each part of a Dict or Tuple, else "obs"."""
-    if type(space).__name__ in ("Dict", "Tuple"):
-        parts = space.spaces.items() if hasattr(space.spaces, "items") else enumerate(space.spaces)
-        return tuple(Field(str(name), 1, _width(part, f"{where}, part '{name}'")) for name, part in parts)
-    return (Field("obs", 1, _width(space, where)),)
+    """The fields of a Gymnasium observation space: one for each part of a Dict or Tuple, else "obs".
 
-
-def _width(space: Any, where: str) -> int:
-    kind = type(space).__name__
-    sizes = {
-        "Box": lambda: math.prod(space.shape),
-        "Discrete": lambda: int(space.n),
-        "MultiDiscrete": lambda: int(np.sum(space.nvec)),
-        "MultiBinary": lambda: math.prod(space.shape),
-    }
-    if kind not in sizes:
-        raise HeadstartError(f"{where} is a {kind} space, which cannot be read: Box, Discrete, MultiDiscrete, MultiBinary can")
-    width = int(sizes[kind]())
-    if width > LARGEST:
+    A part of shape (k, d) is k entities of d numbers each. Parts inside of parts are called "outer.inner".
+    """
+    fields = tuple(_fields(space, "", where))
+    names = [field.name for field in fields]
+    if len(set(names)) < len(names):
+        raise HeadstartError(f"{where} has two parts of one name: {', '.join(names)}")
+    if (width := sum(field.width for field in fields)) > LARGEST:
         raise HeadstartError(f"{where} has {width} numbers (pixels?): vectors up to {LARGEST} can be read")
-    return width
+    return fields
+
+
+def _fields(space: Any, name: str, where: str) -> Iterator[Field]:
+    kind = type(space).__name__
+    if kind in ("Dict", "Tuple"):
+        for key, part in parts(space):
+            yield from _fields(part, f"{name}.{key}" if name else key, where)
+        return
+    count, size = _block(space, kind, f"{where}, part '{name}'" if name else where)
+    yield Field(name or "obs", count, size)
+
+
+def parts(space: Any) -> Iterator[tuple[str, Any]]:
+    """(name, space) of a Dict's or Tuple's parts, in the order in which they are read."""
+    pairs = space.spaces.items() if hasattr(space.spaces, "items") else enumerate(space.spaces)
+    return ((str(key), part) for key, part in pairs)
+
+
+def _block(space: Any, kind: str, where: str) -> tuple[int, int]:
+    """(entities, numbers of each)."""
+    if kind in ("Box", "MultiBinary"):
+        return (space.shape[0], space.shape[1]) if len(space.shape) == 2 else (1, math.prod(space.shape))
+    if kind == "Discrete":
+        return 1, int(space.n)
+    if kind == "MultiDiscrete":
+        sizes = np.asarray(space.nvec)
+        rows = sizes.ndim == 2 and len(sizes) > 0 and (sizes == sizes[0]).all()
+        return (len(sizes), int(sizes[0].sum())) if rows else (1, int(sizes.sum()))
+    raise HeadstartError(f"{where} is a {kind} space, which cannot be read: Box, Discrete, MultiDiscrete, MultiBinary can")
 
 
 def acted(space: Any, where: str) -> ActionSpace:
@@ -69,12 +68,30 @@ def acted(space: Any, where: str) -> ActionSpace:
     if kind == "MultiBinary":
         return Discrete((2,) * math.prod(space.shape))
     if kind == "Box":
-        low, high = (np.broadcast_to(np.asarray(x, float), space.shape).reshape(-1) for x in (space.low, space.high))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            return Continuous(low.size)
+        low, high = ends(space, where)
         unit = (low == -1).all() and (high == 1).all()
         return Continuous(low.size) if unit else Continuous(low.size, tuple(low.tolist()), tuple(high.tolist()))
     raise HeadstartError(f"{where} acts in a {kind} space: only Discrete, MultiDiscrete, MultiBinary and Box can be acted in")
+
+
+def ends(space: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """What -1 and 1 mean for each number of a Box: its bounds.
+
+    A number without bounds keeps -1 and 1; one with a single bound has the 2 units beside it.
+    """
+    low, high = (np.broadcast_to(np.asarray(x, float), space.shape).reshape(-1) for x in (space.low, space.high))
+    if np.isnan([low, high]).any() or (low > high).any():
+        raise HeadstartError(
+            f"{where} acts in a Box whose bounds are no numbers or the wrong way around: {space.low} {space.high}"
+        )
+    has_low, has_high = (
+        (np.abs(bound) < ENDLESS) & np.broadcast_to(getattr(space, name, True), space.shape).reshape(-1)
+        for bound, name in ((low, "bounded_below"), (high, "bounded_above"))
+    )
+    return (
+        np.where(has_low, low, np.where(has_high, high - 2, -1.0)),
+        np.where(has_high, high, np.where(has_low, low + 2, 1.0)),
+    )
 
 
 def native(space: ActionSpace, vector: np.ndarray) -> Any:
@@ -91,8 +108,16 @@ def native(space: ActionSpace, vector: np.ndarray) -> Any:
 
 
 def as_sent(space: Any, action: Any) -> Any:
-    """A `native` action in the shape and type of a Gymnasium space."""
-    return int(action) if type(space).__name__ == "Discrete" else np.asarray(action, space.dtype).reshape(space.shape)
+    """A `native` action in the shape and type of a Gymnasium space; whole numbers are the nearest, bounds are kept exactly."""
+    kind = type(space).__name__
+    if kind == "Discrete":
+        return int(action)
+    numbers = np.asarray(action).reshape(space.shape)
+    if kind != "Box":
+        return numbers.astype(space.dtype)
+    if space.dtype.kind in "iub":
+        numbers = np.rint(numbers.astype(np.float64)).astype(space.dtype)
+    return np.clip(numbers.astype(space.dtype), space.low, space.high)
 
 
 def sender(ours: ActionSpace, theirs: Any) -> Callable[[np.ndarray], Any]:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headstart.core.checks import HeadstartError
-from headstart.core.spec import TeamSpec
-from headstart.envs.host import layout, meanings, reading, spaces
+from headstart.core.spec import ActionSpace, TeamSpec
+from headstart.envs.host import clock, layout, masks, meanings, reading, spaces
 from headstart.envs.host.reading import Wrong, by_agent, flat, several
+from headstart.envs.host.roles import Naming
 
-MASKED = {"observation", "action_mask"}
 _EMPTY: dict[str, Any] = {}
 
 
@@ -24,6 +24,7 @@ class Seat(NamedTuple):
     agent: Any
     place: layout.Place
     acts: slice
+    actions: ActionSpace
     look: Callable[[Any], tuple[np.ndarray, Any]]
     send: Callable[[np.ndarray], Any]
 
@@ -31,43 +32,70 @@ class Seat(NamedTuple):
 class HostTeam:
     """A `ParallelEnv` (or an object with its methods) as a team: fixed agents, roles, vectors, and one clock.
 
-    An agent that leaves early is dead from then on: its observation is zeros and its reward 0. `reset` and `step` return a row
-    of numbers (see `layout`) and raise HeadstartError if the environment returned something that does not fit the spec.
+    An agent that is not in `agents` is dead: its observation is zeros and its reward 0. It may come (again) later. `reset` and
+    `step` return a row of numbers (see `layout`) and raise HeadstartError if the environment returned something that does not
+    fit the spec, or went on for longer than its episodes were found to last (`found`, if they were found before).
     """
 
-    def __init__(self, env: Any, horizon: int = 0, label: str = ""):
+    def __init__(self, env: Any, horizon: int = 0, label: str = "", naming: Naming | None = None, found: int = 0):
         self.env, self.label = env, label or type(env).__name__
         agents = {str(name): name for name in env.possible_agents}
         if not agents:
             raise HeadstartError(f"{self.label} has nobody in possible_agents")
+        if len(agents) < len(list(env.possible_agents)):
+            raise HeadstartError(
+                f"{self.label} has two agents of one name in possible_agents: {', '.join(agents)} are all names"
+            )
         look, send, fields, actions = {}, {}, {}, {}
         for name, agent in agents.items():
-            space, action_space = env.observation_space(agent), env.action_space(agent)
-            masked = type(space).__name__ == "Dict" and set(space.spaces) == MASKED
-            seen = space.spaces["observation"] if masked else space
-            fields[name] = spaces.observed(seen, f"what {name} of {self.label} observes")
+            space, action_space = self._space("observation_space", agent), self._space("action_space", agent)
             actions[name] = meanings.named(spaces.acted(action_space, f"{name} of {self.label}"), env, agent, self.label)
-            look[name], send[name] = _looker(seen, masked), spaces.sender(actions[name], action_space)
-        roles = spaces.roles_of(list(agents), fields, actions)
+            where = f"what {name} of {self.label} observes"
+            mask = masks.key_of(space, actions[name], where)
+            seen, keys = masks.without(space, mask) if mask is not None else (space, [])
+            fields[name] = spaces.observed(seen, where)
+            look[name], send[name] = _looker(seen, mask, keys), spaces.sender(actions[name], action_space)
+        roles = (naming or Naming()).of(list(agents), fields, actions)
         size = sum(role.agents * role.obs_size for role in roles.values())
-        self.spec = TeamSpec(roles, horizon or _horizon(env, self.label), size)
+        self.spec = TeamSpec(roles, horizon or found or clock.longest(env, self.label), size)
+        self.cuts = horizon > 0
+        """Whether the user has said how long an episode may last: a found length must be that of the environment."""
         self.width = layout.width(self.spec)
         self.seats = [
-            Seat(name, agents[name], place, acts, look[name], send[name]) for name, place, acts in layout.places(self.spec)
+            Seat(name, agents[name], place, acts, actions[name], look[name], send[name])
+            for name, place, acts in layout.places(self.spec)
         ]
+        self.names = set(agents.values())
+        shown, may = size, layout.actions(self.spec)
+        self.available = slice(shown, shown + may)
+        self.mask_of = masks.method_of(env) or masks.method_of(getattr(env, "unwrapped", None))
         self.time, self.over, self.moment = 0, True, "reset"
+
+    def _space(self, name: str, agent: Any) -> Any:
+        """An agent's space: from the method, or from a dict in its place. Some environments know it only after a reset."""
+        for last in (False, True):
+            try:
+                spaces_of: Any = getattr(self.env, name)
+                return spaces_of[agent] if hasattr(spaces_of, "spaces") or isinstance(spaces_of, dict) else spaces_of(agent)
+            except Exception as error:
+                if last:
+                    raise
+                if isinstance(error, NotImplementedError) or not hasattr(self.env, "reset"):
+                    raise
+                self.env.reset(seed=0)
 
     def reset(self, seed: int) -> np.ndarray:
         """The row of a fresh episode from a seed in [0, 2³¹)."""
         self.time, self.over, self.seed, self.moment = 0, False, int(seed), f"reset (seed {seed})"
-        self.gone, self.dead = set(), set()
+        self.gone, self.left = set(), set()
         told = several(self.env.reset(seed=int(seed)), "reset", "observations, infos")
         obs, infos = by_agent(told[0], "observations"), by_agent(_EMPTY if told[1] is None else told[1], "infos")
-        living = self._living()
-        if not living:
+        self.listed = self._living()
+        if not self.listed:
             raise HeadstartError("nobody plays after reset: `agents` is empty")
-        self.dead = {seat.name for seat in self.seats if seat.agent not in living}
-        return self._row(obs, infos, None, set())
+        self._check_known()
+        self.playing = [seat for seat in self.seats if seat.agent in self.listed]
+        return self._row(self.playing, obs, infos, None, set())
 
     def step(self, action: np.ndarray) -> np.ndarray:
         """The row after a joint step by the agents' action vectors, side by side; steps after the end change nothing."""
@@ -75,7 +103,7 @@ class HostTeam:
             return self._row_after_the_end()
         self.time += 1
         self.moment = f"step {self.time} (seed {self.seed})"
-        playing = [seat for seat in self.seats if seat.name not in self.dead]
+        playing = self.playing
         sent = {seat.agent: seat.send(action[seat.acts]) for seat in playing}
         told = several(self.env.step(sent), "step", "observations, rewards, terminations, truncations, infos")
         obs, reward = by_agent(told[0], "observations"), by_agent(told[1], "rewards")
@@ -88,17 +116,35 @@ class HostTeam:
         for seat in playing:
             if living and seat.agent not in living and seat.name not in ended | cut:
                 raise HeadstartError(f"{seat.name} has left `agents` without being terminated or truncated")
-        self.gone |= ended
-        all_left = not living or len(ended) + len(cut) == len(playing)
+        come = self._arrived(living) if living != self.listed else []
+        self.listed = living
+        self.gone = (self.gone - {seat.name for seat in come}) | ended
+        all_left = not living or (len(ended) + len(cut) == len(playing) and not come)
         # The team terminates if all agents that still played terminated; any other end is a truncation.
         final = all_left and not cut
         self.over = all_left or self.time >= self.spec.horizon
-        row = self._row(obs, infos, reward, ended)
+        if self.over and not all_left and not self.cuts:
+            raise HeadstartError(
+                f"the episode goes on after {self.time} steps, the longest that was expected: pass --env.horizon STEPS "
+                "(horizon=STEPS) to say how long one may last"
+            )
+        shown = [*playing, *come]
+        row = self._row(shown, obs, infos, reward, ended, {seat.name for seat in come})
         row[layout.TERMINATED], row[layout.TRUNCATED] = final, self.over and not final
-        self.dead = self.dead | ended | cut
+        self.playing = [seat for seat in shown if seat.name not in ended and seat.name not in cut] if ended or cut else shown
         for seat in playing:
-            row[seat.place.alive] = seat.name not in self.dead
+            row[seat.place.alive] = seat.name not in ended and seat.name not in cut
         return row
+
+    def _arrived(self, living: list[Any]) -> list[Seat]:
+        """The agents that `agents` names now and did not name before."""
+        self._check_known(living)
+        return [seat for seat in self.seats if seat.agent in living and seat.agent not in self.listed]
+
+    def _check_known(self, living: list[Any] | None = None) -> None:
+        for agent in self.listed if living is None else living:
+            if agent not in self.names:
+                raise HeadstartError(f"`agents` names {reading.told(agent)}, whom possible_agents does not name")
 
     def close(self) -> None:
         """Close windows and files."""
@@ -110,32 +156,50 @@ class HostTeam:
         except TypeError:
             raise HeadstartError(f"`agents` must list who plays, not {reading.told(self.env.agents)}") from None
 
-    def _row(self, obs: Mapping, infos: Mapping, reward: Mapping | None, ended: set[str]) -> np.ndarray:
+    def _row(
+        self, shown: list[Seat], obs: Mapping, infos: Mapping, reward: Mapping | None, ended: set[str], come: Any = ()
+    ) -> np.ndarray:
+        """The row of the agents that played, or have come; zeros and free choice for all others."""
         row = np.zeros(self.width, np.float32)
+        if len(shown) < len(self.seats):
+            row[self.available] = 1.0
         with np.errstate(over="ignore"):  # what is beyond single precision becomes infinite, and is refused below
-            for seat in self.seats:
+            for seat in shown:
                 place = seat.place
-                row[place.agent_terminated] = seat.name in self.gone
-                if seat.name in self.dead:
-                    row[place.available] = 1.0
-                    continue
                 row[place.alive] = 1.0
-                if reward is not None:
+                # What is paid to an agent as it comes is its own, although it has not acted yet.
+                if reward is not None and (seat.name not in come or seat.agent in reward):
                     row[place.reward] = _read(seat, "reward", reward, reading.number)
                 mask = None
                 if seat.agent in obs or seat.name not in ended:  # what an agent saw as it died is of no use to anyone
                     row[place.obs], mask = _read(seat, "observation", obs, seat.look)
-                row[place.available] = _may(seat, mask, infos)
+                row[place.available] = self._may(seat, mask, infos)
+        for seat in self.seats if self.gone else ():
+            row[seat.place.agent_terminated] = seat.name in self.gone
         if not np.isfinite(row).all():
             self._refuse_what_is_not_finite(row)
         return row
+
+    def _may(self, seat: Seat, mask: Any, infos: Mapping) -> np.ndarray | float:
+        """Which choices an agent has: as its observation says, its info, or the environment's own method; or all."""
+        try:
+            if mask is None:
+                info = infos.get(seat.agent, _EMPTY)
+                if not isinstance(info, Mapping):
+                    raise HeadstartError(f"{seat.name}'s info must be a dict, not {reading.told(info)}")
+                mask = masks.in_info(info, seat.actions) if info else None
+            if mask is None and self.mask_of is not None and seat.agent in self.listed:
+                mask = self.mask_of(seat.agent)
+            return 1.0 if mask is None else masks.read(mask, seat.actions)
+        except Wrong as wrong:
+            raise HeadstartError(f"{seat.name}'s action mask must be {wrong}") from None
 
     def _row_after_the_end(self) -> np.ndarray:
         row = np.zeros(self.width, np.float32)
         row[layout.TERMINATED] = 1.0
         for seat in self.seats:
             row[seat.place.available] = 1.0
-            row[seat.place.alive] = seat.name not in self.dead
+            row[seat.place.alive] = seat in self.playing
             row[seat.place.agent_terminated] = seat.name in self.gone
         return row
 
@@ -158,41 +222,18 @@ def _read(seat: Seat, noun: str, values: Mapping, read: Callable[[Any], Any]) ->
         raise HeadstartError(f"{seat.name}'s {noun}{wrong.part} must be {wrong}") from None
 
 
-def _may(seat: Seat, mask: Any, infos: Mapping) -> np.ndarray | float:
-    """Which choices an agent has: as its observation says, or its info, or all. A mask without any choice is none."""
-    if mask is None:
-        info = infos.get(seat.agent, _EMPTY)
-        if not isinstance(info, Mapping):
-            raise HeadstartError(f"{seat.name}'s info must be a dict, not {reading.told(info)}")
-        mask = info.get("action_mask")
-    if mask is None:
-        return 1.0
-    try:
-        legal = reading.mask(mask, seat.acts.stop - seat.acts.start)
-    except Wrong as wrong:
-        raise HeadstartError(f"{seat.name}'s action mask must be {wrong}") from None
-    return legal if legal.any() else 1.0
+def _looker(space: Any, mask: Any, keys: list[Any]) -> Callable[[Any], tuple[np.ndarray, Any]]:
+    """The function from an observation to its numbers and its action mask, if it brings one under the key `mask`.
 
-
-def _looker(space: Any, masked: bool) -> Callable[[Any], tuple[np.ndarray, Any]]:
-    """The function from an observation to its numbers and its action mask, if it brings one."""
-    if not masked:
+    `keys` lead to what is seen.
+    """
+    if mask is None:
         return lambda value: (flat(space, value), None)
+    wanted = {mask, *keys} if keys else {mask, *space.spaces}
 
     def look(value: Any) -> tuple[np.ndarray, Any]:
-        if not isinstance(value, Mapping) or not value.keys() >= MASKED:
-            raise Wrong("a dict with observation, action_mask", value)
-        return flat(space, value["observation"]), value["action_mask"]
+        if not isinstance(value, Mapping) or not value.keys() >= wanted:
+            raise Wrong(f"a dict with {', '.join(sorted(map(str, wanted)))}", value)
+        return flat(space, value[keys[0]] if keys else value), value[mask]
 
     return look
-
-
-def _horizon(env: Any, label: str) -> int:
-    """The longest episode: PettingZoo's environments store it under one of these names, and `Alone` under `max_steps`."""
-    inner = getattr(env, "unwrapped", env)
-    for source in (env, inner, getattr(inner, "env", None)):
-        for name in ("max_cycles", "max_steps", "horizon", "max_episode_steps"):
-            value = getattr(source, name, None)
-            if isinstance(value, int | np.integer) and value > 0:
-                return int(value)
-    raise HeadstartError(f"{label} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")

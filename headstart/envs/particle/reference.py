@@ -94,7 +94,9 @@ class Reference:
         push = physics.thrust(moves, physics.SENSITIVITY, self.semantics)
         body = physics.bodies([RADIUS] * self.agents, collides=False)
         position, velocity = physics.move(state.position, state.velocity, push, body, self.semantics)
-        state = ReferenceState(position, velocity, state.landmarks, state.goal, words, state.time + 1)
+        state = ReferenceState(
+            position, velocity, state.landmarks, state.goal, words.astype(state.message.dtype), state.time + 1
+        )
         return state, self._show(state, self._reward(state))
 
     def _reward(self, state: ReferenceState) -> Float[Array, " A"]:

@@ -71,7 +71,9 @@ class SpeakerListener:
         push = physics.thrust(action["listener"], physics.SENSITIVITY, self.semantics)
         body = physics.bodies([AGENT_RADIUS], collides=False)
         position, velocity = physics.move(state.position, state.velocity, push, body, self.semantics)
-        state = state._replace(position=position, velocity=velocity, message=action["speaker"], time=state.time + 1)
+        state = state._replace(
+            position=position, velocity=velocity, message=action["speaker"].astype(state.message.dtype), time=state.time + 1
+        )
         return state, self._show(state, self._reward(state))
 
     def _reward(self, state: SpeakerListenerState) -> Float[Array, " 1"]:

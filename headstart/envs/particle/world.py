@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -26,6 +27,8 @@ def time_step(
 ) -> TimeStep:
     """A time step of an episode that only the clock ends: no agent dies, no task terminates. `state` is flattened."""
     everything = jnp.concatenate([x.reshape(-1) for x in state])
+    number = jnp.result_type(float)  # the same in a reset and a step, with or without JAX_ENABLE_X64
+    obs, reward, counts = jax.tree.map(lambda x: x.astype(number), (obs, reward, events or {}))
     return TimeStep(
         obs=obs,
         final_obs=obs,
@@ -35,7 +38,7 @@ def time_step(
         terminated=jnp.zeros((), bool),
         truncated=over,
         alive={role: jnp.ones(x.shape[0], bool) for role, x in obs.items()},
-        events={} if events is None else events,
+        events=counts,
     )
 
 
