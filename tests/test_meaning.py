@@ -431,7 +431,10 @@ def test_mpe2_is_known_by_its_moves_and_they_push_where_they_say():
     continuous = pettingzoo_team("mpe2.simple_tag_v3", {"continuous_actions": True}, 0)
     assert continuous.spec.roles["agent"].actions == Continuous(5, (0.0,) * 5, (1.0,) * 5, MPE2)
     speaker = pettingzoo_team("mpe2.simple_speaker_listener_v4", {}, 0).spec.roles
-    assert [speaker[name].actions for name in speaker] == [Discrete((3,)), named(MPE2)]
+    assert {name.partition("_")[0]: role.actions for name, role in speaker.items()} == {
+        "speaker": Discrete((3,)),
+        "listener": named(MPE2),
+    }
 
 
 def test_names_go_out_to_pettingzoo_and_come_back():
