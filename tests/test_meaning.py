@@ -495,7 +495,10 @@ def test_jaxmarls_moves_push_where_they_say():
         after, _ = units.step(state, {"ally": jnp.tile(jnp.eye(10)[k], (5, 1))}, jr.key(1))
         assert np.sign(np.round(place(after) - place(state), 2)).tolist() == list(pushes[word]), word
     speaks = JaxMARL("MPE_simple_speaker_listener_v4", horizon=5).spec.roles
-    assert [speaks[name].actions for name in speaks] == [Discrete((3,)), named(MPE2)]
+    assert {name.partition("_")[0]: role.actions for name, role in speaks.items()} == {
+        "speaker": Discrete((3,)),
+        "listener": named(MPE2),
+    }
 
 
 # ------------------------------------------------------------------ labels

@@ -86,7 +86,7 @@ def test_a_force_pushes_as_the_moves_do():
         Spread(3, accelerations=ACCELERATIONS, **NAVIGATION),
         Spread(3, accelerations=ACCELERATIONS, control="force", **NAVIGATION),
     )
-    assert force.spec.roles["agent"].actions == Continuous(2)
+    assert force.spec.roles["agent"].actions == Continuous(2, names=("right", "up"))
     state = SpreadState(
         jnp.asarray([[-1.0, 0], [0, 0], [1, 0]]), jnp.zeros((3, 2)), jnp.zeros((3, 2)), jnp.asarray(0, jnp.int32)
     )

@@ -92,4 +92,4 @@ def test_groups_are_flags_and_survive_the_run(tmp_path, capsys):
     team = hs.load(out)
     assert team.spec.names["rest"] == ("adversary_0", "adversary_2") and team.env.env.horizon == 8
     cli.main(["evaluate", out, "--episodes", "4"])
-    assert "over 1 seeds" in capsys.readouterr().out
+    assert "over 1 seed," in capsys.readouterr().out
