@@ -200,7 +200,7 @@ def decode(kind: str, saved: Any) -> Any:
         part = dataclasses.replace(next(own, None) or preset(kind, name), **{k: _setting(k, x) for k, x in settings.items()})
     except HeadstartError:
         raise
-    except Exception as error:  # whatever a part's own checks make of settings that none of its versions has
+    except Exception as error:  # a part's own checks may raise anything for settings that no version has
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None
     _check_trust(part)
     return part

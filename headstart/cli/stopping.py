@@ -39,7 +39,7 @@ class Interrupts:
         _places.clear()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup: whoever started it wants no interruption
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, for one, asks for no interruption
                     self.old[number] = signal.signal(number, self)
         return self
 

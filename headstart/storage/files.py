@@ -158,7 +158,7 @@ def canonical(value: Any) -> bytes:
 
 
 def digest_of(value: dict[str, Any]) -> str:
-    """The sha256 of a JSON object's content, whatever its layout; its own "digest" does not count."""
+    """The sha256 of a JSON object's content. Layout and its own "digest" do not count."""
     return hashlib.sha256(canonical({name: x for name, x in value.items() if name != "digest"})).hexdigest()
 
 

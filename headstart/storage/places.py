@@ -46,7 +46,7 @@ def empty(path: Path) -> bool:
 def made_at_once(path: Path) -> Iterator[Path]:
     """A hidden directory that becomes `path`, with all that the block has put into it, when the block ends without an error.
 
-    `path` may be an empty directory. Whatever happens, it is afterwards either as before or complete.
+    `path` may be an empty directory. An error or a kill leaves it as it was; else it is complete.
     """
     target = Path(os.path.realpath(path))
     tidy(target.parent, target.name)
@@ -135,7 +135,7 @@ def _is_leftover(entry: Path, name: str = "") -> bool:
     found = TEMPORARY.fullmatch(entry.name)
     if found is None or found["host"] != files.HOST or (name and found["name"] != name):
         return False
-    if os.name == "nt":  # there `os.kill` sends a signal, whatever its number
+    if os.name == "nt":  # there `os.kill` ends a process even with the number 0
         return False
     pid = int(found["pid"])
     if pid == os.getpid():

@@ -310,7 +310,7 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
             like = {net: like[net] for net in learner.policy_networks}
     except HeadstartError:
         raise
-    except Exception as error:  # whatever a learner makes of a spec that no environment has
+    except Exception as error:  # a learner may raise anything for a spec that no environment has
         raise HeadstartError(f"{path} is damaged: no team can be made of it ({files.shown(repr(error))})") from error
     params = storage.load_tree(directory / "policy.safetensors", like, manifest.get("parameters"), finite=True)
     select = manifest.get("select", "nearest")

@@ -73,16 +73,18 @@ class HostTeam:
 
     def _space(self, name: str, agent: Any) -> Any:
         """An agent's space: from the method, or from a dict in its place. Some environments know it only after a reset."""
-        for last in (False, True):
-            try:
-                spaces_of: Any = getattr(self.env, name)
-                return spaces_of[agent] if hasattr(spaces_of, "spaces") or isinstance(spaces_of, dict) else spaces_of(agent)
-            except Exception as error:
-                if last:
-                    raise
-                if isinstance(error, NotImplementedError) or not hasattr(self.env, "reset"):
-                    raise
-                self.env.reset(seed=0)
+
+        def look() -> Any:
+            spaces_of: Any = getattr(self.env, name)
+            return spaces_of[agent] if hasattr(spaces_of, "spaces") or isinstance(spaces_of, dict) else spaces_of(agent)
+
+        try:
+            return look()
+        except NotImplementedError:  # PettingZoo's own way to say that there is none: a reset changes nothing
+            raise
+        except Exception:
+            self.env.reset(seed=0)
+            return look()
 
     def reset(self, seed: int) -> np.ndarray:
         """The row of a fresh episode from a seed in [0, 2³¹)."""
