@@ -11,6 +11,7 @@ import scipy.special
 import scipy.stats
 from probes import Choice, Mixed, fresh, loop, same, small, traced, whole
 
+from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Clock, Guidance, chain, start_rows
 from headstart.core.modules import mlp
@@ -407,7 +408,7 @@ def test_transplant_of_another_team_size():
     mine, theirs = Spread(3).spec.roles["agent"], Spread(2).spec.roles["agent"]
     make = lambda role: lambda key: mlp(key, (role.obs_size, 8, 5), reads=role.obs)
     student, donor = role_net(make(mine), jr.key(0), 3, False), role_net(make(theirs), jr.key(1), 2, False)
-    out, table = transplant(student, donor, (3, 2), "actor/agent")
+    out, table = transplant(student, donor, pairing(3, 2), "actor/agent")
     assert [row[1] for row in table] == ["adapted", "loaded", "loaded", "loaded"]
     assert table[0] == ("actor/agent.layers[0].weight", "adapted", "(3, 12, 8) → (3, 18, 8)")
     given, got = np.asarray(donor.net.layers[0].weight), np.asarray(out.net.layers[0].weight)
@@ -424,7 +425,7 @@ def test_transplant_of_another_team_size():
 def test_transplant_into_another_architecture():
     wide, deep = (lambda k: mlp(k, (4, 16, 5))), (lambda k: mlp(k, (4, 8, 8, 5)))
     student, donor = role_net(wide, jr.key(0), 2, True), role_net(deep, jr.key(1), 2, True)
-    out, table = transplant(student, donor, (2, 2), "actor/agent")
+    out, table = transplant(student, donor, pairing(2, 2), "actor/agent")
     happened = {name.removeprefix("actor/agent.layers"): what for name, what, _ in table}
     assert happened == {
         "[0].weight": "re-initialised", "[0].bias": "re-initialised", "[1].weight": "re-initialised",
@@ -437,11 +438,47 @@ def test_transplant_into_another_architecture():
 def test_transplant_between_shared_and_separate_parameters(mine, theirs):
     make = lambda k: mlp(k, (4, 8, 5))
     student, donor = role_net(make, jr.key(0), 3, mine), role_net(make, jr.key(1), 3, theirs)
-    out, table = transplant(student, donor, (3, 3), "actor/agent")
+    out, table = transplant(student, donor, pairing(3, 3), "actor/agent")
     assert {row[1] for row in table} == {"loaded"} and out.shared == mine
     for got, given in zip(jax.tree.leaves(out.net), jax.tree.leaves(donor.net), strict=True):
         wanted = np.asarray(given).mean(0) if mine else np.stack([given] * 3)
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+def renamed(spec: TeamSpec, *names: str) -> TeamSpec:
+    return spec._replace(roles={"agent": spec.roles["agent"]._replace(agents=len(names), names=names)})
+
+
+def teaching(config, theirs: TeamSpec, mine: TeamSpec, networks=()):
+    """A teacher's parameters, the student's after its warm start, and the rows."""
+    params = jax.vmap(config.make(theirs).init)(jr.split(jr.key(4), 1))
+    params = jax.tree.map(lambda x: x + 0.1 * jr.normal(jr.key(6), x.shape), params)
+    guru, learner = TeamPolicy(theirs, config, params, (0,)), config.make(mine)
+    guide = WarmStart(guru, networks).make(mine, learner)
+    out, rows = guide.start(guide.init(jr.key(0), jnp.asarray(0)), learner.init(jr.key(1)))
+    return guru.place(0), out, rows
+
+
+def test_a_warm_start_finds_agents_by_their_names():
+    """The same agents in another order; then one whom the teacher's team does not have, which the rows say."""
+    spec, config = Spread(3).spec, small(DDPG(), hidden=(8,))
+    theirs = renamed(spec, "a", "b", "c")
+    for names, places, said in ((("c", "a", "b"), [2, 0, 1], []), (("b", "x", "a"), [1, 1, 0], ["x ← b"])):
+        given, got, rows = teaching(config, theirs, renamed(spec, *names))
+        for have, taken in zip(jax.tree.leaves(given["actor"]), jax.tree.leaves(got["actor"]), strict=True):
+            np.testing.assert_array_equal(np.asarray(have)[places], taken)
+        assert [pairs for _, what, pairs in rows if what == "paired by place"] == said
+
+
+def test_a_copied_critic_pays_each_agent_by_its_name():
+    """MAPPO's agents share a critic with one output for each of them, which reads all of them by name."""
+    spec, config = Spread(3).spec, small(registry.preset("learner", "mappo"), hidden=(8,))
+    theirs, mine = renamed(spec, "a", "b", "c"), renamed(spec, "c", "a", "b")
+    given, got, _ = teaching(config, theirs, mine, ("critic",))
+    obs = jr.normal(jr.key(2), (4, 3, spec.roles["agent"].obs_size))
+    value = lambda spec, params, obs: np.asarray(config.make(spec).value(params, {"agent": obs}, None)["agent"])
+    here, there = value(mine, got, obs[:, jnp.array([2, 0, 1])]), value(theirs, given, obs)
+    np.testing.assert_allclose(here, there[:, [2, 0, 1]], rtol=1e-5)
 
 
 def test_reteam_repeats_agents():

@@ -175,7 +175,7 @@ def test_recurrent_and_guided_runs_resume_bitwise(guided, finished, tmp_path, ea
     identical(tmp_path / "cut", tmp_path / "whole")
     if guided:
         table = json.loads((tmp_path / "cut" / "run.json").read_text())["start"]
-        assert {row[1] for row in table} == {"adapted", "loaded"}
+        assert {row[1] for row in table} == {"adapted", "loaded", "paired by place"}
 
 
 CHILD = """

@@ -17,7 +17,9 @@ from headstart.core.types import Metrics, TimeStep, Transition
 Terms = dict[str, dict[str, Array]]
 """{term: {role: [A]}}: the trainer minimises the sum of all."""
 Rows = list[tuple[str, str, str]]
-"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: each parameter's outcome at the start."""
+"""[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: each parameter's outcome at the start.
+
+A network whose agents have other names than the teacher's has a row (network, "paired by place", pairs) before them."""
 
 
 class Clock(NamedTuple):

@@ -1,6 +1,6 @@
 """Warm start: begin training with a teacher's parameters instead of random ones.
 
-The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks are matched by name, roles by name, parameters by tree
+The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks, roles and agents are matched by name, parameters by tree
 path, observed fields and actions by name; see `adapt.transplant`. The optimiser starts afresh.
 """
 
@@ -13,7 +13,7 @@ from headstart.core.part import part
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import role_pairs
 from headstart.views import respoken
-from headstart.views.adapt import transplant
+from headstart.views.adapt import by_place, seats, transplant
 from headstart.views.meaning import Translation, tell, translations
 
 
@@ -54,20 +54,23 @@ class WarmStart:
 
     def _start(self, spec, learner, params, donor) -> tuple[Any, Rows]:
         """The parameters with the donor's in place of those that fit, and the rows of `start`."""
-        pairs, found = self._translations(spec)
+        matched, found = self._translations(spec)
         members = self.teacher.spec.names
-        joint = {f"{agent}/action": found[ours] for theirs, ours in pairs for agent in members[theirs]}
+        joint = {f"{agent}/action": found[ours] for theirs, ours in matched for agent in members[theirs]}
         table, params = [], {network: dict(roles) for network, roles in params.items()}
         for network in self.networks or learner.policy_networks:
             check_known("network", network, params)
-            for theirs, ours in pairs:
-                agents = spec.roles[ours].agents, self.teacher.spec.roles[theirs].agents
+            for theirs, ours in matched:
                 own, given = params[network][ours], donor[network][theirs]
+                pairs = seats(spec, self.teacher.spec, ours, theirs)
                 if network in learner.policy_networks:
                     given = respoken.acting(given, found[ours], ours)
                 else:
                     given = respoken.judging(given, {"action": found[ours], **joint}, ours)
-                params[network][ours], rows = transplant(own, given, agents, f"{network}/{ours}")
+                    given = respoken.reseated(given, pairs)
+                if not given.shared and (strangers := by_place(spec, self.teacher.spec, ours, theirs)):
+                    table.append((f"{network}/{ours}", "paired by place", ", ".join(strangers)))
+                params[network][ours], rows = transplant(own, given, pairs, f"{network}/{ours}")
                 table += rows
         return params, table
 

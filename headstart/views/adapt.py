@@ -75,12 +75,19 @@ def pairing(students: int, teachers: int) -> np.ndarray:
     return np.arange(students) % teachers
 
 
-def seats(students: TeamSpec, teachers: TeamSpec, role: str) -> np.ndarray:
-    """[students of a role]: each one's teacher, the one of its name if both teams have the same names, else by `pairing`."""
-    mine, theirs = students.names[role], teachers.names[role]
-    if set(mine) == set(theirs):
-        return np.array([theirs.index(name) for name in mine])
-    return pairing(len(mine), len(theirs))
+def seats(students: TeamSpec, teachers: TeamSpec, role: str, theirs: str = "") -> np.ndarray:
+    """[students of a role]: each one's teacher (of the role `theirs` if that has another name), the one of its own name if
+    there is one, else by `pairing`."""
+    mine, taught = students.names[role], teachers.names[theirs or role]
+    cyclic = pairing(len(mine), len(taught)).tolist()
+    return np.array([taught.index(name) if name in taught else i for name, i in zip(mine, cyclic, strict=True)])
+
+
+def by_place(students: TeamSpec, teachers: TeamSpec, role: str, theirs: str = "") -> list[str]:
+    """The pairs of `seats` that have different names, as "student ← teacher"."""
+    mine, taught = students.names[role], teachers.names[theirs or role]
+    pairs = zip(mine, seats(students, teachers, role, theirs).tolist(), strict=True)
+    return [f"{name} ← {taught[i]}" for name, i in pairs if taught[i] != name]
 
 
 def select_agents(team: RoleNet, index: np.ndarray) -> RoleNet:
@@ -126,20 +133,16 @@ def adapted_policy(
     return seen
 
 
-def transplant(
-    team: RoleNet, donor: RoleNet, agents: tuple[int, int], network: str
-) -> tuple[RoleNet, list[tuple[str, str, str]]]:
+def transplant(team: RoleNet, donor: RoleNet, pairs: np.ndarray, network: str) -> tuple[RoleNet, list[tuple[str, str, str]]]:
     """`team` with those of the donor's parameters that fit, and a table [(parameter, outcome, shapes)].
 
     Parameters are matched by tree path. Equal shapes are loaded. A first layer that reads other fields than the donor's is
     adapted field by field, if they have any in common; rows of entities that the donor never saw start at zero. All other
-    parameters keep their fresh values. `agents`: the numbers of agents of the role and of the donor's role, which are paired
-    cyclically.
+    parameters keep their fresh values. `pairs` [agents of the role]: each one's donor, as from `seats`.
     """
-    if not donor.shared:
-        donor = select_agents(donor, pairing(*agents))
+    donor = select_agents(donor, pairs)
     if donor.shared and not team.shared:
-        donor = RoleNet(jax.tree.map(lambda x: jnp.broadcast_to(x, (agents[0], *x.shape)), donor.net), False)
+        donor = RoleNet(jax.tree.map(lambda x: jnp.broadcast_to(x, (len(pairs), *x.shape)), donor.net), False)
     elif team.shared and not donor.shared:
         donor = RoleNet(jax.tree.map(lambda x: x.mean(0), donor.net), True)
     theirs = dict(jax.tree_util.tree_leaves_with_path(donor.net))

@@ -68,6 +68,22 @@ def judging(net: RoleNet, inputs: Inputs, role: str) -> RoleNet:
     return jax.tree.map(changed, net, is_leaf=lambda x: isinstance(x, Linear))
 
 
+def reseated(net: RoleNet, pairs: np.ndarray) -> RoleNet:
+    """A critic that all agents of a role share, with one output for each: its outputs in our order of the same agents.
+
+    `pairs` [agents]: where each of ours is among theirs. A critic with fewer or other outputs is returned as it is.
+    """
+    if not net.shared or sorted(pairs.tolist()) != list(range(len(pairs))):
+        return net
+
+    def changed(layer):
+        if not isinstance(layer, Linear) or not layer.last or layer.weight.shape[-1] != len(pairs):
+            return layer
+        return Linear(layer.weight[..., pairs], layer.bias[..., pairs], layer.reads, True)
+
+    return jax.tree.map(changed, net, is_leaf=lambda x: isinstance(x, Linear))
+
+
 def _taken(x: Float[Array, "*n U"], order: np.ndarray, signs: tuple[float, ...]) -> Float[Array, "*n U"]:
     return x[..., order] * np.asarray(signs, np.float32).reshape((1,) * (x.ndim - 1) + (-1,))
 
