@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from headstart.registry import preset as preset
     from headstart.registry import use as use
     from headstart.teams.policy import TeamPolicy as TeamPolicy
-    from headstart.teams.policy import load as load
+    from headstart.teams.saved import load as load
     from headstart.teams.scripted import Scripted as Scripted
     from headstart.training.api import resume as resume
     from headstart.training.api import train as train
@@ -90,7 +90,7 @@ _HOMES = {
     "centralized": "envs.centralized",
     "regrouped": "envs.regrouped",
     "TeamPolicy": "teams.policy",
-    "load": "teams.policy",
+    "load": "teams.saved",
     "resume": "training.api",
     "score": "training.run",
     "Watcher": "training.watch",

@@ -22,7 +22,7 @@ from headstart.experiments.base import Stage
 from headstart.experiments.report import report_runs
 from headstart.report.build import read_curve
 from headstart.storage import files
-from headstart.teams.policy import load
+from headstart.teams.saved import load
 from headstart.training import run
 
 assert known  # a fixture

@@ -11,7 +11,7 @@ from headstart.experiments.run import reproduce
 from headstart.learners.ddpg import DDPG
 from headstart.papers import cesma
 from headstart.report.build import read_column
-from headstart.teams.policy import load
+from headstart.teams.saved import load
 from headstart.training import api
 
 PAPERS = ["navigation-3", "navigation-3-nonhomogeneous", "speaker-listener", "communication-2", "communication-3"]

@@ -158,9 +158,9 @@ def test_a_teacher_with_other_actions_is_refused(trained, capsys, tmp_path):
     changed = tmp_path / "changed"
     changed.mkdir()
     from headstart.core import types
-    from headstart.teams import policy
+    from headstart.teams import policy, saved
 
-    team = policy.load(trained)
+    team = saved.load(trained)
     role = team.spec.roles["agent"]._replace(actions=types.Discrete((4,)))
     spec = team.spec._replace(roles={"agent": role})
     import jax

@@ -17,11 +17,12 @@ from headstart.core.actions import legal, sample
 from headstart.core.checks import HeadstartError
 from headstart.core.networks import RoleNet
 from headstart.core.part import check_part
+from headstart.core.spec import decode_spec, encode_spec
 from headstart.core.types import Continuous
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.learners.qlearning import QLearning
-from headstart.teams.policy import TeamPolicy, decode_spec, encode_spec
+from headstart.teams.policy import TeamPolicy
 from headstart.training.config import Config
 
 ENVS = registry.presets("env")

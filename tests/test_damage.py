@@ -24,7 +24,7 @@ from headstart.experiments.report import report_runs
 from headstart.guidance.distill import Distill
 from headstart.report.build import read_column, read_curve, read_stage
 from headstart.storage import arrays, files, places
-from headstart.teams.policy import load
+from headstart.teams.saved import load
 from headstart.training import directory, run, session
 
 TAUGHT = dataclasses.replace(CONFIG, guidance=(Distill(instant.team(5)),))

@@ -23,7 +23,8 @@ from headstart.envs.particle.spread import Spread
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
-from headstart.teams.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training import programs, run, session
 
 TINY = {"num_envs": 4, "train_every": 4, "rollout": 4, "batch": 8, "warmup": 8, "capacity": 32, "hidden": (8, 8)}

@@ -25,7 +25,8 @@ from headstart.learners.ppo import PPO
 from headstart.learners.qlearning import QLearning
 from headstart.teams.experts import expert_of
 from headstart.teams.fit import fit_teacher
-from headstart.teams.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training import config as configs
 from headstart.training import run, worth
 from headstart.views.central import TEAM, view, view_of

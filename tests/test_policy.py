@@ -18,7 +18,8 @@ from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.storage import files
-from headstart.teams.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training.run import score
 from headstart.views.adapt import adapt, describe_adaptation
 

@@ -18,7 +18,7 @@ from headstart.core.checks import HeadstartError
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, Transition
 from headstart.envs.particle.spread import Spread
 from headstart.learners.qlearning import QLearning
-from headstart.teams.policy import load
+from headstart.teams.saved import load
 from headstart.training import run, session
 
 SEEDS = (0, 1)

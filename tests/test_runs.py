@@ -28,7 +28,8 @@ from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.storage import files
-from headstart.teams.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training import run, session
 from headstart.training.watch import Watcher
 

@@ -19,7 +19,8 @@ from headstart.envs.particle.spread import Spread
 from headstart.experiments.base import Arm, Experiment, Stage
 from headstart.experiments.run import reproduce
 from headstart.learners.ppo import PPO
-from headstart.teams.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training import programs, run, session
 from headstart.training.config import Config
 from headstart.training.directory import RunDir

@@ -11,7 +11,7 @@ from headstart.core.checks import HeadstartError
 from headstart.experiments.base import Arm, Experiment, Stage
 from headstart.experiments.run import continue_experiment
 from headstart.report.build import read_column
-from headstart.teams.policy import load
+from headstart.teams.saved import load
 from headstart.training import api, run, session
 from headstart.training.watch import Watcher
 

@@ -11,7 +11,7 @@ def evaluate(args: list[str]) -> None:
     from headstart import registry
     from headstart.core.ranges import Count
     from headstart.storage import files
-    from headstart.teams.policy import load
+    from headstart.teams.saved import load
     from headstart.training.progress import spread
     from headstart.training.run import score
     from headstart.views.adapt import describe_adaptation
@@ -62,7 +62,7 @@ def render(args: list[str]) -> None:
 
     from headstart.replay.record import record
     from headstart.replay.write import animate, encoder
-    from headstart.teams.policy import load
+    from headstart.teams.saved import load
 
     directory, rest = directory_of(args, "render", render.__doc__ or "", more=True)
     fields = [

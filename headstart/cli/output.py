@@ -22,7 +22,7 @@ def finish(out: Path) -> None:
     from headstart.core.env import Drawable
     from headstart.experiments.report import report_runs
     from headstart.registry import command
-    from headstart.teams.policy import load
+    from headstart.teams.saved import load
 
     show_report(report_runs([out], out), out)
     if isinstance(load(out).env, Drawable):

@@ -13,7 +13,7 @@ from headstart.replay.record import record
 from headstart.report.build import build_report, read_curve, read_stage, read_worth, write
 from headstart.report.metric import RETURN, name_in_report
 from headstart.storage import files, places, schema
-from headstart.teams.policy import load
+from headstart.teams.saved import load
 
 
 def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, seeds: int) -> dict[str, Any]:

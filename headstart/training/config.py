@@ -20,7 +20,8 @@ from headstart.core.ranges import Count, Evaluations, Natural, Steps
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.storage import files, places
-from headstart.teams.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training import cores
 
 

@@ -19,7 +19,8 @@ from headstart.core.ranges import Count
 from headstart.core.scope import innermost, scope
 from headstart.core.types import TeamSpec
 from headstart.storage import files
-from headstart.teams.policy import TeamPolicy, load
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training import cores, footprint
 from headstart.training.config import Config, bind, restore
 from headstart.training.directory import RunDir, check_free, undone_if_refused

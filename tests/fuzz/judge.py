@@ -21,7 +21,7 @@ import numpy as np
 from fuzz import commands, corpus, mutate
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
-from headstart.teams.policy import load
+from headstart.teams.saved import load
 
 SECONDS = 20
 BYTES = 4 * 2**30

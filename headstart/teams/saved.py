@@ -1,0 +1,91 @@
+"""Load a saved team: its files are checked, belong together, and execute nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from headstart import registry
+from headstart.core.checks import HeadstartError
+from headstart.core.spec import TeamSpec, decode_spec
+from headstart.storage import arrays as storage
+from headstart.storage import files, places, schema
+from headstart.teams.policy import TeamPolicy
+from headstart.views.meaning import sizes_of
+
+
+def load(directory: str | Path, accept_changed: bool = False, *, digest: str | None = None) -> TeamPolicy:
+    """The trained team of a run directory (or of a directory that `TeamPolicy.save` wrote).
+
+    Nothing in the files is executed. Raises HeadstartError if they are missing or damaged, or if they were changed or do not
+    belong together; `accept_changed` accepts the latter. `digest` is that of policy.json, if it is known.
+    """
+    directory = places.located(directory)
+    if not directory.is_dir():
+        raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a finished run")
+    if not (directory / "policy.json").exists() and (directory / "run.json").exists():
+        raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {directory}")
+    if (directory / "experiment.json").exists():
+        raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
+    with files.accepting(accept_changed):
+        manifest = files.read_json(directory / "policy.json", schema.Policy)
+        _check_origin(directory, manifest, digest)
+        return _made(directory, manifest)
+
+
+def _check_origin(directory: Path, manifest: dict[str, Any], digest: str | None) -> None:
+    """Refuse policy.json if it is not the one that `digest` or the run.json beside it names."""
+    run, name = {}, directory / "policy.json"
+    if files.kind(directory / "run.json"):
+        run = files.read_json(directory / "run.json", schema.Measured)
+    known = digest or (run["files"]["policy"] if run.get("finished") and "files" in run else None)
+    if known and known != files.digest_of(manifest):
+        files.refuse_change(f"{name} is not the one that {'its run' if digest else directory / 'run.json'} knows")
+    if run.get("id") and run["id"] != manifest.get("run"):
+        files.refuse_change(f"{name} and {directory / 'run.json'} are of two different runs")
+
+
+def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
+    path, seeds, env = directory / "policy.json", tuple(manifest["seeds"]), manifest["env"]
+    config = registry.decode("learner", manifest["learner"])
+    env = _env(env) if env and env["name"] in registry.presets("env") else None
+    try:
+        spec = decode_spec(manifest["spec"])
+        trained = decode_spec(manifest["trained"]) if "trained" in manifest else None
+        spec = _named(spec, env)
+        learner = config.make(trained or spec)
+        like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))
+        if trained is not None:
+            like = {net: like[net] for net in learner.policy_networks}
+    except HeadstartError:
+        raise
+    except Exception as error:  # a learner may raise anything for a spec that no environment has
+        raise HeadstartError(f"{path} is damaged: no team can be made of it ({files.shown(repr(error))})") from error
+    params = storage.load_tree(directory / "policy.safetensors", like, manifest.get("parameters"), finite=True)
+    select = manifest.get("select", "nearest")
+    run = manifest.get("run", "")
+    return TeamPolicy(spec, config, params, seeds, env, manifest["env_steps"], trained, select, run)
+
+
+def _env(saved: Any) -> Any:
+    """The environment that a policy file names; None if the file may not import its module."""
+    try:
+        return registry.decode("env", saved)
+    except registry.Untrusted:
+        return None
+
+
+def _named(spec: TeamSpec, env: Any) -> TeamSpec:
+    """The spec of a file from before actions had names, with those that headstart's own environment has now."""
+    inner = env
+    while hasattr(inner, "env"):
+        inner = inner.env
+    nameless = not any(
+        getattr(role.actions, "options", ()) or getattr(role.actions, "names", ()) for role in spec.roles.values()
+    )
+    if inner is None or not nameless or not type(inner).__module__.startswith("headstart.envs.particle."):
+        return spec
+    now = env.spec.roles
+    same = lambda name, role: name in now and sizes_of(now[name].actions) == sizes_of(role.actions)
+    roles = {n: role._replace(actions=now[n].actions) if same(n, role) else role for n, role in spec.roles.items()}
+    return spec._replace(roles=roles)
