@@ -20,7 +20,7 @@ from headstart.core.episodes import evaluate
 from headstart.core.scope import scope
 from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.centralized import centralized
-from headstart.envs.host import layout, masks, reading, spaces
+from headstart.envs.host import clock, layout, masks, reading, spaces
 from headstart.envs.host.openers import gymnasium_team
 from headstart.envs.host.roles import Naming, roles_of
 from headstart.envs.host.team import HostTeam
@@ -289,6 +289,17 @@ def test_a_length_that_cannot_be_learned_is_refused_with_a_hint():
         "pass --env.horizon STEPS (horizon=STEPS) (if its horizon is that: 40)",
         lambda: opened(Ends, ends=irregular, horizon=40),
     )
+
+
+@pytest.mark.parametrize("kind,rings,found", [(Clock, 40, True), (Clock, 41, False), (Ends, 13, True), (Ends, 14, False)])
+def test_a_length_is_learned_within_a_number_of_steps_and_not_of_seconds(kind, rings, found, monkeypatch):
+    """One episode that is cut off says it; of those that end by themselves, three must agree."""
+    monkeypatch.setattr(clock, "STEPS", 40)
+    monkeypatch.setattr("time.monotonic", lambda: 1 / 0)
+    if found:
+        assert opened(kind, rings=rings).spec.horizon == rings
+    else:
+        refused("does not say how long an episode may last", lambda: opened(kind, rings=rings))
 
 
 def test_an_episode_that_goes_on_after_its_found_length_is_refused_and_a_given_length_cuts():

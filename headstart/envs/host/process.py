@@ -144,7 +144,8 @@ class Process:
                 raise self.gone()
         if now > self.deadline:
             late = f"the environment {self.label} has not finished {self.doing} within {self.timeout:g} s"
-            raise HeadstartError(f"{late}: if it is slow but does not hang, raise --env.timeout (timeout=SECONDS)")
+            length = "; --env.horizon STEPS saves playing episodes to learn their length" if self.doing == "opening" else ""
+            raise HeadstartError(f"{late}: if it is slow but does not hang, raise --env.timeout (timeout=SECONDS){length}")
 
     def gone(self) -> HeadstartError:
         """The error that says how the worker ended."""
