@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick check bench fuzz lock lowest clean
+.PHONY: demo test quick check bench fuzz situations lock lowest clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
@@ -27,6 +27,10 @@ bench: .venv/ready
 # 10 200 damaged files and odd command lines; a quarter of an hour on two cores. A slice of them is among the tests.
 fuzz: .venv/ready
 	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+# A table of what other people's environments, teams and settings bring along: right, refused, or wrong. Five minutes.
+situations: .venv/ready
+	PYTHONPATH=tests $(BIN)/python -m situations
 
 .venv/ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -14,6 +14,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.spec import ActionSpace, Discrete
+from headstart.envs.host.meanings import layers
 from headstart.envs.host.reading import Wrong, array
 
 NAMES = frozenset(
@@ -124,8 +125,20 @@ def _kind(key: str) -> Any:
     return NAMES if key in NAMES else MAYBE if key in MAYBE else SUSPECT if SUSPECT.search(key) else None
 
 
+def check_beside(told: Mapping, agents: set, what: str) -> None:
+    """Raise HeadstartError if a mask stands among the agents' values, where it belongs to nobody."""
+    for key in told:
+        if key not in agents and isinstance(key, str) and key.lower() in NAMES:
+            raise HeadstartError(f"the {what} have '{key}' beside the agents: put each agent's mask into its own info")
+
+
 def method_of(env: Any) -> Callable[[Any], Any] | None:
-    """The environment's own function from an agent to its mask; None if it has none."""
+    """The environment's own function, or one of its wrappers', from an agent to its mask; None if there is none."""
+    every = [*layers(env), getattr(env, "unwrapped", None)]
+    return next((method for layer in every if (method := _own_method(layer))), None)
+
+
+def _own_method(env: Any) -> Callable[[Any], Any] | None:
     for name in METHODS:
         found = getattr(env, name, None)
         if not callable(found):

@@ -17,7 +17,7 @@ def named(space: ActionSpace, env: Any, agent: Any, label: str) -> ActionSpace:
     An environment says them by `action_meanings(agent)` (for each head its options' names; for a Box its numbers' names) or
     by the libraries' own ways: `get_action_meanings()`, an enumeration `actions`, or a particle world.
     """
-    for layer in _layers(env):
+    for layer in layers(env):
         if callable(told := getattr(layer, "action_meanings", None)):
             return _as_told(space, told(agent), agent, label)
     if isinstance(space, Discrete) and len(space.heads) == 1:
@@ -41,7 +41,7 @@ def _as_told(space: ActionSpace, told: Any, agent: Any, label: str) -> ActionSpa
     return space
 
 
-def _layers(env: Any) -> Iterator[Any]:
+def layers(env: Any) -> Iterator[Any]:
     """The environment, and what its wrappers wrap."""
     seen = []
     while env is not None and len(seen) < 50 and not any(env is layer for layer in seen):
@@ -52,7 +52,7 @@ def _layers(env: Any) -> Iterator[Any]:
 
 
 def _known(env: Any, agent: Any) -> Iterator[tuple[str, ...]]:
-    for layer in _layers(env):
+    for layer in layers(env):
         if callable(told := getattr(layer, "get_action_meanings", None)):
             meanings: Any = told()
             yield tuple(map(str, meanings))
@@ -67,7 +67,7 @@ def _known(env: Any, agent: Any) -> Iterator[tuple[str, ...]]:
 
 def _moves(env: Any, agent: Any) -> bool:
     """Whether an agent of a particle world of mpe2 moves and does not speak."""
-    for layer in _layers(env):
+    for layer in layers(env):
         world = getattr(layer, "world", None)
         if world is not None and type(layer).__module__.split(".")[0] == "mpe2":
             return any(a.name == agent and a.movable and a.silent for a in world.agents)

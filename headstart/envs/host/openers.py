@@ -5,7 +5,6 @@ from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.named import called, named
-from headstart.envs.host import masks
 from headstart.envs.host.reading import flag, several
 from headstart.envs.host.roles import Naming
 from headstart.envs.host.team import HostTeam
@@ -44,8 +43,6 @@ class Alone:
     def __init__(self, env: Any):
         self.env, self.agents = env, []
         self.time_limit = env.spec.max_episode_steps if env.spec else None
-        method = masks.method_of(getattr(env, "unwrapped", env))
-        self.action_masks = (lambda: method(AGENT)) if method else None
 
     def render(self) -> Any:
         """The environment's own picture."""

@@ -68,7 +68,7 @@ class HostTeam:
         self.names = set(agents.values())
         shown, may = size, layout.actions(self.spec)
         self.available = slice(shown, shown + may)
-        self.mask_of = masks.method_of(env) or masks.method_of(getattr(env, "unwrapped", None))
+        self.mask_of = masks.method_of(env)
         self.time, self.over, self.moment = 0, True, "reset"
 
     def _space(self, name: str, agent: Any) -> Any:
@@ -96,6 +96,8 @@ class HostTeam:
         if not self.listed:
             raise HeadstartError("nobody plays after reset: `agents` is empty")
         self._check_known()
+        for what, given in (("observations", obs), ("infos", infos)):
+            masks.check_beside(given, self.names, what)
         self.playing = [seat for seat in self.seats if seat.agent in self.listed]
         return self._row(self.playing, obs, infos, None, set())
 
