@@ -14,6 +14,7 @@ from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.learners.bodies import mlp_body
 from headstart.learners.critics import critic, joint_fields
 from headstart.learners.ddpg import DDPG
+from headstart.learners.graphs import Graphs, GraphSettings
 
 ROLES = {
     "caller": RoleSpec(2, (Field("word", 1, 3),), Discrete((2, 3))),
@@ -235,7 +236,7 @@ def test_the_joint_input_has_one_order():
     spec = TeamSpec(
         {"z": RoleSpec(1, (Field("a", 1, 2),), Discrete((2,))), "b": RoleSpec(2, (Field("c", 1, 3),), Discrete((4,)))}, 1
     )
-    valued = critic("joint", spec, mlp_body((8,), "relu"), False, acts=True)
+    valued = critic("joint", spec, lambda role: mlp_body((8,), "relu"), Graphs(GraphSettings(), (8,), "relu"), False, acts=True)
     nets = valued.init(lambda i: jr.key(i))
     draw = lambda seed, size: {r: jr.normal(jr.key(seed), (5, s.agents, size(s))) for r, s in spec.roles.items()}
     obs, action, fresh = draw(0, lambda s: s.obs_size), draw(1, lambda s: s.actions.size), draw(2, lambda s: s.actions.size)

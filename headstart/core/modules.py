@@ -48,7 +48,10 @@ def linear(
 ) -> Linear:
     """A linear layer, biases 0: Xavier-uniform weights, or orthogonal ones of the given `gain`."""
     shape = (inputs, outputs)
-    weight = jax.nn.initializers.glorot_uniform()(key, shape) if gain is None else gain * orthogonal(key, shape)
+    if inputs == 0:
+        weight = jnp.zeros(shape)
+    else:
+        weight = jax.nn.initializers.glorot_uniform()(key, shape) if gain is None else gain * orthogonal(key, shape)
     return Linear(weight, jnp.zeros(outputs), reads, last)
 
 
@@ -72,14 +75,15 @@ class MLP(eqx.Module):
     activation: Activation = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
-        return self.rest(self.first(x))
+        return self.rest(self.input(x))
 
-    def first(self, x: Float[Array, "*n I"]) -> Float[Array, "*n H"]:
-        """The first layer alone, before its activation."""
-        return self.layers[0](x)
+    @property
+    def input(self) -> Linear:
+        """The first layer."""
+        return self.layers[0]
 
     def rest(self, x: Float[Array, "*n H"]) -> Float[Array, "*n O"]:
-        """The layers after `first`."""
+        """All that comes after the first layer, its activation included."""
         for layer in self.layers[1:]:
             x = layer(ACTIVATIONS[self.activation](x))
         return x

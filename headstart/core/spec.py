@@ -19,6 +19,8 @@ class Field(NamedTuple):
     count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     size: int
     follows: str = ""
+    own: bool = False
+    """Whether it is about the observer itself, e.g. its velocity, and not about entities that it sees."""
 
     @property
     def width(self) -> int:
@@ -146,7 +148,7 @@ def encode_spec(spec: TeamSpec) -> dict[str, Any]:
             name: {
                 "agents": role.agents,
                 "names": list(role.names),
-                "obs": [list(field) for field in role.obs],
+                "obs": [list(field if field.own else field[:4]) for field in role.obs],
                 "actions": _encode_actions(role.actions),
             }
             for name, role in spec.roles.items()
@@ -182,7 +184,7 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
             check_names(space, name)
         except HeadstartError as error:
             raise ValueError(str(error)) from None
-        fields = tuple(Field(str(f[0]), int(f[1]), int(f[2]), str(f[3])) for f in role["obs"])
+        fields = tuple(Field(str(f[0]), int(f[1]), int(f[2]), str(f[3]), f[4:] == [True]) for f in role["obs"])
         agents, names = int(role["agents"]), tuple(str(n) for n in role.get("names", ()))
         if agents < 1 or space.size < 1 or min((min(f.count, f.size) for f in fields), default=0) < 0:
             raise ValueError(f"role {name} has impossible sizes")

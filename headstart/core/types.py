@@ -94,6 +94,13 @@ class Transition(eqx.Module):
         own = self.terminated[..., None]
         return own if self.agent_terminated is None else own | self.agent_terminated[role]
 
+    @property
+    def next_alive(self) -> dict[str, Array]:
+        """{role: [.. A]}: the agents that live after the step, as far as it is known: those that lived and have not ended."""
+        if self.agent_terminated is None:
+            return self.alive
+        return {role: alive & ~self.agent_terminated[role] for role, alive in self.alive.items()}
+
 
 class TrainState(eqx.Module):
     """The whole state of a run at one moment; it is saved whole, so that a resumed run equals an uninterrupted one."""

@@ -135,7 +135,7 @@ def _made(env: JaxMARL) -> _Made:
     if not isinstance(seen, dict) or not all(isinstance(name, str) and name in seen for name in names):
         raise HeadstartError(f"{env.id} does not show what its agents observe by their names: only such ones can be read")
     width = lambda n: _width(made.observation_space(n), seen[n], f"what {n} of {env.id} observes")
-    fields = {n: (Field("obs", 1, width(n)),) for n in names}
+    fields = {n: (Field("obs", 1, width(n), own=True),) for n in names}
     actions = {n: _named(acted(made.action_space(n), f"{n} of {env.id}"), made, n) for n in names}
     roles = Naming(env.roles, env.fields).of(names, fields, actions)
     limit = _limit(made)

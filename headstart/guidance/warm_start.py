@@ -4,11 +4,16 @@ The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks, roles and a
 path, observed fields and actions by name; see `adapt.transplant`. The optimiser starts afresh.
 """
 
+import dataclasses
 from typing import Any
+
+import jax
+import numpy as np
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import Guidance, Rows, TeacherLike, start_rows
 from headstart.core.learner import Learner
+from headstart.core.networks import RoleNet
 from headstart.core.part import part
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import role_pairs
@@ -29,6 +34,11 @@ class WarmStart:
     """Roles of the teacher to copy; if empty, all that the student has too."""
     into: tuple[str, ...] = ()
     """The student's roles to copy into, in the same order; if empty, those of the same names."""
+    at: str = ""
+    """The part of the student's networks that takes the teacher's whole network, e.g. `trunk`, which stands behind a linear
+    layer (LLDR); if empty, the network itself."""
+    resize: bool = True
+    """Copy the rows of a first layer for the fields that both tasks have; otherwise a first layer of another size stays new."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook only; its state is the teacher's parameters."""
@@ -70,9 +80,35 @@ class WarmStart:
                     given = respoken.reseated(given, pairs)
                 if not given.shared and (strangers := by_place(spec, self.teacher.spec, ours, theirs)):
                     table.append((f"{network}/{ours}", "paired by place", ", ".join(strangers)))
-                params[network][ours], rows = transplant(own, given, pairs, f"{network}/{ours}")
+                params[network][ours], rows = self._copied(own, given, pairs, f"{network}/{ours}")
+                _check_some(rows, f"{network} of '{theirs}'", f"that of '{ours}'", bool(self.networks))
                 table += rows
         return params, table
+
+    def _copied(self, own: RoleNet, given: RoleNet, pairs: np.ndarray, name: str) -> tuple[RoleNet, Rows]:
+        """`own`, or its part `at`, with the given parameters in place of those that fit, and the rows."""
+        if not self.at:
+            return transplant(own, given, pairs, name, self.resize)
+        parts = [f.name for f in dataclasses.fields(own.net) if dataclasses.is_dataclass(getattr(own.net, f.name))]
+        if self.at not in parts:
+            there = f"its parts are {', '.join(parts)}" if parts else "it has no parts"
+            raise HeadstartError(f"guidance.at names '{self.at}', no part of the student's {name}: {there}")
+        part = RoleNet(getattr(own.net, self.at), own.shared)
+        part, rows = transplant(part, given, pairs, f"{name}.{self.at}", self.resize)
+        rest = dataclasses.replace(own.net, **{self.at: None})
+        fresh = [(f"{name}{jax.tree_util.keystr(path)}", "re-initialised", f"{tuple(x.shape)}")
+                 for path, x in jax.tree_util.tree_leaves_with_path(rest)]  # fmt: skip
+        return RoleNet(dataclasses.replace(own.net, **{self.at: part.net}), own.shared), fresh + rows
+
+
+def _check_some(rows: Rows, theirs: str, ours: str, asked: bool) -> None:
+    """Raise HeadstartError if no weight of a network that was asked for by name could be copied."""
+    weights = [happened for name, happened, _ in rows if "weight" in name]
+    if asked and weights and not {"loaded", "adapted"} & set(weights):
+        raise HeadstartError(
+            f"nothing of the teacher's {theirs} fits {ours}: train both with the same kind of network and sizes, or leave it "
+            "out of guidance.networks"
+        )
 
 
 PRESETS = {"warm_start": WarmStart()}

@@ -9,6 +9,7 @@ import jax.random as jr
 import optax
 
 from headstart.core import actions
+from headstart.core.checks import require
 from headstart.core.learner import Learner, actors, check_replay, replaying, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
@@ -17,16 +18,25 @@ from headstart.core.optimisers import clip_per_variable, per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
-from headstart.learners.bodies import mlp_body
-from headstart.learners.critics import Critic, Kind, by_agent, critic
+from headstart.learners.bodies import mlp_body, reduced_bodies
+from headstart.learners.critics import Bodies, Critic, Kind, by_agent, critic
+from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
 
 
 @part("learner")
-class DDPG:
+class DDPG(GraphSettings):
     """Deterministic actors with a critic each, which sees the whole team (MADDPG) or its own agent only (independent)."""
 
     critic: Kind = "joint"
-    """Input of a critic: every agent's observation and action (joint), or its own agent's (local)."""
+    """Input of a critic: every agent's observation and action side by side (joint), as vertices of a graph that it pools
+    (agp) or in which they exchange messages first (agnn), or its own agent's only (local)."""
+    actor: ActorKind = "mlp"
+    """Actor of an observation as it is (mlp), or of the entities in it, pooled (agp) or after exchanging messages (agnn)."""
+    reduce_actor: tuple[str, ...] = ()
+    """ROLE=UNITS: a linear layer of that many units in front of the actors of a role, e.g. leader=12, the size of the
+    observations of the task that its actor comes from (LLDR)."""
+    reduce_critic: tuple[str, ...] = ()
+    """The same for the joint or local critics of a role."""
     shared: bool = False
     """One actor and one critic for all agents of a role, instead of one each."""
     hidden: Sizes = (64, 64)
@@ -63,33 +73,37 @@ class DDPG:
 
     def __post_init__(self):
         check_replay(self)
+        check_graph(self, self.critic)
+        fits = not self.reduce_critic or self.critic in ("joint", "local")
+        require(fits, "learner.reduce_critic", " ".join(self.reduce_critic), f"empty with the critic {self.critic}")
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError if a setting does not fit it."""
         rates = {"actor": self.actor_lr, "critic": self.critic_lr}
-        valued = critic(self.critic, spec, self._body, self.shared, acts=True)
+        plain, graphs = mlp_body(self.hidden, self.activation), Graphs(self, self.hidden, self.activation)
+        chosen = plain if self.actor == "mlp" else graphs.actor(self.actor)
+        acting = reduced_bodies("reduce_actor", self.reduce_actor, chosen, spec)
+        valued = critic(
+            self.critic, spec, reduced_bodies("reduce_critic", self.reduce_critic, plain, spec), graphs, self.shared, acts=True
+        )
         return Learner(
             **replaying(self),
             optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
-            init=lambda key: self._init(spec, valued, key),
+            init=lambda key: self._init(spec, acting, valued, key),
             policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
             unroll=lambda params, batch: ((), actors(spec, params, batch.obs)),
             act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key)),
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, target, batch, key),
             share=shares(spec, self.shared),
-            value=lambda params, obs, action: by_agent(spec, valued.q(params["critic"], obs, action)),
+            value=lambda params, obs, action: by_agent(spec, valued.q(params["critic"], obs, action, None)),
             track=lambda params, target: polyak(params, target, self.tau),
         )
 
-    @property
-    def _body(self):
-        return mlp_body(self.hidden, self.activation)
-
-    def _init(self, spec, valued: Critic, key):
+    def _init(self, spec, acting: Bodies, valued: Critic, key):
         actor_key, critic_key = jr.split(key)
         actor = {
             name: role_net(
-                lambda k, role=role: self._body(k, role.obs, role.actions.size),
+                lambda k, name=name, role=role: acting(name)(k, role.obs, role.actions.size),
                 jr.fold_in(actor_key, i),
                 role.agents,
                 self.shared,
@@ -125,10 +139,10 @@ class DDPG:
         next_key, now_key = jr.split(key)
         next_logits = _legal(actors(spec, target, batch.next_obs), batch.next_available)
         next_action = self._sampled(spec, next_logits, next_key, noisy=False)
-        next_q = valued.q(target["critic"], batch.next_obs, next_action)
+        next_q = valued.q(target["critic"], batch.next_obs, next_action, batch.next_alive)
         logits = actors(spec, params, batch.obs)
         fresh = self._sampled(spec, _legal(logits, batch.available), now_key, noisy=False)
-        q, own_q = valued.q_own(params["critic"], batch.obs, batch.action, fresh)
+        q, own_q = valued.q_own(params["critic"], batch.obs, batch.action, fresh, batch.alive)
         terms, share = {"actor": {}, "critic": {}}, shares(spec, self.shared)
         for name in spec.roles:
             y = td_target(batch.reward[name].T, next_q[name], batch.ended_for(name).T, self.gamma)

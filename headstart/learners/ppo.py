@@ -25,18 +25,22 @@ from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, NonNegative, Positive, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
-from headstart.learners.bodies import core_body
+from headstart.learners.bodies import Body, core_body
 from headstart.learners.critics import Critic, Kind, critic
+from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
 
 
 @part("learner")
-class PPO:
+class PPO(GraphSettings):
     """PPO with a clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
     core: Literal["mlp", "gru"] = "mlp"
     """Feed-forward, or recurrent (an encoder, a GRU and a head)."""
     critic: Kind = "local"
-    """Input of a value function: its own agent's observation (independent PPO), or every agent's (MAPPO)."""
+    """Input of a value function: its own agent's observation (local, independent PPO), or every agent's side by side (joint,
+    MAPPO), or as vertices of a graph that it pools (agp) or in which they exchange messages first (agnn)."""
+    actor: ActorKind = "mlp"
+    """Actor of an observation as it is (mlp), or of the entities in it, pooled (agp) or after exchanging messages (agnn)."""
     shared: bool = True
     """One actor and one value function for all agents of a role, instead of one each."""
     hidden: Annotated[Sizes, MinLen(1)] = (64, 64)
@@ -66,6 +70,9 @@ class PPO:
 
     def __post_init__(self):
         must = f"a divisor of the {self._items} items of a rollout"
+        fits = self.core == "mlp" or self.critic in ("joint", "local")
+        check_graph(self, self.critic)
+        require(fits, "learner.critic", self.critic, "joint or local with recurrent networks (--learner.core gru)")
         require(self._items % self.minibatches == 0, "learner.minibatches", self.minibatches, must)
 
     @property
@@ -76,8 +83,9 @@ class PPO:
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team."""
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
-        valued = critic(self.critic, spec, self._body(1.0), self.shared, acts=False)
-        single = lambda params, obs, action: valued.v(params["critic"], (), obs)[1]
+        graphs = Graphs(self, self.hidden, self.activation, (2**0.5, 1.0))
+        valued = critic(self.critic, spec, lambda role: self._body(1.0), graphs, self.shared, acts=False)
+        single = lambda params, obs, action: valued.v(params["critic"], (), obs, None)[1]
         return Learner(
             num_envs=self.num_envs,
             rollout=self.rollout,
@@ -96,11 +104,12 @@ class PPO:
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
         )
 
-    def _body(self, gain: float):
-        return core_body(self.core, self.hidden, self.activation, gain)
+    def _body(self, gain: float, body: Body | None = None) -> Body:
+        return core_body(self.core, self.hidden, self.activation, gain, body)
 
     def _init(self, spec, valued: Critic, key):
-        actors, body = {}, self._body(0.01)
+        graph = Graphs(self, self.hidden if self.core == "mlp" else (), self.activation, (2**0.5, 0.01))
+        actors, body = {}, self._body(0.01, graph.actor(self.actor) if self.actor != "mlp" else None)
         for i, (name, role) in enumerate(spec.roles.items()):
             make = lambda k, role=role: body(k, role.obs, role.actions.size)
             actors[name] = role_net(make, jr.split(jr.fold_in(key, i))[0], role.agents, self.shared)
@@ -117,7 +126,7 @@ class PPO:
     def _act(self, spec, valued: Critic, params, carry, step, key):
         carry, logits = _policy(spec, params, carry, step.obs)
         if carry:
-            carry = {"actor": carry["actor"], "critic": valued.v(params["critic"], carry["critic"], step.obs)[0]}
+            carry = {"actor": carry["actor"], "critic": valued.v(params["critic"], carry["critic"], step.obs, step.alive)[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -129,28 +138,28 @@ class PPO:
         return carry, out
 
     def _unroll(self, spec, params, batch):
-        carries, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch, "actor")
+        carries, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
         return ({"actor": carries} if self.core == "gru" else ()), _squashed(spec, out)
 
-    def _along(self, spec, step, batch, network: str):
-        """carries, {role: [*n ..]}: a network's `step` on a batch; recurrent networks run over T from their first carry."""
+    def _along(self, spec, step, inputs, batch, network: str):
+        """carries, {role: [*n ..]}: a network's `step` on a batch's inputs, which recurrent networks read along T."""
         if self.core == "mlp":
-            return step((), batch.obs)
+            return step((), inputs)
         swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # items are [B T ..]: time comes first
         fresh = self._start(spec, batch.first.shape[0])[network]
-        _, carries, out = unroll(step, batch.extras["carry"][network], swap(batch.obs), batch.first.T, fresh)
+        _, carries, out = unroll(step, batch.extras["carry"][network], swap(inputs), batch.first.T, fresh)
         return swap(carries), swap(out)
 
     def _prepare(self, spec, valued: Critic, params, carry, rollout: Transition):
         """Items with advantages, value targets, and the log-probabilities before the update."""
         recurrent, fresh = self.core == "gru", self._start(spec, rollout.first.shape[1])
-        along = lambda step, network: unroll(
-            step, carry[network] if recurrent else (), rollout.obs, rollout.first, fresh[network] if recurrent else ()
+        along = lambda step, inputs, network: unroll(
+            step, carry[network] if recurrent else (), inputs, rollout.first, fresh[network] if recurrent else ()
         )
-        judge = lambda carry, obs: valued.v(params["critic"], carry, obs)
-        _, carries, value = along(judge, "critic")
-        _, next_value = judge(carries, rollout.next_obs)
-        *_, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), "actor")
+        judge = lambda carry, now: valued.v(params["critic"], carry, *now)
+        _, carries, value = along(judge, (rollout.obs, rollout.alive), "critic")
+        _, next_value = judge(carries, (rollout.next_obs, rollout.next_alive))
+        *_, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
         extras: dict[str, Any] = {name: {} for name in ("advantage", "value_target", "log_prob")}
         ended = (rollout.terminated | rollout.truncated)[..., None]
         for name in rollout.obs:
@@ -176,8 +185,9 @@ class PPO:
 
     def _objective(self, spec, valued: Critic, params, batch):
         """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·½·(V − target)²; means over the batch."""
-        _, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch, "actor")
-        _, value = self._along(spec, lambda c, obs: valued.v(params["critic"], c, obs), batch, "critic")
+        _, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
+        judge = lambda carry, now: valued.v(params["critic"], carry, *now)
+        _, value = self._along(spec, judge, (batch.obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
         for name, role in spec.roles.items():
             space, alive = role.actions, batch.alive[name]

@@ -62,7 +62,7 @@ class Role(TypedDict):
 
     agents: Agents
     names: NotRequired[tuple[str, ...]]
-    obs: Annotated[tuple[tuple[str, Size, Size, str], ...], MinLen(1)]
+    obs: Annotated[tuple[tuple[str, Size, Size, str] | tuple[str, Size, Size, str, bool], ...], MinLen(1)]
     actions: Actions
 
 

@@ -133,12 +133,14 @@ def adapted_policy(
     return seen
 
 
-def transplant(team: RoleNet, donor: RoleNet, pairs: np.ndarray, network: str) -> tuple[RoleNet, list[tuple[str, str, str]]]:
+def transplant(
+    team: RoleNet, donor: RoleNet, pairs: np.ndarray, network: str, resize: bool = True
+) -> tuple[RoleNet, list[tuple[str, str, str]]]:
     """`team` with those of the donor's parameters that fit, and a table [(parameter, outcome, shapes)].
 
     Parameters are matched by tree path. Equal shapes are loaded. A first layer that reads other fields than the donor's is
-    adapted field by field, if they have any in common; rows of entities that the donor never saw start at zero. All other
-    parameters keep their fresh values. `pairs` [agents of the role]: each one's donor, as from `seats`.
+    adapted field by field, if they have any in common and `resize` allows it; rows of entities that the donor never saw start
+    at zero. All other parameters keep their fresh values. `pairs` [agents of the role]: each one's donor, as from `seats`.
     """
     donor = select_agents(donor, pairs)
     if donor.shared and not team.shared:
@@ -151,7 +153,9 @@ def transplant(team: RoleNet, donor: RoleNet, pairs: np.ndarray, network: str) -
     for path, mine in jax.tree_util.tree_leaves_with_path(team.net):
         given, name = theirs.pop(path, None), network + jax.tree_util.keystr(path)
         fields, donor_fields = read.get(path, ()), donor_read.get(path, ())
-        rows = None if given is None or fields == donor_fields else _by_field(mine, given, fields, donor_fields)
+        rows = None
+        if given is not None and resize and fields and fields != donor_fields:  # without fields, it is behind another layer
+            rows = _by_field(mine, given, fields, donor_fields)
         fits = given is not None and rows is None and given.shape == mine.shape
         kept = given if fits else mine if rows is None else rows
         happened = "loaded" if fits else "re-initialised" if rows is None else "adapted"

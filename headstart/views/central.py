@@ -106,7 +106,7 @@ def view(team: TeamSpec, actions: Actions = "heads") -> View:
         continuous.add(isinstance(role_spec.actions, Continuous))
         for name in names:
             kept = [f for f in role_spec.obs if not _is_message(team, role, f)]
-            fields += [Field(f"{name}/{f.name}", f.count, f.size, f.follows and f"{name}/{f.follows}") for f in kept]
+            fields += [f._replace(name=f"{name}/{f.name}", follows=f.follows and f"{name}/{f.follows}") for f in kept]
             sizes += [size for size, physical in team.heads(role) if physical]
             meant += [
                 (name, words) for words, (_, physical) in zip(_words(role_spec), team.heads(role), strict=True) if physical

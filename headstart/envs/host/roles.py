@@ -100,7 +100,7 @@ def named_fields(roles: dict[str, RoleSpec], given: Sequence[str]) -> dict[str, 
             )
         if found["role"] is not None and found["role"] not in roles:
             raise HeadstartError(f"env.fields names the role '{found['role']}', and there are: {', '.join(roles)}")
-        field = Field(found["name"], int(found["count"] or 1), int(found["size"]), found["follows"] or "")
+        field = Field(found["name"], int(found["count"] or 1), int(found["size"]), found["follows"] or "", not found["count"])
         blocks.setdefault(found["role"], []).append(field)
     return {
         role: about._replace(obs=_divided(role, about, blocks.get(role, blocks.get(None)))) for role, about in roles.items()

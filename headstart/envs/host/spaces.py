@@ -36,7 +36,7 @@ def _fields(space: Any, name: str, where: str) -> Iterator[Field]:
             yield from _fields(part, f"{name}.{key}" if name else key, where)
         return
     count, size = _block(space, kind, f"{where}, part '{name}'" if name else where)
-    yield Field(name or "obs", count, size)
+    yield Field(name or "obs", count, size, own=count == 1)
 
 
 def parts(space: Any) -> Iterator[tuple[str, Any]]:

@@ -56,7 +56,7 @@ class Adversary:
         landmarks, moves = Field("landmarks", self._landmarks, 2), physics.moves(self.semantics)
         spies = (landmarks, Field("adversaries", self.adversaries - 1, 2), Field("agents", self.agents, 2))
         agents = (
-            Field("goal", 1, 2),
+            Field("goal", 1, 2, own=True),
             landmarks,
             Field("adversaries", self.adversaries, 2),
             Field("agents", self.agents - 1, 2),

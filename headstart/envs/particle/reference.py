@@ -65,7 +65,7 @@ class Reference:
         """One role, `agent`, with a move and a word; everyone hears everyone else."""
         others = self.agents - 1
         obs = (
-            Field("velocity", 1, 2),
+            Field("velocity", 1, 2, own=True),
             Field("landmarks", self.landmarks, 2),
             Field("goal_colors", others, 3),
             # Other agents have no positions, so nothing ranks them by nearness. Following the colours keeps the colour

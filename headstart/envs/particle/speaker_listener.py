@@ -52,8 +52,8 @@ class SpeakerListener:
     @property
     def spec(self) -> TeamSpec:
         """Two roles of one agent: `speaker` with a word for each landmark, `listener` with five moves."""
-        speaker = RoleSpec(1, (Field("goal_color", 1, 3),), Discrete((self.landmarks,)))
-        heard = (Field("velocity", 1, 2), Field("landmarks", self.landmarks, 2), Field("messages", 1, self.landmarks))
+        speaker = RoleSpec(1, (Field("goal_color", 1, 3, own=True),), Discrete((self.landmarks,)))
+        heard = (Field("velocity", 1, 2, own=True), Field("landmarks", self.landmarks, 2), Field("messages", 1, self.landmarks))
         roles = {"speaker": speaker, "listener": RoleSpec(1, heard, physics.moves(self.semantics))}
         return TeamSpec(roles, self.horizon, 4 + 4 * self.landmarks, (Route("speaker", 0, "listener", "messages"),))
 

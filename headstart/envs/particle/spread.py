@@ -78,8 +78,8 @@ class Spread:
         """One role, `agent`, with five moves or a force."""
         landmarks, others = self._seen
         obs = (
-            Field("velocity", 1, 2),
-            Field("position", 1, 2),
+            Field("velocity", 1, 2, own=True),
+            Field("position", 1, 2, own=True),
             Field("landmarks", landmarks, 2),
             Field("agents", others, 2),
             Field("messages", others, 2, follows="agents"),

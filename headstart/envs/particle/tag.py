@@ -73,8 +73,8 @@ class Tag:
         def role(name: str) -> RoleSpec:
             other_prey = self.prey - (name == "agent")
             obs = (
-                Field("velocity", 1, 2),
-                Field("position", 1, 2),
+                Field("velocity", 1, 2, own=True),
+                Field("position", 1, 2, own=True),
                 Field("obstacles", self.obstacles, 2),
                 Field("adversaries", self.adversaries - (name == "adversary"), 2),
                 Field("prey", other_prey, 2),

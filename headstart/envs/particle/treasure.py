@@ -90,7 +90,7 @@ class Treasure:
             Field("agents", min(self.seen_agents, agents - 1), 4 + 2 * kinds),
             Field("treasures", min(self.seen_treasures, treasures), 2 + kinds),
         )
-        own, held = (Field("position", 1, 2), Field("velocity", 1, 2)), Field("held", 1, kinds)
+        own, held = (Field("position", 1, 2, own=True), Field("velocity", 1, 2, own=True)), Field("held", 1, kinds, own=True)
         roles = {
             "collector": RoleSpec(self.collectors, (*own, held, *seen), physics.moves("openai")),
             "bank": RoleSpec(self.banks, (*own, *seen), physics.moves("openai")),
