@@ -13,7 +13,7 @@ from headstart.report import transfer
 from headstart.report.claims import Claim, judge
 from headstart.report.metric import RETURN, column, name_in_report
 from headstart.report.plain import number, plain
-from headstart.report.stats import as_json, interval
+from headstart.report.stats import as_json, interval, versus
 from headstart.report.transfer import Curve
 from headstart.storage import files, places, schema
 from headstart.storage.tables import Table, read_table
@@ -32,7 +32,8 @@ def build_report(
     Other keys ("title", "source", "kind": "run", "headline") are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
     "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional)}. The curve is that of
-    an arm's last stage; the stages before it are its teacher's cost.
+    an arm's last stage; the stages before it are its teacher's cost. A measure that the compared arms share has a
+    "QUANTITY_gain".
 
     Raises ValueError if there is no arm, or if an arm is compared with a missing one.
     """
@@ -50,6 +51,7 @@ def build_report(
     for claim in claims:
         if claim.versus in arms and claim.arm in arms:
             pair = transfer.compare(*_run(arms[claim.arm]), *_run(arms[claim.versus]), level)
+            pair |= _measured_gains(arms[claim.arm], arms[claim.versus])
             described[claim.arm].setdefault("against", {})[claim.versus] = pair
     report = {
         "format": FORMAT,
@@ -77,7 +79,14 @@ def _arm(name: str, arms: Mapping[str, Mapping[str, Any]], level: float | None) 
         out["worth"] = [_worth(each) for each in arm["worth"]]
     if other is None:
         return out
-    return {**out, "versus": other, **transfer.compare(*_run(arm), *_run(arms[other]), level)}
+    compared = transfer.compare(*_run(arm), *_run(arms[other]), level) | _measured_gains(arm, arms[other])
+    return {**out, "versus": other, **compared}
+
+
+def _measured_gains(arm: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """{"QUANTITY_gain": the arm's minus the other's} of the measures that both have."""
+    mine, theirs = arm.get("measures", {}), other.get("measures", {})
+    return {f"{name}_gain": as_json(versus(mine[name], theirs[name])) for name in mine if name in theirs}
 
 
 def _worth(found: Mapping[str, Any]) -> dict[str, Any]:
