@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,14 @@ class MetricsFile(Watcher):
         self.columns = table.columns
         kept = [row.line for row in table.rows if (row.values["updates"] or 0) <= updates]
         files.write_text(self.path, "\n".join([table.header, *kept, ""]))
+
+    def points(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """(updates, {column: [S]}) of the evaluations so far, as they were told; NaN for a missing value."""
+        if files.kind(self.path) is None:
+            return
+        found: dict[int, list[dict[str, float | None]]] = {}
+        for row in read_table(self.path).rows:
+            found.setdefault(int(row.values["updates"] or 0), []).append(row.values)
+        single = lambda x: np.float32(np.nan if x is None else x)
+        for updates, rows in found.items():
+            yield updates, {name: np.array([single(row[name]) for row in rows]) for name in rows[0]}

@@ -18,10 +18,10 @@ from headstart.core.trainer import Trainer
 from headstart.core.types import Metrics
 
 
-def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
+def begin(trainer: Trainer, key: Array, seed: Array, params: PyTree = None) -> PyTree:
     """A run's loop state: the training state, sums of metrics since the last row, and the update that broke (-1: none;
-    -2 - update if the environment's own numbers were not finite)."""
-    state = trainer.init(key, seed)
+    -2 - update if the environment's own numbers were not finite). `params`: those to begin with, in place of new ones."""
+    state = trainer.init(key, seed, params)
     sums = jax.eval_shape(trainer.update, state, jnp.asarray(0), trainer.data)[1]
     return {
         "state": state,
