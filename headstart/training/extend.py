@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,13 +131,17 @@ def in_room(state: PyTree, shape: PyTree) -> PyTree:
         out[:, :count] = np.asarray(x)[:, :count]
         return jnp.array(out)
 
-    return dataclasses.replace(state, memory=jax.tree.map(fitted, state.memory, shape.memory))
+    return _with_memory(state, jax.tree.map(fitted, state.memory, shape.memory))
+
+
+def _with_memory(state: PyTree, memory: PyTree) -> PyTree:
+    return eqx.tree_at(lambda state: state.memory, state, memory)
 
 
 def with_room(state: PyTree, room: int) -> PyTree:
     """The shapes of a training state [S ..] whose memory has another room."""
     resized = lambda x: jax.ShapeDtypeStruct((x.shape[0], room, *x.shape[2:]), x.dtype, weak_type=x.weak_type)
-    return dataclasses.replace(state, memory=jax.tree.map(resized, state.memory))
+    return _with_memory(state, jax.tree.map(resized, state.memory))
 
 
 def told(directory: RunDir, extended: Any, notes: list[str], end: int) -> str:
