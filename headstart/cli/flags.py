@@ -59,7 +59,7 @@ def read_flags(
 def _explained(description: str, choices: dict[str, str], example: str) -> str:
     """A command's description, with the flags that tyro does not know and an example."""
     width = max(map(len, choices), default=0)
-    parts = [description, *(f"    {flag:<{width}}  {text}" for flag, text in choices.items())]
+    parts = [description + "\n" * bool(choices), *(f"    {flag:<{width}}  {text}" for flag, text in choices.items())]
     return "\n".join(parts + ([f"\nExample: {example}"] if example else []))
 
 
@@ -127,6 +127,10 @@ def _plainly(told: str) -> str:
     meant = float(short[1]) * (1000 if short[2] in "kK" else 10**6) if short else usual
     example = f"{meant:.0f}" if whole else f"{meant:g}"
     return f"{flag} must be a {'whole ' * whole}number such as {example}, not '{given}'"
+
+
+REPEATED = ("--use", "--guidance", "--teacher")
+"""Flags that may be given several times."""
 
 
 def take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]], list[str]]:
