@@ -19,6 +19,7 @@ def train(args: list[str]) -> None:
     from headstart.training.config import Config
     from headstart.training.progress import progress
 
+    natural: Any = Natural  # Python knows `Natural | None`, and pyright does not
     given, rest = take(args, ("--learner", "--guidance", "--teacher"))
     if (not rest or rest[0].startswith("-")) and not {"-h", "--help"} & set(rest):
         raise HeadstartError("say which environment: headstart train ENV (headstart list names them)")
@@ -34,7 +35,7 @@ def train(args: list[str]) -> None:
         ("evaluations", Evaluations, 20, "How often to evaluate along the run."),
         ("episodes", Count, 100, "Episodes of an evaluation."),
         ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
-        ("worth", Natural | None, None, "Episodes in which teachers are measured before training; 0 for none."),
+        ("worth", natural | None, None, "Episodes in which teachers are measured before training; 0 for none."),
         (
             "keep",
             tuple[str, ...],

@@ -13,6 +13,7 @@ import numpy as np
 from headstart.core.checks import HeadstartError, notice
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
+from headstart.core.errors import host_errors
 from headstart.core.guidance import teacher_of
 from headstart.core.part import checked
 from headstart.core.ranges import Count
@@ -24,7 +25,6 @@ from headstart.training import cores, extend, footprint
 from headstart.training.config import Config, bind, restore
 from headstart.training.directory import RunDir, check_free, undone_if_refused
 from headstart.training.lanes import compile_program
-from headstart.training.programs import host_errors
 from headstart.training.session import Session
 from headstart.training.signals import Signals
 from headstart.training.watch import Watcher

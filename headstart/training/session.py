@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError, require
 from headstart.core.episodes import team_mean
+from headstart.core.errors import host_errors
 from headstart.core.guidance import chain, start_rows
 from headstart.core.scope import innermost
 from headstart.core.trainer import make_trainer
@@ -105,7 +106,7 @@ class Session:
             self.begun = self.watched.error is not None
             self.watched.check(f"try again with: {self.directory.resume}")
             try:
-                with programs.host_errors():
+                with host_errors():
                     params = self._trained(stop)
             except HeadstartError:
                 if opened.abandoned:  # a call of the host, and with it all since the last checkpoint
