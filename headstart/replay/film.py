@@ -54,5 +54,13 @@ def film_palette(figure: "Figure", show: Callable[[int], None], count: int) -> "
     for index in sorted({round(i * (count - 1) / max(SAMPLES - 1, 1)) for i in range(SAMPLES)}):
         show(index)
         canvas.draw()
-        seen.append(np.asarray(canvas.buffer_rgba())[::2, ::2, :3])
-    return Image.fromarray(np.concatenate(seen)).quantize(256)
+        seen.append(np.array(canvas.buffer_rgba())[::2, ::2, :3])  # a copy: the canvas draws in place
+    pixels = np.concatenate(seen)
+    colors, count_of = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    colors = colors[np.argsort(-count_of, kind="stable")]
+    if len(colors) > 256:  # half are the most frequent ones as they are, and the others stand for the rest
+        rest = Image.fromarray(pixels).quantize(128).getpalette() or []
+        colors = np.concatenate([colors[:128], np.array(rest, np.uint8).reshape(-1, 3)])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colors[:256].tobytes())
+    return palette

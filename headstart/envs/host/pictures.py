@@ -1,6 +1,7 @@
 """Pictures of a host environment: taken in its worker by its own `render`, and kept in the run's process as a film."""
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from headstart.core.checks import HeadstartError
 from headstart.core.named import called
 
 MODE = "rgb_array"
+QUIET = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+"""Many environments draw by pygame, which looks for a screen and a loudspeaker although none is needed here."""
 SIZE = struct.Struct("<II")
 LARGEST = 4096
 """Pixels of a side."""
@@ -20,6 +23,8 @@ LONGEST = SIZE.size + 3 * LARGEST**2
 
 def made_to_draw(make: Any, id: str, options: Mapping[str, Any]) -> Any:
     """`make(**options)` with render_mode="rgb_array"; HeadstartError if the environment has no such mode."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     modes = f"{id} cannot be drawn: it offers no {MODE}"
     try:
         env = called(make, id, {**options, "render_mode": MODE})
