@@ -82,7 +82,7 @@ class Session:
             footprint.check_training(config, self.learner, self.shape)
         self.seeds = config.first_seed + np.arange(config.seeds)
         self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist()) | (bound or {})
-        self.compile_s, self.run_s, self.kept = 0.0, 0.0, 0
+        self.compile_s, self.run_s, self.kept, self.room = 0.0, 0.0, 0, 0
         self.begun = False
         """Whether there is anything to go on with: an evaluation, a checkpoint, or a wish to try again."""
         self.metrics = MetricsFile(directory.metrics, self.trainer.steps_per_update)
@@ -150,6 +150,7 @@ class Session:
         seeds = jnp.asarray(self.seeds)
         keys = jax.vmap(lambda seed: jr.fold_in(jr.key(0), seed))(seeds)
         shape = self._of_all(self.shape)
+        self.room = jax.tree.leaves(self.shape["state"].memory)[0].shape[0]
         data = self.trainer.data
         self._leave(stop)
         advance = self._compiled(programs.advance(self.trainer), shape, 0, 0, data, mapped=1, donate=0)
@@ -283,13 +284,11 @@ class Session:
         return goal is not None and done in rows and done in self.points and bool(rows[done]["eval_return"].mean() >= goal)
 
     def _checkpoint(self, done: int, loop: lanes.Blocks) -> None:
-        tree = loop.whole()
-        room = jax.tree.leaves(tree["state"].memory)[0].shape[1]
-        note = {"run_s": str(self.run_s), "compile_s": str(self.compile_s), "room": str(room)}
+        note = {"run_s": str(self.run_s), "compile_s": str(self.compile_s), "room": str(self.room)}
         if "id" in self.manifest:
             note["run"] = self.manifest["id"]
         self.keeper.stage()
-        self.directory.save_checkpoint(done, tree, note)
+        self.directory.save_checkpoint(done, loop.whole(), note)
         self.keeper.publish()
         self.kept = done
 
