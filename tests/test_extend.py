@@ -183,6 +183,8 @@ def test_an_extension_that_ends_at_any_write_loses_nothing(how, made, tmp_path):
                 break
             except (Killed, files.NotWritten):
                 pass
+        seen = run.RunDir(out).newest()
+        assert all(json.loads(kept.read_text())["updates"] <= seen for kept in out.glob("*/kept.json")), "no team of lost rows"
         if manifest(out).get("finished") and manifest(out)["env_steps"] == 200:
             assert same(load(out).params, load(made / "short").params)
             assert json.loads((out / "best" / "kept.json").read_text())
@@ -216,6 +218,24 @@ def test_a_fresh_extension_that_ends_at_any_write_loses_nothing(how, tmp_path):
         identical(out, whole)
         shutil.rmtree(out)
     assert number > 5
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_at_its_goal_does_not_go_on_past_it(tmp_path):
+    config = dataclasses.replace(SHORT, until=-100.0, keep=("best", "last"))
+    run.train(config, tmp_path / "whole")
+    for number in range(1, 100):
+        out = tmp_path / str(number)
+        with dies_at(number, "after"):
+            try:
+                run.train(config, out)
+                break
+            except Killed:
+                pass
+        run.resume(out) if (out / "run.json").exists() else run.train(config, out)
+        assert manifest(out)["env_steps"] == 100
+        identical(out, tmp_path / "whole")
+    assert number > 6
 
 
 # ------------------------------------------------------------------ what is said, and refused

@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError, require
-from headstart.core.episodes import team_mean
 from headstart.core.errors import host_errors
 from headstart.core.guidance import chain, start_rows
 from headstart.core.scope import innermost
@@ -28,7 +27,7 @@ from headstart.training import extend, footprint, lanes, programs, worth
 from headstart.training.config import Config, describe
 from headstart.training.directory import RunDir
 from headstart.training.keep import LAST, Keeper, in_columns, rules
-from headstart.training.metrics import MetricsFile
+from headstart.training.metrics import MetricsFile, columns_of, row_of
 from headstart.training.signals import Signals
 from headstart.training.watch import Progress, Watched, Watcher
 
@@ -192,9 +191,7 @@ class Session:
         score = programs.score(self.config.env, self.learner, self.config.episodes)
         key = jax.eval_shape(lambda: jr.split(jr.key(0), len(self.seeds)))
         scores = jax.eval_shape(score, self._of_all(self.shape)["state"].params, key, 0)
-        sums = self.shape["sums"]
-        events = {f"train_event/{name}" for name in sums["episodes"]["events"]}
-        return {*scores, *sums["learning"], *sums["guidance"], *events, "train_return"}
+        return columns_of(self.shape["sums"], scores)
 
     def _loaded(self, shape: PyTree) -> tuple[int, PyTree, dict[str, float]] | None:
         """The newest checkpoint, with a memory of the length that this run needs; None if there is none."""
@@ -297,15 +294,8 @@ class Session:
 
     def _row(self, counted_from: int, done: int, loop: lanes.Blocks, scores: Metrics) -> np.ndarray:
         """Report the metrics since the last row, one value per seed; returns the evaluation returns [S]."""
-        sums, columns = loop["sums"].whole(), {name: np.asarray(x) for name, x in scores.items()}
         learned = max(done - max(counted_from, self.trainer.warmup_updates), 0)
-        ended = np.asarray(sums["episodes"]["count"])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            columns["train_return"] = np.asarray(team_mean(sums["episodes"]["returns"])) / ended
-            columns |= {name: np.asarray(x) / np.float32(learned) for name, x in sums["learning"].items()}
-            columns |= {name: np.asarray(x) / np.float32(done - counted_from) for name, x in sums["guidance"].items()}
-            columns |= {name: columns.pop(name) for name in scores if name.startswith("eval_event/")}  # those come last
-            columns |= {f"train_event/{name}": np.asarray(x) / ended for name, x in sums["episodes"]["events"].items()}
+        columns = row_of(loop["sums"].whole(), scores, done - counted_from, learned)
         self.watched.tell("row", done * self.trainer.steps_per_update, columns)
         params = lambda: jax.tree.map(np.array, loop["state"].map(lambda state: state.params).whole())  # a copy: it is donated
         self.keeper.see(done, columns, params)
