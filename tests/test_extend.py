@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from probes import same, small
+from probes import Choice, same, small
 from test_damage import Killed, dies_at
 from test_runs import eager as eager
 from test_runs import one_line, stop_at
@@ -147,9 +147,10 @@ def test_without_the_end_s_checkpoint_it_goes_on_from_the_team_and_says_so(made,
     team = run.train(dataclasses.replace(SHORT, keep=()), out)
     assert not (out / "checkpoints").exists()
     with pytest.raises(session.Interrupted):
-        run.resume(out, stop_at(204), steps=400)
-    told = capsys.readouterr().err.strip()
-    assert told.count("\n") == 0 and "goes on from 200 to 400 env-steps" in told
+        run.resume(out, stop_at(204), steps=398)
+    rounded, told = capsys.readouterr().err.strip().splitlines()
+    assert rounded == "headstart: 398 env-steps become 400: whole updates of 4"
+    assert "goes on from 200 to 400 env-steps" in told
     assert "the optimiser and the replay memory start afresh" in told and "--keep last" in told
     assert not manifest(out)["finished"] and same(load(out).params, team.params)
     # The warm-up fills the memory again: until it is full, nothing is learned.
@@ -236,6 +237,17 @@ def test_a_run_that_was_killed_at_its_goal_does_not_go_on_past_it(tmp_path):
         assert manifest(out)["env_steps"] == 100
         identical(out, tmp_path / "whole")
     assert number > 6
+
+
+def test_afresh_is_a_new_run_at_a_later_index():
+    """Its memory, its warm-up and the number of its gradient steps begin again, as those of a run of what is left."""
+    learner, env = small(DDPG(), warmup=24, capacity=48, num_envs=4, train_every=4), Choice()
+    made, states = learner.make(env.spec), []
+    for first in (0, 30):
+        trainer = make_trainer(env, made, chain(), 4 * (first + 20), first)
+        begun = jax.vmap(lambda seed, trainer=trainer: programs.begin(trainer, jax.random.key(7), seed))(jax.numpy.arange(2))
+        states.append(jax.jit(programs.advance(trainer))(begun, first, first + 20, trainer.data))
+    assert same(*states)
 
 
 # ------------------------------------------------------------------ what is said, and refused

@@ -90,10 +90,11 @@ def _roles(env: Any, flag: str) -> list[str]:
 
 def _rounded(config: Any) -> list[str]:
     """A line if a run has more env-steps than it was asked for."""
+    from headstart.training.extend import rounded
+
     learner = config.learner.make(config.env.spec)
-    each = learner.rollout * learner.num_envs
-    steps = -(-config.steps // each) * each
-    return [] if steps == config.steps else [f"{config.steps:,} env-steps become {steps:,}: whole updates of {each:,}"]
+    line = rounded(config.steps, learner.rollout * learner.num_envs)
+    return [line] if line else []
 
 
 def resume(args: list[str]) -> None:

@@ -144,6 +144,12 @@ def with_room(state: PyTree, room: int) -> PyTree:
     return _with_memory(state, jax.tree.map(resized, state.memory))
 
 
+def rounded(steps: int, per_update: int) -> str:
+    """One line if so many env-steps are no whole number of updates, and become more; else empty."""
+    whole = -(-steps // per_update) * per_update
+    return "" if whole == steps else f"{steps:,} env-steps become {whole:,}: whole updates of {per_update:,}"
+
+
 def told(directory: RunDir, extended: Any, notes: list[str], end: int) -> str:
     """One line about how the run goes on; empty if it is just as if it had been that long from the start."""
     if not notes:

@@ -100,7 +100,8 @@ def _extended(
     session = Session(longer, directory, watchers, bound, changed=True)
     if extended[-1]["env_steps"] and extend.follows_progress(session.trainer, session.shape["state"]):
         notes.append("its schedules follow the new length")
-    if line := extend.told(directory, extended, notes, session.manifest["env_steps"]):
+    rounded = extend.rounded(longer.steps, session.trainer.steps_per_update)
+    for line in filter(None, (rounded, extend.told(directory, extended, notes, session.manifest["env_steps"]))):
         notice(line)
     if extended[-1]["fresh"]:
         directory.drop_checkpoints()
