@@ -26,7 +26,8 @@ def finish(out: Path) -> None:
     from headstart.teams.policy import load
 
     show_report(report_runs([out], out), out)
-    for path in sorted(out.glob("*/kept.json")):
+    own = lambda path: files.kind(path.parent) == "a directory"  # and no link out of the run
+    for path in filter(own, sorted(out.glob("*/kept.json"))):
         kept = files.read_json(path, schema.Kept)
         print(f"kept: {path.parent}, the team after {kept['env_steps']:,} env-steps, return {kept['return']:.2f}")
     if isinstance(load(out).env, Drawable):
