@@ -13,11 +13,11 @@ LIGHTS = 4
 class Lights(ParallelEnv):
     """Each of two agents sees a light; both earn 1 if both press the buttons of their lights."""
 
-    metadata = {"name": "lights"}
+    metadata = {"name": "lights", "render_modes": ["rgb_array"]}
 
-    def __init__(self, max_cycles: int = 10):
+    def __init__(self, max_cycles: int = 10, render_mode: str | None = None):
         self.possible_agents = ["left", "right"]
-        self.max_cycles = max_cycles
+        self.max_cycles, self.render_mode = max_cycles, render_mode
 
     def observation_space(self, agent):
         """The agent's lights, one-hot: one of them is on."""
@@ -49,3 +49,8 @@ class Lights(ParallelEnv):
         self.agents = [] if over else agents
         no, ended = dict.fromkeys(agents, False), dict.fromkeys(agents, over)
         return obs, dict.fromkeys(agents, reward), no, ended, {name: {} for name in agents}
+
+    def render(self):
+        """A picture [height, width, 3]: the left agent's lights above those of the right one."""
+        shown = np.array([np.eye(LIGHTS)[self.light[name]] for name in self.possible_agents])
+        return np.kron(60 + 195 * shown[..., None], np.ones((40, 40, 1))).astype(np.uint8).repeat(3, -1)

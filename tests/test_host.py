@@ -27,6 +27,7 @@ from test_runs import stop_at
 from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.env import vectorise
+from headstart.core.errors import host_errors
 from headstart.core.trainer import transition
 from headstart.core.types import Continuous
 from headstart.envs.gymnasium import Gymnasium
@@ -34,7 +35,7 @@ from headstart.envs.host import pool, reading, spaces
 from headstart.envs.pettingzoo import PettingZoo
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
-from headstart.training import programs, run, session
+from headstart.training import run, session
 
 S, E, T = 2, 3, 24
 MATCH = PettingZoo("toy_envs:Match")
@@ -556,9 +557,9 @@ def test_after_a_failure_only_a_reset_goes_on(capfd, caplog):
     state, _ = reset(jr.key(0))
     for _ in range(2):
         state, _ = step(state, action, jr.key(1))
-    with pytest.raises(HeadstartError, match=BROKEN), programs.host_errors():
+    with pytest.raises(HeadstartError, match=BROKEN), host_errors():
         jax.block_until_ready(step(state, action, jr.key(1)))
-    with pytest.raises(HeadstartError, match=r"reset it first$") as caught, programs.host_errors():
+    with pytest.raises(HeadstartError, match=r"reset it first$") as caught, host_errors():
         jax.block_until_ready(step(state, action, jr.key(1)))
     assert "\n" not in str(caught.value) and capfd.readouterr().err == "" and not caplog.records
     state, _ = reset(jr.key(0))

@@ -18,7 +18,7 @@ from headstart.core.checks import HeadstartError
 
 CASES = {
     "nearly": (["train", "spread", "--learner", "ippo", "--learner.gama", "0.9"], "did you mean --learner.gamma?"),
-    "no number": (["train", "spread", "--steps", "many"], "invalid literal for int"),
+    "no number": (["train", "spread", "--steps", "many"], "must be a whole number such as 20000"),
     "no choice": (["train", "spread", "--env.reward", "most"], "pairs"),
     "missing value": (["train", "spread", "--steps"], "--steps"),
     "unknown": (["train", "spread", "--colour", "red"], "Unrecognized options: --colour, red"),

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from headstart.core.checks import HeadstartError
+from headstart.core.errors import host_errors
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.scripted import Scripted
-from headstart.training import api, footprint, programs, run
+from headstart.training import api, footprint, run
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
 from headstart.training.session import Session
@@ -185,7 +186,7 @@ def test_an_evaluation_that_cannot_fit_is_refused(as_users, monkeypatch):
 
 def test_memory_that_runs_out_all_the_same_is_told_in_one_line():
     says = r"^there is not enough memory \(RESOURCE_EXHAUSTED: .* 9 bytes.\): lower"
-    with pytest.raises(HeadstartError, match=says) as caught, programs.host_errors():
+    with pytest.raises(HeadstartError, match=says) as caught, host_errors():
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nBufferAssignment ..")
     one_line(caught)
 

@@ -265,3 +265,39 @@ class aec_only:
 
 aec_only = aec_only()  # not callable, as a module is not
 not_an_env = dict
+
+
+class Painted(Match):
+    """Draws what it has been through: every picture is of one colour, 40 · time, below a row of the last agent's last choice.
+
+    `look_like` makes it return something that is no picture, or raise.
+    """
+
+    metadata = {"name": "painted", "render_modes": ["human", "rgb_array"]}
+
+    def __init__(self, render_mode=None, look_like=""):
+        super().__init__()
+        self.render_mode, self.look_like, self.last = render_mode, look_like, 0
+
+    def begin(self, seed):
+        super().begin(seed)
+        self.last = 0
+
+    def move(self, agent, action):
+        self.last = int(action)
+        return super().move(agent, action)
+
+    def render(self):
+        if self.look_like == "broken":
+            raise OSError("no\ndisplay")
+        if self.render_mode is None or self.look_like == "nothing":
+            return None
+        picture = np.full((20, 30, 3), 40 * self.time, np.uint8)
+        picture[0] = 100 + self.last
+        return picture.astype(np.float32) if self.look_like == "floats" else picture
+
+
+class Unpainted(Painted):
+    """Takes a render_mode and has another one."""
+
+    metadata = {"name": "unpainted", "render_modes": ["ansi"]}

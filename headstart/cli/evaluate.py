@@ -17,7 +17,7 @@ def evaluate(args: list[str]) -> None:
     from headstart.views.adapt import describe_adaptation
 
     given, rest = take(args, ("--env",))
-    directory, rest = directory_of(rest, "evaluate", evaluate.__doc__ or "", more=True)
+    directory, rest = directory_of(rest, "evaluate")
     team = load(directory) if "--help" not in rest else None
     env = registry.preset("env", given["--env"][-1] if given["--env"] else "spread")
     if team and not given["--env"]:
@@ -33,7 +33,11 @@ def evaluate(args: list[str]) -> None:
         ("sample", bool, False, "Also score the actions of the exploring learner, as at the end of training."),
         ("env", None, env, ""),
     ]
-    options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "")
+    choices, example = (
+        ("--env", "--use", "--accept-changed"),
+        "headstart evaluate runs/four --env.agents 6 --adapt",
+    )
+    options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "", choices, example)
     assert team is not None  # --help has ended the command
     if options.episodes < 1:
         raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
@@ -64,13 +68,14 @@ def render(args: list[str]) -> None:
     from headstart.replay.write import animate, encoder
     from headstart.teams.saved import load
 
-    directory, rest = directory_of(args, "render", render.__doc__ or "", more=True)
+    directory, rest = directory_of(args, "render")
     fields = [
         ("out", Path, directory / "replay.gif", "File to write: .gif, or .mp4 if there is an ffmpeg."),
         ("seed", int, 0, "Index of one of the team's seeds, from 0."),
         ("episode", int, 0, "Number of the start; the same number gives every team the same start."),
     ]
-    options = read_flags(options_of(fields), rest, "headstart render DIR", render.__doc__ or "")
+    choices, example = ("--use", "--accept-changed"), "headstart render runs/four --out four.gif --episode 3"
+    options = read_flags(options_of(fields), rest, "headstart render DIR", render.__doc__ or "", choices, example)
     encoder(options.out)  # refuses a file that it cannot write, before the episode is played
     team = load(directory)
     if not 0 <= options.episode < 2**31:

@@ -1,6 +1,5 @@
 """headstart reproduce, headstart demo, headstart report."""
 
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,10 +61,12 @@ def report(args: list[str]) -> None:
     from headstart.experiments.report import report_runs
     from headstart.experiments.run import report_again
 
+    if {"-h", "--help"} & set(args):
+        out = "Directory for the report of a comparison; a run or an experiment alone is reported in its own."
+        fields, example = [("out", Path, Path("DIR"), out)], "headstart report runs/alone runs/taught --out runs/compared"
+        prog, choices = "headstart report DIR [DIR ...]", ("--use", "--accept-changed")
+        read_flags(options_of(fields), ["--help"], prog, report.__doc__ or "", choices, example)
     given, rest = take(args, ("--out",))
-    if {"-h", "--help"} & set(rest):
-        print(report.__doc__)
-        sys.exit(0)
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")

@@ -6,9 +6,10 @@ import dataclasses
 import inspect
 import io
 import os
-import sys
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,28 @@ from typing import Any
 from headstart.core.checks import HeadstartError
 from headstart.storage.places import located
 
+CHOICES = {
+    "--learner NAME": "The learner, by its name in headstart list; --learner.* below are its settings. (default: maddpg)",
+    "--guidance NAME": "How to learn from a teacher, by its name in headstart list; may be given several times.",
+    "--teacher DIR": "The directory of the run or team that teaches; one for each --guidance.",
+    "--env NAME": "Another environment than that of the training, by its name in headstart list.",
+    "--use MODULE": "Add the parts of your own module to those of headstart list; may be given several times.",
+    "--accept-changed": "Go on although files in DIR were changed, or do not belong together.",
+}
+"""Flags that are taken before tyro reads the others, since they decide which others there are."""
 
-def read_flags(options: Any, args: list[str], prog: str, description: str = "") -> Any:
-    """Parse `args` into the dataclass `options` by tyro; a mistake becomes one HeadstartError line."""
+
+def read_flags(
+    options: Any, args: list[str], prog: str, description: str = "", choices: Sequence[str] = (), example: str = ""
+) -> Any:
+    """Parse `args` into the dataclass `options` by tyro; a mistake becomes one HeadstartError line.
+
+    `choices`: those of `CHOICES` that the command knows beside the options.
+    """
     import tyro
+
+    known = {flag: text for flag, text in CHOICES.items() if flag.split()[0] in choices}
+    description = _explained(description, known, example)
 
     _check_given(args)
     told, errors = io.StringIO(), io.StringIO()
@@ -31,9 +50,17 @@ def read_flags(options: Any, args: list[str], prog: str, description: str = "") 
         if end.code in (0, None):
             print(told.getvalue(), end="")
             raise
-        raise HeadstartError(f"{_one_line(errors.getvalue())} (see {prog} --help)") from None
+        told = _one_line(errors.getvalue(), [flag.split()[0] for flag in known])
+        raise HeadstartError(f"{told} (see {prog} --help)") from None
     paths = {f.name: x for f in dataclasses.fields(made) if isinstance(x := getattr(made, f.name), Path)}
     return dataclasses.replace(made, **{name: located(path) for name, path in paths.items()})
+
+
+def _explained(description: str, choices: dict[str, str], example: str) -> str:
+    """A command's description, with the flags that tyro does not know and an example."""
+    width = max(map(len, choices), default=0)
+    parts = [description + "\n" * bool(choices), *(f"    {flag:<{width}}  {text}" for flag, text in choices.items())]
+    return "\n".join(parts + ([f"\nExample: {example}"] if example else []))
 
 
 @contextlib.contextmanager
@@ -67,8 +94,11 @@ def require_text(arg: str) -> None:
         raise HeadstartError(f"the argument {arg!a} is not text in the terminal's encoding: write it in other letters")
 
 
-def _one_line(boxed: str) -> str:
-    """The message and the first suggestion inside the box that tyro draws around an error."""
+def _one_line(boxed: str, choices: Sequence[str] = ()) -> str:
+    """The message and the first suggestion inside the box that tyro draws around an error.
+
+    `choices`: further flags that may have been meant.
+    """
     lines = [line.strip("│╭╮╰╯─ ").strip() for line in boxed.splitlines()]
     body = [line for line in lines[1:] if line.strip("-")]  # in a pipe the box is drawn with dashes
     parts, suggestion = [], ""
@@ -78,7 +108,25 @@ def _one_line(boxed: str) -> str:
         if line.startswith(("Perhaps you meant", "Argument helptext", "For full helptext")):
             break
         parts.append(line)
-    return " ".join(parts or ["the flags could not be read"]) + suggestion
+    told = _plainly(" ".join(parts or ["the flags could not be read"]))
+    unknown = re.match(r"Unrecognized options: (--[^\s,=.]+)(?:[,=]|$)", told)
+    if unknown and (near := get_close_matches(unknown[1], choices, 1, 0.75)):
+        suggestion = f"; did you mean {near[0]}?"
+    return told + suggestion
+
+
+def _plainly(told: str) -> str:
+    """What tyro says of a text that is no number, in the words of the command line."""
+    number = re.match(r"Error parsing (--\S+): (invalid literal for int|could not convert string to float).*: '(.*)'$", told)
+    number = number or re.match(r"Error parsing (--\S+): no type matching \{None\}\|(INT|FLOAT) .* from \['(.*?)'\]", told)
+    if not number:
+        return told
+    flag, whole, given = number[1], number[2] in ("INT", "invalid literal for int"), number[3]
+    short = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([kKmM])", given)
+    usual = (20000 if "steps" in flag else 3) if whole else 0.5
+    meant = float(short[1]) * (1000 if short[2] in "kK" else 10**6) if short else usual
+    example = f"{meant:.0f}" if whole else f"{meant:g}"
+    return f"{flag} must be a {'whole ' * whole}number such as {example}, not '{given}'"
 
 
 REPEATED = ("--use", "--guidance", "--teacher")
@@ -105,16 +153,13 @@ def take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]],
     return given, rest
 
 
-def directory_of(args: list[str], command: str, description: str, more: bool = False) -> tuple[Path, list[str]]:
-    """The command's directory and its further arguments; --help prints `description` if there are no `more` flags."""
-    if args and args[0] in ("-h", "--help"):
-        if more:
-            return Path("DIR"), ["--help"]
-        print(description)
-        sys.exit(0)
+def directory_of(args: list[str], command: str) -> tuple[Path, list[str]]:
+    """The command's directory and its further arguments."""
+    if {"-h", "--help"} & set(args[:2]):
+        return Path("DIR"), ["--help"]
     if not args or not args[0] or args[0].startswith("-"):
         raise HeadstartError(f"say which directory: headstart {command} DIR")
-    if len(args) > 1 and not more:
+    if len(args) > 1 and not args[1].startswith("-"):
         raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'")
     return existing(Path(args[0])), args[1:]
 

@@ -18,13 +18,18 @@ def exit_code(error: HeadstartError) -> int:
 
 
 def finish(out: Path) -> None:
-    """Report the run at `out` and print the command for a replay."""
+    """Report the run at `out`; print which teams it keeps, and the command for a replay."""
     from headstart.core.env import Drawable
     from headstart.experiments.report import report_runs
     from headstart.registry import command
+    from headstart.storage import files, schema
     from headstart.teams.saved import load
 
     show_report(report_runs([out], out), out)
+    own = lambda path: files.kind(path.parent) == "a directory"  # and no link out of the run
+    for path in filter(own, sorted(out.glob("*/kept.json"))):
+        kept = files.read_json(path, schema.Kept)
+        print(f"kept: {path.parent}, the team after {kept['env_steps']:,} env-steps, return {kept['return']:.2f}")
     if isinstance(load(out).env, Drawable):
         print(f"replay: {command('render', out)}")
 

@@ -19,6 +19,7 @@ def train(args: list[str]) -> None:
     from headstart.training.config import Config
     from headstart.training.progress import progress
 
+    natural: Any = Natural  # Python knows `Natural | None`, and pyright does not
     given, rest = take(args, ("--learner", "--guidance", "--teacher"))
     if (not rest or rest[0].startswith("-")) and not {"-h", "--help"} & set(rest):
         raise HeadstartError("say which environment: headstart train ENV (headstart list names them)")
@@ -34,18 +35,29 @@ def train(args: list[str]) -> None:
         ("evaluations", Evaluations, 20, "How often to evaluate along the run."),
         ("episodes", Count, 100, "Episodes of an evaluation."),
         ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
-        ("worth", int | None, None, "Episodes in which teachers are measured before training; 0 for none."),
+        ("worth", natural | None, None, "Episodes in which teachers are measured before training; 0 for none."),
+        (
+            "keep",
+            tuple[str, ...],
+            (),
+            "best: keep the team of the best evaluation. last: keep the last training state, so that "
+            "the run can go on after its end. METRIC=LEVEL[,LEVEL..]: keep the first teams of these qualities.",
+        ),
         ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
     ]
     one = len(guides) == 1
     fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
-    options = read_flags(options_of(fields), rest, f"headstart train {name}", train.__doc__ or "")
+    choices, example = ("--learner", "--guidance", "--teacher", "--use"), "headstart train spread --learner ippo --out runs/a"
+    options = read_flags(options_of(fields), rest, f"headstart train {name}", train.__doc__ or "", choices, example)
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
     taught = _taught(chosen, given["--teacher"])
-    scalars = {f: getattr(options, f) for f in ("steps", "seeds", "first_seed", "evaluations", "episodes", "until", "worth")}
+    names = ("steps", "seeds", "first_seed", "evaluations", "episodes", "until", "worth", "keep")
+    scalars = {name: getattr(options, name) for name in names}
     config = Config(options.env, options.learner, tuple(taught), **scalars)
+    for line in (*_roles(config.env, "--env"), *_rounded(config)):
+        print(line)
     works_in(options.out)
     with progress() as bar:
         run.train(config, options.out, (bar(options.out.name),))
@@ -66,18 +78,57 @@ def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:
     return [dataclasses.replace(guide, teacher=given[i]) if i in given else guide for i, guide in enumerate(guides)]
 
 
+def _roles(env: Any, flag: str) -> list[str]:
+    """A line about who forms a role in another library's environment, where that was found by names and spaces."""
+    from headstart.envs.host.env import HostEnv
+
+    if not isinstance(env, HostEnv):
+        return _roles(env.env, f"{flag}.env") if hasattr(env, "env") else []
+    roles = "; ".join(f"{role}: {', '.join(names)}" for role, names in env.spec.names.items())
+    return [f"roles and their agents: {roles} ({flag}.roles ROLE=AGENT,AGENT says otherwise)"]
+
+
+def _rounded(config: Any) -> list[str]:
+    """A line if a run has more env-steps than it was asked for."""
+    from headstart.training.extend import rounded
+
+    learner = config.learner.make(config.env.spec)
+    line = rounded(config.steps, learner.rollout * learner.num_envs)
+    return [line] if line else []
+
+
 def resume(args: list[str]) -> None:
-    """Go on with a run or an experiment that was interrupted: headstart resume DIR."""
-    directory = directory_of(args, "resume", resume.__doc__ or "")[0]
+    """Go on with a run or an experiment that was interrupted, or with a run for longer: headstart resume DIR [--steps N]."""
+    directory, rest = directory_of(args, "resume")
+    from headstart.core.ranges import Steps
+
+    steps = "Env-steps of each seed in all, to go on with a run that has finished, or to change the length of another."
+    choices, example = ("--use", "--accept-changed"), "headstart resume runs/four --steps 400000"
+    options = options_of([("steps", Steps | None, None, steps)])
+    wanted = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example).steps
     works_in(directory, resumes=True)
     from headstart.experiments import run as experiment
     from headstart.training import run
     from headstart.training.progress import progress
 
     if (directory / "experiment.json").exists():
+        if wanted is not None:
+            raise HeadstartError(f"{directory} is an experiment, which defines the lengths of its runs: leave out --steps")
         with progress() as bar:
             report = experiment.resume(directory, bar)
         return show_report(report, directory)
+    if wanted is None:
+        _say_if_finished(directory)
     with progress() as bar:
-        run.resume(directory, (bar(directory.name),))
+        run.resume(directory, (bar(directory.name),), steps=wanted)
     finish(directory)
+
+
+def _say_if_finished(directory: Path) -> None:
+    from headstart.registry import command
+    from headstart.storage import files, schema
+
+    about = files.read_json(directory / "run.json", schema.Run)
+    if about.get("finished"):
+        had = about["env_steps"]
+        print(f"{directory} has finished after {had:,} env-steps; to go on: {command('resume', directory)} --steps {2 * had}")

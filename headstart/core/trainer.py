@@ -31,14 +31,16 @@ from headstart.core.types import Metrics, TimeStep, TrainState, Transition
 class Trainer(NamedTuple):
     """A run's pure functions for one seed; `vmap` them over seeds with the update's index left unmapped."""
 
-    init: Callable[[Array, Array], TrainState]
-    """key, number of the seed -> state."""
+    init: Callable[..., TrainState]
+    """key, number of the seed -> state. A third argument: the parameters to begin with, in place of new ones."""
     update: Callable[..., tuple[TrainState, Metrics]]
     """state, index of the update -> state, metrics: `episodes` (of the episodes that ended: sums of returns and of events,
     and their count), `learning`, `guidance`.
 
     A third argument replaces `data`, so that a compiled program can take it as an argument, unmapped.
     """
+    update_at: Callable[..., tuple[TrainState, Metrics]]
+    """state, clock, data -> state, metrics: `update`, told the time by a clock instead of an index."""
     steps_per_update: int
     updates: int
     warmup_updates: int
@@ -46,15 +48,19 @@ class Trainer(NamedTuple):
     """Arrays that all seeds read: see `Guidance.data`."""
 
 
-def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> Trainer:
-    """Close the loop over environment, learner and guidance for at least `steps` env-steps (whole updates)."""
+def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fresh_at: int = 0) -> Trainer:
+    """Close the loop over environment, learner and guidance for at least `steps` env-steps (whole updates).
+
+    `fresh_at`: index of the update before which the optimiser is fresh and the memory empty; another warm-up begins there.
+    """
     envs = vectorise(env, learner.num_envs)
     per_update = learner.rollout * learner.num_envs
     updates = max(1, -(-steps // per_update))
-    warmup = min(-(-learner.warmup // per_update), updates - 1)
+    filling = -(-learner.warmup // per_update)
+    begin, warmup = (min(start + filling, updates - 1) for start in (0, fresh_at))
 
     def progress_at(index):
-        return jnp.clip((index - warmup) / max(updates - 1 - warmup, 1), 0.0, 1.0)
+        return jnp.clip((index - begin) / max(updates - 1 - begin, 1), 0.0, 1.0)
 
     def env_step(loop, key, params, g, clock):
         env_state, now, carry, guide_carry, first, totals = loop
@@ -128,11 +134,14 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         return learned, jax.tree.map(lambda x: x.mean(0), metrics)
 
     def update(ts: TrainState, index: Array, data: PyTree = guidance.data):
+        return update_at(ts, Clock(index, progress_at(index)), data)
+
+    def update_at(ts: TrainState, clock: Clock, data: PyTree):
         key, collect_key, plan_key, learn_key, guide_key = jr.split(ts.key, 5)
-        clock, carry = Clock(index, progress_at(index)), ts.carry
+        index, carry = clock.index, ts.carry
         ts, rollout, done = collect(ts, collect_key, clock)
         g, params, items, guide_metrics = experience(ts, carry, rollout, guide_key, clock, data)
-        memory, size = learner.memory.add(ts.memory, items, index)
+        memory, size = learner.memory.add(ts.memory, items, index - fresh_at if fresh_at else index)
         # The guidance's state goes through the gradient steps only if they change it: it may be large.
         learned = (params, ts.target, ts.opt, g if has(guidance, "grads") else ())
         args = (learned, memory, size, index, g, plan_key, learn_key, learner.rate(clock.progress))
@@ -141,10 +150,11 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
         ts = dataclasses.replace(ts, params=params, target=target, opt=opt, memory=memory, guidance=g, key=key)
         return ts, {"episodes": done, "learning": metrics, "guidance": guide_metrics}
 
-    def init(key, seed):
+    def init(key, seed, params=None):
         params_key, guide_key, env_key, key = jr.split(key, 4)
         g = guidance.init(guide_key, seed)
-        params, _ = guidance.start(g, learner.init(params_key))
+        if params is None:
+            params, _ = guidance.start(g, learner.init(params_key))
         env_state, step = envs.reset(env_key)
         ts = TrainState(
             params=params,
@@ -162,7 +172,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
             key=key,
         )
         items = jax.eval_shape(lambda: first_items(ts))
-        return dataclasses.replace(ts, memory=learner.memory.init(items, updates))
+        return dataclasses.replace(ts, memory=learner.memory.init(items, updates - fresh_at))
 
     def first_items(ts: TrainState):
         clock = Clock(jnp.asarray(0), jnp.zeros(()))
@@ -171,7 +181,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int) -> 
 
     # Traced once for all that call them (shapes, the start, the loop); `inline` leaves no trace of that in a program.
     init, update = jax.jit(init, inline=True), jax.jit(update, inline=True)
-    return Trainer(init, update, per_update, updates, warmup, guidance.data)
+    return Trainer(init, update, update_at, per_update, updates, warmup, guidance.data)
 
 
 def _after(warmup: int, index: Array, learn: Callable, args: tuple) -> tuple[PyTree, Metrics]:

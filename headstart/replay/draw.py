@@ -58,7 +58,7 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
     axes.grid(color=LINE, linewidth=0.8)
     axes.tick_params(length=0, labelbottom=False, labelleft=False)
     axes.spines[:].set_color(LINE)
-    title = _shortened(replay["title"], 40)
+    title = shortened(replay["title"], 40)
     figure.text(0.022, 0.948, title, fontsize=14, weight="bold", color=INK, parse_math=False)
     caption = figure.text(0.022, 0.913, "", fontsize=11, color=SOFT)
 
@@ -116,5 +116,6 @@ def letters(word: int) -> str:
     return letters(word // 26 - 1) + chr(ord("A") + word % 26) if word >= 0 else ""
 
 
-def _shortened(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

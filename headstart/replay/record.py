@@ -1,6 +1,6 @@
 """One greedy episode of a team, as plain numbers that a page or an animation can draw.
 
-Only a `Drawable` environment has replays.
+A `Drawable` environment is drawn by its scene, and one of another library by its own pictures, in its worker.
 """
 
 from typing import Any
@@ -11,18 +11,21 @@ import numpy as np
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Drawable, Env
 from headstart.core.episodes import Moment, actor_of, episodes, team_mean
-from headstart.core.scope import scope
+from headstart.core.errors import host_errors
+from headstart.core.scope import interruptible, scope
+from headstart.envs.host.env import HostEnv
 from headstart.teams.policy import TeamPolicy
 
 
 def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: str = "") -> dict[str, Any]:
     """One episode: {"title", "subtitle", "extent", "entities", "frames" [T+1][M][2], "score" [T+1]}.
 
-    If entities speak or change colour, there are "words" and "shades" [T+1][M] as well; a hidden entity is at None.
+    If entities speak or change colour, there are "words" and "shades" [T+1][M] as well; a hidden entity is at None. Another
+    library's environment has "pictures" [T+1][H W 3] in place of the extent, the entities and the frames.
     `seed` is an index of the team's seeds. `episode` draws the start: teams that replay the same episode start alike.
     """
     if not isinstance(env, Drawable):
-        raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
+        return _film(team, env, seed, episode, title)
     reset_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), episode))
     look = jax.vmap(env.scene)
 
@@ -36,18 +39,47 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
 
     with scope():
         start, reward, running, seen = jax.block_until_ready(play(team.place(seed), reset_key[None]))
-    length = int(running.sum())
+    score, length = _scored(reward, running)
     place, word, shade = (np.concatenate([first, rest[:length, 0]]) for first, rest in zip(start, seen, strict=True))
-    score = np.concatenate([[0.0], np.cumsum(np.asarray(team_mean(reward))[:length, 0])])
     reach = np.nanmax(np.abs(place), initial=1.0)
     extra = {"words": word.tolist()} if (word >= 0).any() else {}
     extra |= {"shades": shade.tolist()} if (shade > 0).any() else {}
     return {
-        "title": title or type(team.config).__name__,
-        "subtitle": f"return {score[-1]:.1f}",
+        **_headed(team, title, score),
         "extent": float(np.clip(reach + 0.2, 1.2, 2.0)),  # a stray agent must not make the others tiny
         "entities": list(env.entities),
         "frames": [[None if np.isnan(p).any() else p for p in frame] for frame in np.round(place, 4).tolist()],
-        "score": np.round(score, 4).tolist(),
         **extra,
     }
+
+
+def _film(team: TeamPolicy, env: Env, seed: int, episode: int, title: str) -> dict[str, Any]:
+    """The record of an episode in another library's environment."""
+    inner: Any = env
+    while not isinstance(inner, HostEnv):
+        if not hasattr(inner, "env"):
+            raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
+        inner = inner.env
+    reset_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), episode))
+
+    @jax.jit
+    def play(params, keys):
+        return episodes(env, actor_of(env, team.learner, params), lambda now: (now.new.reward, now.running))(keys, key)[1]
+
+    with scope(), host_errors():
+        film = inner.filmed()
+        args = team.place(seed), reset_key[None]
+        program = play.lower(*args).compile()  # in this thread, which knows the scope
+        reward, running = interruptible(lambda: jax.block_until_ready(program(*args)))
+    return {**_headed(team, title, _scored(reward, running)[0]), "pictures": film}
+
+
+def _scored(reward: Any, running: Any) -> tuple[np.ndarray, int]:
+    """The return so far [T+1] of the one episode in rewards {role: [T 1 A]}, and T, its length."""
+    length = int(running.sum())
+    return np.concatenate([[0.0], np.cumsum(np.asarray(team_mean(reward))[:length, 0])]), length
+
+
+def _headed(team: TeamPolicy, title: str, score: np.ndarray) -> dict[str, Any]:
+    subtitle = f"return {score[-1]:.1f}"
+    return {"title": title or type(team.config).__name__, "subtitle": subtitle, "score": np.round(score, 4).tolist()}

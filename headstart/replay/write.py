@@ -9,6 +9,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError, require
 from headstart.replay.draw import palette, picture
+from headstart.replay.film import film_palette, film_picture
 from headstart.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ def animate(replay: dict[str, Any], path: str | Path, fps: float = 10, watch: Ca
     import matplotlib.style
 
     with matplotlib.style.context("default"), replacing(path) as temporary:
-        figure, show = picture(replay)
-        frames = watch(range(len(replay["frames"])))
+        count, filmed = len(replay["score"]), "pictures" in replay
+        figure, show = film_picture(replay) if filmed else picture(replay)
+        frames = watch(range(count))
         if ffmpeg is None:
-            _save_gif(figure, show, frames, temporary, fps, palette(replay["entities"]))
+            colours = film_palette(figure, show, count) if filmed else palette(replay["entities"])
+            _save_gif(figure, show, frames, temporary, fps, colours)
         else:
             _save_mp4(figure, show, frames, temporary, fps, ffmpeg)
 

@@ -20,6 +20,16 @@ COLUMNS = (
     "final",
     "gain",
 )
+MEANINGS = {
+    "initial": "initial: the mean of the evaluations in the first tenth of the env-steps after learning starts",
+    "jump start": "jump start: initial less the baseline's",
+    "steps to threshold": "steps to threshold: env-steps until three evaluations in a row reach it on average",
+    "time ratio": "time ratio: steps to threshold over the baseline's",
+    "with teacher": "with teacher: the same with the env-steps of the teacher's training charged",
+    "final": "final: the mean of the last tenth of the evaluations",
+    "gain": "gain: final less the baseline's",
+}
+"""What the quantities are, for the caption below a table."""
 STYLES = {"reproduced": ("✓", "green"), "not reproduced": ("✗", "red"), "undecided": ("?", "yellow")}
 
 
@@ -30,9 +40,9 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
             name,
             interval_text(arm["initial"]),
             interval_text(arm.get("jump_start")),
-            _reaching(arm) if report["kind"] != "run" else "–",  # a run alone has no baseline
-            interval_text(arm.get("time_ratio_interval")),
-            interval_text(arm.get("time_ratio_with_teacher_interval")),
+            _reaching(arm, "steps_to_threshold", report["seeds"]) if report["kind"] != "run" else "–",  # alone: no baseline
+            _reaching(arm, "time_ratio_interval", report["seeds"]),
+            _reaching(arm, "time_ratio_with_teacher_interval", report["seeds"]),
             interval_text(arm["final"]),
             interval_text(arm.get("asymptotic_gain")),
         )
@@ -40,8 +50,14 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def _reaching(arm: dict[str, Any]) -> str:
-    return interval_text(arm["steps_to_threshold"]) if arm.get("reached") != 0 else "never"
+def _reaching(arm: dict[str, Any], quantity: str, seeds: int) -> str:
+    """A time until the threshold. There is none if the middle half of the seeds does not reach it."""
+    time = arm.get(quantity)
+    if arm.get("reached") == 0 and quantity == "steps_to_threshold":
+        return "never"
+    if time and time["iqm"] is None and time["low"] is not None and arm.get("reached") is not None:
+        return f"only {round(arm['reached'] * seeds)} of {seeds} seeds reach it"
+    return interval_text(time)
 
 
 def filled(report: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -68,10 +84,13 @@ def transfer_table(report: dict[str, Any]) -> "Table":
 
 
 def caption(report: dict[str, Any]) -> str:
-    """What the table's numbers are, and the threshold."""
+    """What the table's numbers are: a line about all, one about the threshold, and one for each quantity."""
     threshold, seeds = report.get("threshold"), report["seeds"]
-    told = f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
-    return told + (f"; threshold {text(threshold)}" if threshold is not None else "")
+    lines = [f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"]
+    if threshold is not None and report["kind"] != "run":
+        improved = f"the return of {report['baseline']} before training and 90 % of its improvement"
+        lines.append(f"threshold {text(threshold)}: {improved}")
+    return "\n".join([*lines, *(MEANINGS[column] for column in filled(report)[0] if column in MEANINGS)])
 
 
 def print_report(report: dict[str, Any], console: "Console | None" = None) -> None:

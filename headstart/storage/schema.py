@@ -93,10 +93,11 @@ class Timing(TypedDict, total=False):
 
 
 class Files(TypedDict):
-    """Digests of what a finished run has written."""
+    """Digests of what a finished run has written; `kept` are those of the teams that it keeps, by their directories."""
 
     metrics: Digest
     policy: Digest
+    kept: NotRequired[dict[str, Digest]]
 
 
 class Labelled(TypedDict):
@@ -124,6 +125,18 @@ class Worth(TypedDict):
     roles: NotRequired[tuple[str, ...]]
 
 
+class Extended(TypedDict):
+    """What a run was before it went on to another length. `fresh`: its training state was not kept, only its team `policy`."""
+
+    steps: Steps
+    evaluations: Steps
+    env_steps: Steps
+    finished: bool
+    fresh: bool
+    policy: NotRequired[Digest]
+    timing: NotRequired[Timing | None]
+
+
 class _Run(TypedDict):
     format: int
     seeds: Seeds
@@ -135,6 +148,7 @@ class _Run(TypedDict):
     id: NotRequired[Digest]
     files: NotRequired[Files]
     worth: NotRequired[tuple[Worth, ...]]
+    extended: NotRequired[tuple[Extended, ...]]
 
 
 class Measured(_Run):
@@ -156,6 +170,7 @@ class Configured(TypedDict):
     episodes: Steps
     until: NotRequired[float | None]
     worth: NotRequired[Steps | None]
+    keep: NotRequired[tuple[str, ...]]
 
 
 class Run(_Run):
@@ -182,6 +197,21 @@ class Policy(TypedDict):
     run: NotRequired[Digest]
 
 
+Kept = TypedDict(
+    "Kept",
+    {
+        "format": int,
+        "column": str,
+        "level": float | None,
+        "value": float,
+        "return": float,
+        "updates": Steps,
+        "env_steps": Steps,
+    },
+)
+"""kept.json: the evaluation whose team is kept, by a column of metrics.csv; `level` is None for the best one."""
+
+
 class Experiment(TypedDict):
     """experiment.json."""
 
@@ -198,6 +228,7 @@ class Note(TypedDict):
     updates: Steps
     run_s: NonNegative
     compile_s: NonNegative
+    room: Steps
 
 
 class Misfit(ValueError):

@@ -36,13 +36,16 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
 def _check_origin(directory: Path, manifest: dict[str, Any], digest: str | None) -> None:
     """Refuse policy.json if it is not the one that `digest` or the run.json beside it names."""
     run, name = {}, directory / "policy.json"
-    if files.kind(directory / "run.json"):
-        run = files.read_json(directory / "run.json", schema.Measured)
-    known = digest or (run["files"]["policy"] if run.get("finished") and "files" in run else None)
+    kept = files.kind(directory / "kept.json") is not None  # a team that the run around this directory keeps
+    about = (directory.absolute().parent if kept else directory) / "run.json"
+    if files.kind(about):
+        run = files.read_json(about, schema.Measured)
+    written = run["files"] if run.get("finished") and "files" in run else {}
+    known = digest or (written.get("kept", {}).get(directory.absolute().name) if kept else written.get("policy"))
     if known and known != files.digest_of(manifest):
-        files.refuse_change(f"{name} is not the one that {'its run' if digest else directory / 'run.json'} knows")
+        files.refuse_change(f"{name} is not the one that {'its run' if digest else about} knows")
     if run.get("id") and run["id"] != manifest.get("run"):
-        files.refuse_change(f"{name} and {directory / 'run.json'} are of two different runs")
+        files.refuse_change(f"{name} and {about} are of two different runs")
 
 
 def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:

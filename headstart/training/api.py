@@ -29,6 +29,7 @@ def train(
     episodes: int = 100,
     until: float | None = None,
     worth: int | None = None,
+    keep: str | Sequence[str] = (),
     progress: bool = True,
     watchers: Sequence[Watcher] = (),
 ) -> TeamPolicy:
@@ -41,6 +42,8 @@ def train(
     worth: episodes of each seed in which a teacher is measured before training, beside random actions and the untrained team;
     None for the usual number, 0 for none. The result is in run.json and in the report, and a line on stderr warns of a teacher
     that is no better than these.
+    keep: "best" keeps the team of the best evaluation in `out`/best, "eval_return=-20,-10" those of the first evaluations whose
+    mean of that column of metrics.csv reaches a level, and "last" the last training state, for `resume(out, steps=..)`.
     progress: show a progress bar. watchers: get the run's progress, beside the bar and metrics.csv.
 
     Raises HeadstartError for settings that do not fit, or if `out` already holds something.
@@ -51,7 +54,8 @@ def train(
     made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
     made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
     guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
-    config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until, worth)
+    kept: Any = (keep,) if isinstance(keep, str) else keep
+    config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until, worth, kept)
     if not progress:
         return run.train(config, out, watchers)
     with bars() as bar:
@@ -69,6 +73,7 @@ def _check_call(out: Any, watchers: Any) -> None:
 def resume(
     out: str | Path,
     *,
+    steps: int | None = None,
     teacher: Any = None,
     progress: bool = True,
     watchers: Sequence[Watcher] = (),
@@ -76,12 +81,15 @@ def resume(
 ) -> TeamPolicy:
     """Go on with the run at `out` from its last checkpoint; a finished run is loaded.
 
+    steps: env-steps of each seed in all, if they are to be other ones: a finished run goes on until it has them, and is then
+    bitwise a run of that length if it was trained with `keep="last"` and no schedule follows its progress; else a line on
+    stderr says what differs. Evaluations go on at their spacing. Raises HeadstartError unless this is more than it has.
     teacher: the scripted teacher of a run that learns from one, or a list if several guides have one; no file keeps a
     function. watchers: as in `train`.
     accept_changed: go on even if files were changed after headstart had written them, or do not belong together.
     """
     _check_call(out, watchers)
     if not progress:
-        return run.resume(out, watchers, teacher, accept_changed)
+        return run.resume(out, watchers, teacher, accept_changed, steps)
     with bars() as bar:
-        return run.resume(out, (bar(Path(out).name), *watchers), teacher, accept_changed)
+        return run.resume(out, (bar(Path(out).name), *watchers), teacher, accept_changed, steps)

@@ -23,6 +23,7 @@ from headstart.storage import files, places
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import cores
+from headstart.training.keep import rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Config:
     worth: Natural | None = None
     """Episodes of each seed in which teachers are measured before training (see `training.worth`): None for the usual number,
     0 for none."""
+    keep: tuple[str, ...] = ()
+    """What to keep beside the last team (see `training.keep`): "best", "last", "METRIC=LEVEL[,LEVEL..]"."""
 
     def __post_init__(self):
         check_kind("env", self.env)
@@ -54,6 +57,7 @@ class Config:
         for guide in self.guidance:
             check_kind("guidance", guide)
         check_part(self)
+        rules(self.keep)
         require(self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "below 2³¹ with all seeds after it")
 
 
@@ -96,7 +100,7 @@ def bind(manifest: dict[str, Any], teachers: Sequence[Any], directory: Path) -> 
 
 def differences(manifest: dict[str, Any], config: Config) -> list[str]:
     """The settings, by name, in which a run differs from a configuration. Settings new to this version have their defaults."""
-    saved, wanted = dict(manifest["config"]), encode(config)
+    saved, wanted = {"keep": [], **manifest["config"]}, encode(config)
     for kind in ("env", "learner"):
         saved[kind] = registry.encode(kind, registry.decode(kind, saved[kind]))
     saved["guidance"] = [registry.encode("guidance", registry.decode("guidance", guide)) for guide in saved["guidance"]]
@@ -144,7 +148,8 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
         guides.append(part)
     scalars = {name: _whole(saved[name]) for name in ("steps", "seeds", "first_seed", "evaluations", "episodes")}
     env, learner = registry.decode("env", saved["env"]), registry.decode("learner", saved["learner"])
-    return Config(env, learner, tuple(guides), **scalars, until=saved.get("until"), worth=saved.get("worth"))
+    since = {"until": saved.get("until"), "worth": saved.get("worth"), "keep": tuple(saved.get("keep", ()))}
+    return Config(env, learner, tuple(guides), **scalars, **since)
 
 
 def _scripted(guides: list[dict[str, Any]], given: Any, directory: Path) -> list[Any]:

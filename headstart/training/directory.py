@@ -2,8 +2,9 @@
 
 run.json      the manifest: everything needed to repeat and resume the run; `finished` and `timing` once it is over
 metrics.csv   a row for each evaluation and seed
-checkpoints/  the last two complete training states; gone when the run has finished
+checkpoints/  the last two complete training states; gone when the run has finished, but for --keep last
 policy.*      the trained team
+best/, ..     teams that the run keeps (see `keep`)
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from headstart.core.checks import HeadstartError
 from headstart.registry import command
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
+from headstart.training import keep
 
 KEEP = 2
 
@@ -111,9 +113,12 @@ class RunDir:
             for old in set(saved) - set(kept):
                 old.unlink()
 
-    def load_checkpoint(self, like: PyTree, most: int, run: str | None) -> tuple[int, PyTree, dict[str, float]] | None:
+    def load_checkpoint(
+        self, like: PyTree | Callable[[int], PyTree], most: int, run: str | None
+    ) -> tuple[int, PyTree, dict[str, float]] | None:
         """The newest checkpoint that can be read: (updates, state, seconds by name); None if there is none.
 
+        `like`: the state's shape, or a function of the room of its memory (0: unknown), which depends on the run's length.
         Damaged checkpoints are skipped; raises HeadstartError if all are damaged. A checkpoint after more than `most`
         updates, or of another run than the one with the id `run`, is damaged.
         """
@@ -121,7 +126,8 @@ class RunDir:
         for path in reversed(self._saved()):
             try:
                 note = _checked(path, storage.read_note(path), most, run)
-                return int(note.pop("updates")), storage.load_tree(path, like), note
+                room = int(note.pop("room"))
+                return int(note.pop("updates")), storage.load_tree(path, like(room) if callable(like) else like), note
             except HeadstartError as error:
                 trouble = error
         if trouble:
@@ -132,18 +138,32 @@ class RunDir:
         """Whether there is anything to resume from."""
         return bool(self._saved())
 
+    def newest(self) -> int:
+        """The updates before the newest checkpoint; 0 if there is none."""
+        return max((int(path.stem) for path in self._saved()), default=0)
+
     def _saved(self) -> list[Path]:
         return sorted(self.checkpoints.glob("[0-9]" * 10 + ".safetensors"))
 
+    def clear(self, manifest: dict[str, Any]) -> None:
+        """Tidy up after a finished run: kept teams are in their places, and the checkpoints go, but for one to be kept."""
+        keep.place_all(self.checkpoints, manifest)
+        if keep.LAST not in manifest["config"].get("keep", ()):
+            return self.drop_checkpoints()
+        with files.writing(self.checkpoints):
+            for old in self._saved()[:-1]:
+                old.unlink()
+
     def drop_checkpoints(self) -> None:
-        """Remove the checkpoints of a finished run; its policy and metrics stay."""
+        """Remove all checkpoints."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 def _checked(path: Path, note: dict[str, str], most: int, run: str | None) -> dict[str, float]:
     """The numbers of a checkpoint's note."""
     try:
-        numbers = {"updates": int(note["updates"])} | {name: float(note.get(name, 0)) for name in ("run_s", "compile_s")}
+        numbers: dict[str, Any] = {name: float(note.get(name, 0)) for name in ("run_s", "compile_s")}
+        numbers |= {"updates": int(note["updates"]), "room": int(note.get("room", 0))}
         schema.conform(numbers, schema.Note)
     except (KeyError, ValueError) as error:
         raise HeadstartError(f"{path} is damaged (its note: {schema.shown(str(error))})") from None

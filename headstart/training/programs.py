@@ -1,8 +1,7 @@
 """The three programs of a run, each compiled once: begin, advance by any number of updates, evaluate."""
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,7 +9,6 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
-from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
 from headstart.core.learner import Learner
@@ -18,10 +16,10 @@ from headstart.core.trainer import Trainer
 from headstart.core.types import Metrics
 
 
-def begin(trainer: Trainer, key: Array, seed: Array) -> PyTree:
+def begin(trainer: Trainer, key: Array, seed: Array, params: PyTree = None) -> PyTree:
     """A run's loop state: the training state, sums of metrics since the last row, and the update that broke (-1: none;
-    -2 - update if the environment's own numbers were not finite)."""
-    state = trainer.init(key, seed)
+    -2 - update if the environment's own numbers were not finite). `params`: those to begin with, in place of new ones."""
+    state = trainer.init(key, seed, params)
     sums = jax.eval_shape(trainer.update, state, jnp.asarray(0), trainer.data)[1]
     return {
         "state": state,
@@ -72,22 +70,3 @@ def use_compilation_cache() -> None:
             cache = Path.home() / ".cache" / "headstart" / "jax"
             cache.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(cache))
-
-
-@contextlib.contextmanager
-def host_errors() -> Iterator[None]:
-    """Raise a host environment's HeadstartError again: JAX passes on only its text, at the end of a traceback.
-
-    An allocation that fails becomes a HeadstartError too.
-    """
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if str(error).startswith("RESOURCE_EXHAUSTED"):
-            told = str(error).splitlines()[0]
-            lower = "lower learner.num_envs, learner.capacity, episodes or seeds"
-            raise HeadstartError(f"there is not enough memory ({told}): {lower}") from None
-        texts = re.findall(r"^HeadstartError: (.+)$", str(error), re.MULTILINE)
-        if not texts:
-            raise
-        raise HeadstartError(texts[-1]) from None

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, notice
 from headstart.core.env import Env
 from headstart.core.episodes import evaluate, team_mean
+from headstart.core.errors import host_errors
 from headstart.core.guidance import teacher_of
 from headstart.core.part import checked
 from headstart.core.ranges import Count
@@ -21,12 +22,12 @@ from headstart.core.types import TeamSpec
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
-from headstart.training import cores, footprint
+from headstart.training import cores, extend, footprint
 from headstart.training.config import Config, bind, restore
 from headstart.training.directory import RunDir, check_free, undone_if_refused
 from headstart.training.lanes import compile_program
-from headstart.training.programs import host_errors
-from headstart.training.session import Session, Signals
+from headstart.training.session import Session
+from headstart.training.signals import Signals
 from headstart.training.watch import Watcher
 
 
@@ -51,10 +52,17 @@ def _with_teachers(config: Config) -> Config:
 
 
 @scope()
-def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = None, accept_changed: bool = False) -> TeamPolicy:
-    """Go on with a run from its last checkpoint; a finished run is just loaded.
+def resume(
+    out: str | Path,
+    watchers: Sequence[Watcher] = (),
+    teacher: Any = None,
+    accept_changed: bool = False,
+    steps: int | None = None,
+) -> TeamPolicy:
+    """Go on with a run from its last checkpoint; a finished run is just loaded, unless it is to have more `steps`.
 
     `teacher`: its scripted teacher, or a list of them. `accept_changed`: go on even if files are not those that were written.
+    `steps`: env-steps of each seed in all, in place of those that the run was asked for (see `extend`).
 
     Watchers of a finished run get its beginning and its end.
     """
@@ -62,16 +70,43 @@ def resume(out: str | Path, watchers: Sequence[Watcher] = (), teacher: Any = Non
     with directory.held(), files.accepting(accept_changed):
         manifest = directory.manifest()
         if manifest.get("finished"):
+            directory.clear(manifest)  # a kill may have left something to do
+        if manifest.get("finished") and steps is None:
             team = load(directory.path)
-            directory.drop_checkpoints()  # a kill may have left them
             for watcher in watchers:
                 watcher.begin(manifest)
                 watcher.end(team)
             return team
         cores.use_pool(manifest.get("cores"))
         config = restore(manifest, directory.path, teacher)
-        bound = {name: manifest[name] for name in ("guides", "id", "worth") if name in manifest}
-        return Session(config, directory, watchers, bound).go()
+        bound = {name: manifest[name] for name in ("guides", "id", "worth", "extended") if name in manifest}
+        if steps is None:
+            return Session(config, directory, watchers, bound).go()
+        return _extended(directory, manifest, config, steps, watchers, bound).go()
+
+
+def _extended(
+    directory: RunDir,
+    manifest: dict[str, Any],
+    config: Config,
+    steps: int,
+    watchers: Sequence[Watcher],
+    bound: dict[str, Any],
+) -> Session:
+    """The session of a run that goes on to another length. Nothing is written before it goes on."""
+    longer, extended, notes = extend.extension(directory, manifest, config, steps)
+    if longer is config:
+        return Session(config, directory, watchers, bound)
+    bound |= {"extended": extended, "learning_starts": manifest.get("learning_starts")}
+    session = Session(longer, directory, watchers, bound, changed=True)
+    if extended[-1]["env_steps"] and extend.follows_progress(session.trainer, session.shape["state"]):
+        notes.append("its schedules follow the new length")
+    rounded = extend.rounded(longer.steps, session.trainer.steps_per_update)
+    for line in filter(None, (rounded, extend.told(directory, extended, notes, session.manifest["env_steps"]))):
+        notice(line)
+    if extended[-1]["fresh"]:
+        directory.drop_checkpoints()
+    return session
 
 
 @scope()

@@ -3,5 +3,5 @@
     env > bridge > running > pool > crew > process   in the run's process; only `env` and `bridge` need JAX
     worker > openers > team > clock, masks, roles, spaces > reading    in a worker process, which starts without JAX
 
-`frames` and `layout` are what both sides agree on.
+`frames`, `layout` and `pictures` are what both sides agree on.
 """

@@ -23,6 +23,7 @@ from headstart.core.scope import current
 from headstart.core.spec import TeamSpec
 from headstart.core.types import TimeStep
 from headstart.envs.host import layout
+from headstart.envs.host.pictures import Film
 from headstart.envs.host.pool import Pool
 from headstart.envs.host.running import Running
 
@@ -45,9 +46,15 @@ class Host:
     object, alive.
     """
 
-    def __init__(self, make: Callable[[int, threading.Event | None], Pool], spec: TeamSpec, restart: bool = False):
+    def __init__(
+        self,
+        make: Callable[[int, threading.Event | None], Pool],
+        spec: TeamSpec,
+        restart: bool = False,
+        film: Film | None = None,
+    ):
         owner, self.spec, self.width = current(), spec, layout.width(spec)
-        self.running = Running(make, spec, restart, owner)
+        self.running = Running(make, spec, restart, owner, film)
         weakref.finalize(self, self.running.close)
         if owner is not None:
             owner.own(self.running, lambda: self.running)

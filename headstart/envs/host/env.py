@@ -17,6 +17,7 @@ from headstart.core.ranges import Natural, Positive
 from headstart.core.spec import TeamSpec
 from headstart.core.types import TimeStep
 from headstart.envs.host.bridge import Host, HostState
+from headstart.envs.host.pictures import Film
 from headstart.envs.host.pool import Pool, look
 
 
@@ -83,10 +84,16 @@ class HostEnv:
             lambda state, action, key: step(state, action, split(key)),
         )
 
-    def _new_host(self, restart: bool = False) -> Host:
+    def filmed(self) -> Film:
+        """A film of the episode that this environment is played for in the current scope, from its next reset on."""
+        film = Film()
+        scope.innermost().own(self, lambda: self._new_host(film=film))
+        return film
+
+    def _new_host(self, restart: bool = False, film: Film | None = None) -> Host:
         opener, spec, workers, timeout = self.opener, self.spec, self.workers, self.timeout
-        settings = self.settings | {"found": spec.horizon}
-        return Host(lambda lanes, stop: Pool(opener, settings, spec, lanes, workers, timeout, stop), spec, restart)
+        settings = self.settings | {"found": spec.horizon} | ({"draws": True} if film is not None else {})
+        return Host(lambda lanes, stop: Pool(opener, settings, spec, lanes, workers, timeout, stop), spec, restart, film)
 
     def _host(self) -> Host:
         """This environment's host in the current scope; without one, the host that belongs to this object."""

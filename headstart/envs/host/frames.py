@@ -10,10 +10,11 @@ import struct
 
 HEAD = struct.Struct("<2scIQ")
 MARK = b"hs"
-OPEN, RESET, STEP, STEP_ON = b"O", b"R", b"S", b"N"
-"""Requests: open environments (JSON), start episodes (seeds), step (seeds, actions), step and restart what ended."""
-SPEC, ROWS, BUSY, FAILED = b"J", b"W", b"B", b"E"
-"""Answers: the environments' spec (JSON), rows (see `layout`), "still at work" (before an answer), an error (a text)."""
+OPEN, RESET, STEP, STEP_ON, DRAW = b"O", b"R", b"S", b"N", b"D"
+"""Requests: open environments (JSON), start episodes (seeds), step (seeds, actions), step and restart what ended, draw."""
+SPEC, ROWS, PICTURE, BUSY, FAILED = b"J", b"W", b"P", b"B", b"E"
+"""Answers: the environments' spec (JSON), rows (see `layout`), a picture of the first one (see `pictures`), "still at work"
+(before an answer), an error (a text)."""
 LONGEST_TEXT = 4096
 """Bytes of an error's text; longer ones are cut."""
 LONGEST_JSON = 16 * 2**20

@@ -5,6 +5,7 @@ from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.named import called, named
+from headstart.envs.host import pictures
 from headstart.envs.host.reading import flag, several
 from headstart.envs.host.roles import Naming
 from headstart.envs.host.team import HostTeam
@@ -13,16 +14,18 @@ AGENT = "agent_0"
 
 
 def pettingzoo_team(
-    id: str, options: dict[str, Any], horizon: int, roles: Sequence[str] = (), fields: Sequence[str] = (), found: int = 0
-) -> HostTeam:
-    """A PettingZoo environment, opened in this process; `found` is the longest episode if that was found out before."""
+    id: str, options: dict[str, Any], horizon: int, roles: Sequence[str] = (), fields: Sequence[str] = (), found: int = 0,
+    draws: bool = False,
+) -> HostTeam:  # fmt: skip
+    """A PettingZoo environment, opened in this process; `found` is the longest episode if that was found out before, and
+    `draws` asks for one that can be drawn."""
     make = named(full_name(id))
     if not callable(make):
         if not hasattr(make, "parallel_env"):
             turns = " it is a turn-based (AEC) game, which has no joint step:" if hasattr(make, "env") else ""
             raise HeadstartError(f"{id} has no parallel_env:{turns} name a module that has one, or module:thing")
         make = make.parallel_env
-    env = called(make, id, options)
+    env = (pictures.made_to_draw if draws else called)(make, id, options)
     if not hasattr(env, "possible_agents") or hasattr(env, "agent_iter"):
         lack = "has no possible_agents" if not hasattr(env, "possible_agents") else "is turn-based (AEC)"
         raise HeadstartError(f"{id} makes a {type(env).__name__}, which {lack}: only a ParallelEnv will do")
@@ -75,9 +78,10 @@ class Alone:
 
 
 def gymnasium_team(
-    id: str, options: dict[str, Any], horizon: int, roles: Sequence[str] = (), fields: Sequence[str] = (), found: int = 0
-) -> HostTeam:
-    """A Gymnasium environment as a team of one, opened in this process; `found` as above."""
+    id: str, options: dict[str, Any], horizon: int, roles: Sequence[str] = (), fields: Sequence[str] = (), found: int = 0,
+    draws: bool = False,
+) -> HostTeam:  # fmt: skip
+    """A Gymnasium environment as a team of one, opened in this process; `found` and `draws` as above."""
     gymnasium: Any = named("gymnasium")
     module, _, name = id.rpartition(":")
     if module:
@@ -86,5 +90,6 @@ def gymnasium_team(
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
         raise HeadstartError(f"gymnasium:{id}: {error}") from None
-    env = Alone(called(lambda **given: gymnasium.make(name, **given), id, options))
+    made = (pictures.made_to_draw if draws else called)(lambda **given: gymnasium.make(name, **given), id, options)
+    env = Alone(made)
     return HostTeam(env, horizon, id, Naming(roles, fields), found)

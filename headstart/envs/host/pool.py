@@ -11,7 +11,8 @@ from headstart.core.checks import HeadstartError
 from headstart.core.spec import TeamSpec, decode_spec, encode_spec
 from headstart.envs.host import layout
 from headstart.envs.host.crew import Crew
-from headstart.envs.host.frames import LONGEST_JSON, OPEN, RESET, ROWS, SPEC, STEP, STEP_ON
+from headstart.envs.host.frames import DRAW, LONGEST_JSON, OPEN, PICTURE, RESET, ROWS, SPEC, STEP, STEP_ON
+from headstart.envs.host.pictures import LONGEST, SIZE
 
 BEATS = 4
 """How often a worker with many environments says that it is at work, in a timeout of one."""
@@ -41,6 +42,14 @@ class Pool:
     def step(self, actions: np.ndarray, seeds: np.ndarray, restart: bool) -> np.ndarray:
         """Rows [N W] after the actions [N _]; [N 2W] with `restart` (see `worker`). `seeds` [N] are for new episodes."""
         return self._ask(STEP_ON if restart else STEP, seeds, actions)
+
+    def picture(self) -> bytes:
+        """A picture of the first environment, between two steps (see `pictures`)."""
+        with self.lock:
+            if self.closed or self.crew is None:
+                raise HeadstartError(f"the environment {self.order['settings']['id']} is closed and cannot be drawn")
+            count = len(self.crew.processes)
+            return self.crew.ask(DRAW, [b""] * count, PICTURE, [(SIZE.size, LONGEST)] * count, "drawing")[0]
 
     def close(self) -> None:
         """End the workers for good. A thread that waits for them gets a HeadstartError."""

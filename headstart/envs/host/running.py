@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +12,27 @@ from headstart.core.scope import Scope
 from headstart.core.spec import TeamSpec
 from headstart.envs.host import layout
 from headstart.envs.host.crew import GivenUp
+from headstart.envs.host.pictures import Film
 from headstart.envs.host.pool import Pool
 
 _tokens = itertools.count(1)
 
 
 class Running:
-    """One pool for each number of environments, from the first reset to `close`."""
+    """One pool for each number of environments, from the first reset to `close`.
 
-    def __init__(self, make: Callable[[int, threading.Event | None], Pool], spec: TeamSpec, restart: bool, scope: Scope | None):
+    A `film` gets the pictures of one environment that is played alone, until its episode ends.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int, threading.Event | None], Pool],
+        spec: TeamSpec,
+        restart: bool,
+        scope: Scope | None,
+        film: Film | None = None,
+    ):
+        self.film, self.filming = film, False
         self.make, self.spec, self.restart, self.scope, self.width = make, spec, restart, scope, layout.width(spec)
         self.pools: dict[int, Pool] = {}
         self.given: dict[int, int] = {}
@@ -29,6 +42,8 @@ class Running:
         """Token and row of fresh episodes."""
         self.given.pop(seed.size, None)
         rows = self._patient(lambda: self._pool(seed.size).reset(seed.reshape(-1)))
+        self.filming = self.film is not None and not len(self.film)
+        self._look(rows)
         return self._token(seed.shape), rows.reshape(*seed.shape, self.width)
 
     def step(self, token: np.ndarray, shown: np.ndarray, action: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +58,7 @@ class Running:
         else:
             del self.given[lanes]  # if the step fails, there is no state to go on from
             rows = self._patient(lambda: pool.step(action.reshape(lanes, -1), seed.reshape(-1), self.restart))
+            self._look(rows)
         return self._token(token.shape), rows.reshape(*token.shape, -1)
 
     def close(self) -> None:
@@ -52,6 +68,13 @@ class Running:
         for pool in pools:
             pool.close()
 
+    def _look(self, rows: np.ndarray) -> None:
+        """Take a picture, if the episode is filmed, and for the last time after its end."""
+        if self.film is not None and self.filming:
+            pool = self._pool(len(rows))
+            self.film.add(self._patient(pool.picture))
+            self.filming = not (rows[0, [layout.TERMINATED, layout.TRUNCATED]] > 0.5).any()
+
     def _pool(self, lanes: int) -> Pool:
         with self.lock:
             if self.closed:
@@ -60,7 +83,7 @@ class Running:
                 self.pools[lanes] = self.make(lanes, self.scope.stop if self.scope else None)
             return self.pools[lanes]
 
-    def _patient(self, call: Callable[[], np.ndarray]) -> np.ndarray:
+    def _patient(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except GivenUp as error:

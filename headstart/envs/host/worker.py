@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.spec import encode_spec
-from headstart.envs.host import frames, guard, layout
+from headstart.envs.host import frames, guard, layout, pictures
 
 
 def open_team(opener: str, settings: dict[str, Any]) -> Any:
@@ -43,7 +43,7 @@ class Server:
             return False
         lanes = len(self.teams)
         step = 4 * lanes * (1 + layout.actions(self.spec)) if lanes else 0
-        rows = {frames.RESET: (4 * lanes,) * 2, frames.STEP: (step, step), frames.STEP_ON: (step, step)}
+        rows = {frames.RESET: (4 * lanes,) * 2, frames.STEP: (step, step), frames.STEP_ON: (step, step), frames.DRAW: (0, 0)}
         kind, self.number, length = frames.read_head(head, None, rows if lanes else {frames.OPEN: (1, frames.LONGEST_JSON)})
         body = self.asked.read(length)
         if len(body) < length:
@@ -51,6 +51,10 @@ class Server:
         self.beaten = time.monotonic()
         if kind == frames.OPEN:
             self._answer(frames.SPEC, json.dumps(self._open(json.loads(body))).encode())
+        elif kind == frames.DRAW:
+            self.now = self.teams[0]
+            self.now.moment = "drawing"
+            self._answer(frames.PICTURE, pictures.taken(self.now.env))
         else:
             self._answer(frames.ROWS, self._rows(kind, body).tobytes())
         return True
