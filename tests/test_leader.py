@@ -53,6 +53,10 @@ def test_every_stage_begins_with_what_its_arm_is_about(name):
             assert {p.split("/")[1].split(".")[0] for p in found} == {"leader", "adversary"}
             continue
         assert all(p.split("/")[1].startswith("leader") for p in found)  # novices are fresh
+        if arm == "by-field":
+            assert {p for p in found if p not in copied} == {"actor/leader.layers[0].weight"}
+            assert found["actor/leader.layers[0].weight"] == "adapted"
+            continue
         assert {p for p in found if p.startswith("actor/leader.trunk")} == {p for p in copied if p.startswith("actor/")}
         new = {p for p in found if p.startswith("critic/") and p not in copied}
         if arm == "lldr":
