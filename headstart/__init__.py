@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headstart.core.types import TimeStep as TimeStep
     from headstart.envs.centralized import centralized as centralized
     from headstart.envs.gymnasium import Gymnasium as Gymnasium
+    from headstart.envs.inputs import inputs as inputs
     from headstart.envs.jaxmarl import JaxMARL as JaxMARL
     from headstart.envs.particle.adversary import Adversary as Adversary
     from headstart.envs.particle.reference import Reference as Reference
@@ -89,6 +90,7 @@ _HOMES = {
     "Dagger": "guidance.dagger",
     "centralized": "envs.centralized",
     "regrouped": "envs.regrouped",
+    "inputs": "envs.inputs",
     "TeamPolicy": "teams.policy",
     "load": "teams.saved",
     "resume": "training.api",

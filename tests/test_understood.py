@@ -24,6 +24,7 @@ from headstart.envs.host import clock, layout, masks, reading, spaces
 from headstart.envs.host.openers import gymnasium_team
 from headstart.envs.host.roles import Naming, roles_of
 from headstart.envs.host.team import HostTeam
+from headstart.envs.inputs import inputs
 from headstart.envs.particle.spread import Spread
 from headstart.envs.particle.tag import Tag
 from headstart.envs.pettingzoo import PettingZoo
@@ -407,7 +408,11 @@ def test_spaces_may_be_dicts_and_may_be_known_after_a_reset_only():
 # ------------------------------------------------------------------ wrappers
 
 
-WRAPPERS = {"centralized": centralized, "regrouped": lambda env: regrouped(env, "agent", {"a": [1], "b": [0]})}
+WRAPPERS = {
+    "centralized": centralized,
+    "regrouped": lambda env: regrouped(env, "agent", {"a": [1], "b": [0]}),
+    "inputs": lambda env: inputs(env, last_action=True),
+}
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
