@@ -68,7 +68,11 @@ class Inputs(Wrapper, Generic[Inner]):
 
     def vectorised(self, num_envs: int) -> VectorEnv:
         """`num_envs` environments that restart themselves; the first observation of an episode has no last action."""
-        plain, inside = super().vectorised(num_envs), vectorise(self.inner, num_envs)
+        inside = vectorise(self.inner, num_envs)
+
+        def reset(key):
+            states, now = inside.reset(key)
+            return states, self.shown(now)
 
         def step(states, action, key):
             states, now = inside.step(states, action, key)
@@ -76,7 +80,7 @@ class Inputs(Wrapper, Generic[Inner]):
             obs, final = self._with(now.obs, last), self._with(now.final_obs, action)
             return states, dataclasses.replace(now, obs=obs, final_obs=final)
 
-        return plain._replace(step=step)
+        return VectorEnv(self.spec, num_envs, reset, step)
 
     def _with(self, obs: Obs, last: Obs) -> Obs:
         """{role: [*n A O]} with the further fields of each agent."""
