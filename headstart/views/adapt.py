@@ -1,5 +1,6 @@
 """Fit a team to another task or team size: observations by field name, agents by pairing, parameters by tree path."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, notice
 from headstart.core.modules import Linear
 from headstart.core.networks import RoleNet
 from headstart.core.types import Field, TeamSpec
@@ -131,6 +132,37 @@ def adapted_policy(
         return carry, {role: found[role](x) for role, x in out.items()}
 
     return seen
+
+
+def reordered(learner: Any, theirs: TeamSpec, ours: TeamSpec) -> Any:
+    """A learner for observations of equal sizes whose fields may stand in another order in `ours`, which a line on stderr says.
+
+    Fields without a name ("obs"), and of other names, are taken in their order. Raises HeadstartError if fields of the same
+    names have other sizes.
+    """
+    moved = {}
+    for role, there in theirs.roles.items():
+        here, names = ours.roles[role].obs, tuple(field.name for field in there.obs)
+        if {field.name for field in here} == set(names):
+            if sorted(here) != sorted(there.obs):
+                raise HeadstartError(f"the fields of '{role}' have other sizes here than there: fit the team by --adapt")
+            if here != there.obs:
+                moved[role] = here, there.obs
+                notice(
+                    f"the team's '{role}' observes the same in another order, which is translated by name: {', '.join(names)}"
+                )
+        elif "obs" not in (names[0], here[0].name):
+            odd = ", ".join(field.name for field in here)
+            notice(f"the team's '{role}' learned from {', '.join(names)} and observes {odd} here: taken in their order")
+    if not moved:
+        return learner
+    seen = lambda obs: {role: adapt(x, *moved[role]) if role in moved else x for role, x in obs.items()}
+    return learner._replace(
+        policy=lambda params, carry, obs: learner.policy(params, carry, seen(obs)),
+        act=lambda params, carry, step, key, progress: learner.act(
+            params, carry, dataclasses.replace(step, obs=seen(step.obs)), key, progress
+        ),
+    )
 
 
 def transplant(team: RoleNet, donor: RoleNet, pairs: np.ndarray, network: str) -> tuple[RoleNet, list[tuple[str, str, str]]]:
