@@ -114,6 +114,41 @@ def pair_carry(carry: Any, networks: tuple[str, ...], trained: TeamSpec, spec: T
     return {net: {role: carry[net][role][:, pairs[role]] for role in roles} for net in networks} if carry else carry
 
 
+def reordered(learner: Any, theirs: TeamSpec, ours: TeamSpec) -> Any:
+    """A learner for observations of equal sizes whose fields may stand in another order in `ours`, which a line on stderr says.
+
+    Fields without a name ("obs"), and of other names, are taken in their order. Raises HeadstartError if fields of the same
+    names have other sizes.
+    """
+    moved = {}
+    for role, there in theirs.roles.items():
+        here, names = ours.roles[role].obs, tuple(field.name for field in there.obs)
+        if {field.name for field in here} == set(names):
+            if sorted(map(_size, here)) != sorted(map(_size, there.obs)):
+                raise HeadstartError(f"the fields of '{role}' have other sizes here than there: fit the team by --adapt")
+            if [field.name for field in here] != list(names):
+                moved[role] = here, there.obs
+                notice(
+                    f"the team's '{role}' observes the same in another order, which is translated by name: {', '.join(names)}"
+                )
+        elif "obs" not in (names[0], here[0].name):
+            odd = ", ".join(field.name for field in here)
+            notice(f"the team's '{role}' learned from {', '.join(names)} and observes {odd} here: taken in their order")
+    if not moved:
+        return learner
+    seen = lambda obs: {role: adapt(x, *moved[role]) if role in moved else x for role, x in obs.items()}
+    return learner._replace(
+        policy=lambda params, carry, obs: learner.policy(params, carry, seen(obs)),
+        act=lambda params, carry, step, key, progress: learner.act(
+            params, carry, dataclasses.replace(step, obs=seen(step.obs)), key, progress
+        ),
+    )
+
+
+def _size(field: Field) -> tuple[str, int, int]:
+    return field.name, field.count, field.size
+
+
 def adapted_policy(
     policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
 ) -> Callable:
@@ -132,37 +167,6 @@ def adapted_policy(
         return carry, {role: found[role](x) for role, x in out.items()}
 
     return seen
-
-
-def reordered(learner: Any, theirs: TeamSpec, ours: TeamSpec) -> Any:
-    """A learner for observations of equal sizes whose fields may stand in another order in `ours`, which a line on stderr says.
-
-    Fields without a name ("obs"), and of other names, are taken in their order. Raises HeadstartError if fields of the same
-    names have other sizes.
-    """
-    moved = {}
-    for role, there in theirs.roles.items():
-        here, names = ours.roles[role].obs, tuple(field.name for field in there.obs)
-        if {field.name for field in here} == set(names):
-            if sorted(here) != sorted(there.obs):
-                raise HeadstartError(f"the fields of '{role}' have other sizes here than there: fit the team by --adapt")
-            if here != there.obs:
-                moved[role] = here, there.obs
-                notice(
-                    f"the team's '{role}' observes the same in another order, which is translated by name: {', '.join(names)}"
-                )
-        elif "obs" not in (names[0], here[0].name):
-            odd = ", ".join(field.name for field in here)
-            notice(f"the team's '{role}' learned from {', '.join(names)} and observes {odd} here: taken in their order")
-    if not moved:
-        return learner
-    seen = lambda obs: {role: adapt(x, *moved[role]) if role in moved else x for role, x in obs.items()}
-    return learner._replace(
-        policy=lambda params, carry, obs: learner.policy(params, carry, seen(obs)),
-        act=lambda params, carry, step, key, progress: learner.act(
-            params, carry, dataclasses.replace(step, obs=seen(step.obs)), key, progress
-        ),
-    )
 
 
 def transplant(team: RoleNet, donor: RoleNet, pairs: np.ndarray, network: str) -> tuple[RoleNet, list[tuple[str, str, str]]]:
