@@ -1,6 +1,7 @@
 """Environments that break the rules of PettingZoo's interface, one at a time: pettingzoo:rude_envs:Rude with {"how": HOW}."""
 
 import os
+import random
 import signal
 import sys
 import time
@@ -190,6 +191,16 @@ class Slow(Match):
     def move(self, agent, action):
         time.sleep(0.05)
         return 0.0
+
+
+class Careless(Match):
+    """Draws from the global generators, now and then."""
+
+    def look(self, agent):
+        return np.array([np.random.uniform(), random.random(), np.random.normal() if self.time % 2 else 0], np.float32)
+
+    def move(self, agent, action):
+        return np.random.rand()
 
 
 class Shuffled(Match):

@@ -12,6 +12,7 @@ import pytest
 from probes import same, small
 
 import headstart as hs
+from benchmarks import semantics
 from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Clock, chain
@@ -335,6 +336,14 @@ def test_a_score_in_the_other_semantics_is_that_of_the_same_moves(name, capsys):
     assert capsys.readouterr().err == ""
     as_before = dataclasses.replace(in_words_of(guru, other), params=guru.params)
     assert not np.allclose(got, run.score(as_before, other, 8), rtol=1e-3), "its moves make no difference"
+
+
+@pytest.mark.slow
+def test_what_a_team_has_learned_is_worth_as_much_in_the_other_semantics():
+    """`python -m benchmarks.semantics` prints the same for every scenario."""
+    found = semantics.across("spread", semantics.scenarios()["spread"], steps=10_000, seeds=2, episodes=40)
+    untrained, home, there, by_place = (found[what].mean() for what in ("untrained", "home", "there", "by place"))
+    assert home > untrained + 5 and abs(there - home) < 0.25 * (home - untrained) and by_place < untrained
 
 
 def test_a_score_of_other_actions_is_refused_by_what_they_are():

@@ -246,6 +246,24 @@ def test_agents_that_come_in_another_order_in_every_process_are_sorted():
     assert len(Pool(OPENER, settings, spec, 2, 2).reset(np.arange(2))) == 2
 
 
+def test_environments_that_draw_from_global_generators_have_them_to_themselves():
+    """Their episodes depend on their seeds alone: not on the run, the worker processes, or the environments beside them."""
+    settings = {"id": "rude_envs:Careless", "options": {}, "horizon": 0}
+    made = lambda lanes, workers: Pool(OPENER, settings, SPEC, lanes, workers)
+    one, again, two, alone = made(3, 1), made(3, 1), made(3, 3), made(1, 1)
+    seeds = np.arange(3)
+    for number in range(12):  # two episodes and more
+        if number == 0:
+            rows = [pool.reset(seeds) for pool in (one, again, two)] + [alone.reset(seeds[:1])]
+        else:
+            act = lambda lanes: np.zeros((lanes, 6), np.float32)
+            rows = [pool.step(act(3), seeds + number, True) for pool in (one, again, two)]
+            rows.append(alone.step(act(1), seeds[:1] + number, True))
+        for other in rows[1:]:
+            np.testing.assert_array_equal(rows[0][: len(other)], other)
+    assert len(np.unique(rows[0][:, 0])) == 3, "they draw"
+
+
 # ------------------------------------------------------------------ how they end
 
 ENDS = {

@@ -4,14 +4,19 @@ import pytest
 from situations import actions, episodes, identity, masks, processes, runs, values  # noqa: F401
 from situations.table import ALL, WRONG, Situation, happened, line
 
+from headstart import registry
 from headstart.core.checks import HeadstartError
 
 ROWS = [pytest.param(s, id=f"{s.kind}: {s.name}", marks=[pytest.mark.slow] if s.slow else []) for s in ALL]
 
 
 @pytest.fixture(autouse=True)
-def _as_users(as_users):
-    """Values of wrong types reach headstart's own checks."""
+def _as_users(as_users, monkeypatch):
+    """Values of wrong types reach headstart's own checks, and parts that a situation registers go with it."""
+    monkeypatch.setattr(registry, "_joined", {kind: {} for kind in registry.KINDS})
+    monkeypatch.setattr(registry, "used", set())
+    yield
+    registry.presets.cache_clear()
 
 
 @pytest.mark.parametrize("situation", ROWS)

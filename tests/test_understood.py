@@ -6,6 +6,7 @@ docs/environments.md has a table of it, whose cells name these tests. Environmen
 import copy
 import pickle
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -21,7 +22,7 @@ from headstart.core.scope import scope
 from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.centralized import centralized
 from headstart.envs.host import clock, layout, masks, reading, spaces
-from headstart.envs.host.openers import gymnasium_team
+from headstart.envs.host.openers import Alone, gymnasium_team
 from headstart.envs.host.roles import Naming, roles_of
 from headstart.envs.host.team import HostTeam
 from headstart.envs.inputs import inputs
@@ -129,6 +130,18 @@ def test_a_mask_is_asked_of_the_environments_own_method():
         np.testing.assert_array_equal(layout.unpack(team.spec, team.reset(0)).available["agent"], [[1, 1, 0]] * 2)
 
 
+def test_a_mask_is_asked_of_wrappers_and_refused_beside_the_agents():
+    class Masker(gymnasium.Wrapper):
+        def action_masks(self):
+            return [1, 0]
+
+    env = gymnasium.wrappers.OrderEnforcing(Masker(gymnasium.make("CartPole-v1")))
+    team = HostTeam(Alone(env))
+    assert layout.unpack(team.spec, team.reset(0)).available["agent"].tolist() == [[True, False]]
+    beside = lambda self, seed=None, options=None: (Toy.reset(self, seed)[0], {"action_mask": {}})
+    refused("the infos have 'action_mask' beside the agents", lambda: opened(reset=beside).reset(0))
+
+
 def test_masks_of_several_heads_have_every_form_of_gymnasium():
     space = Discrete((2, 3))
     for value in ([1, 0, 1, 0, 0], (np.int8([1, 0]), np.int8([1, 0, 0])), [[1, 0], [1, 0, 0]]):
@@ -196,6 +209,12 @@ def test_agents_of_one_name_up_to_a_number_are_a_role(names, role):
     assert HostTeam(
         type("It", (Plain,), {"spaces_of": dict.fromkeys(map(int, "012"), Plain.spaces_of["agent_0"])})()
     ).spec.names == {"agent": ("0", "1", "2")}
+
+
+def test_a_reset_without_a_seed_is_refused():
+    seedless = lambda self, options=None: Toy.reset(self, 0)
+    refused("Plain's reset takes no seed: begin it with reset(self, seed=None", lambda: opened(reset=seedless))
+    assert opened(reset=lambda self, **given: Toy.reset(self, **given)).reset(0).any()
 
 
 def test_agents_of_one_name_with_other_spaces_are_roles_of_their_own():

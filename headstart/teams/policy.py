@@ -28,6 +28,7 @@ from headstart.views.adapt import (
     adapted_policy,
     describe_adaptation,
     pair_params,
+    reordered,
     resized,
     select_agents,
 )
@@ -158,13 +159,14 @@ class TeamPolicy:
         return each(self.spec.roles) == each(spec.roles)
 
     def learner_in(self, spec: TeamSpec) -> Learner:
-        """The learner, with actions in the order and the bounds of `spec`, and a line on stderr if that changes them.
+        """The learner, with observed fields in the order of `spec` and actions in its order and bounds, and a line on stderr
+        for each change.
 
         Raises HeadstartError if they cannot be translated.
         """
         found = translations(self.spec.roles, spec.roles, [(role, role) for role in spec.roles])
         tell(found, "the team's")
-        return spoken_by(self.learner, found)
+        return reordered(spoken_by(self.learner, found), self.spec, spec)
 
     @cached_property
     def _policy(self) -> Any:

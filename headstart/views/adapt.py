@@ -1,5 +1,6 @@
 """Fit a team to another task or team size: observations by field name, agents by pairing, parameters by tree path."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, notice
 from headstart.core.modules import Linear
 from headstart.core.networks import RoleNet
 from headstart.core.types import Field, TeamSpec
@@ -111,6 +112,41 @@ def pair_carry(carry: Any, networks: tuple[str, ...], trained: TeamSpec, spec: T
     """The carry {network: {role: [E A H]}} of recurrent policy networks, one row for each agent of `spec`; () stays ()."""
     pairs = {role: seats(spec, trained, role) for role in roles}
     return {net: {role: carry[net][role][:, pairs[role]] for role in roles} for net in networks} if carry else carry
+
+
+def reordered(learner: Any, theirs: TeamSpec, ours: TeamSpec) -> Any:
+    """A learner for observations of equal sizes whose fields may stand in another order in `ours`, which a line on stderr says.
+
+    Fields without a name ("obs"), and of other names, are taken in their order. Raises HeadstartError if fields of the same
+    names have other sizes.
+    """
+    moved = {}
+    for role, there in theirs.roles.items():
+        here, names = ours.roles[role].obs, tuple(field.name for field in there.obs)
+        if {field.name for field in here} == set(names):
+            if sorted(map(_size, here)) != sorted(map(_size, there.obs)):
+                raise HeadstartError(f"the fields of '{role}' have other sizes here than there: fit the team by --adapt")
+            if [field.name for field in here] != list(names):
+                moved[role] = here, there.obs
+                notice(
+                    f"the team's '{role}' observes the same in another order, which is translated by name: {', '.join(names)}"
+                )
+        elif "obs" not in (names[0], here[0].name):
+            odd = ", ".join(field.name for field in here)
+            notice(f"the team's '{role}' learned from {', '.join(names)} and observes {odd} here: taken in their order")
+    if not moved:
+        return learner
+    seen = lambda obs: {role: adapt(x, *moved[role]) if role in moved else x for role, x in obs.items()}
+    return learner._replace(
+        policy=lambda params, carry, obs: learner.policy(params, carry, seen(obs)),
+        act=lambda params, carry, step, key, progress: learner.act(
+            params, carry, dataclasses.replace(step, obs=seen(step.obs)), key, progress
+        ),
+    )
+
+
+def _size(field: Field) -> tuple[str, int, int]:
+    return field.name, field.count, field.size
 
 
 def adapted_policy(

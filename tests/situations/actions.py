@@ -218,6 +218,34 @@ def _():
     return found
 
 
+def turned(**sizes: int) -> hs.TeamSpec:
+    """Two agents that observe these fields."""
+    spec = spec_of(options(("a", "b", "c")), size=sum(sizes.values()))
+    fields = tuple(Field(name, 1, size) for name, size in sizes.items())
+    return spec._replace(roles={"agent": spec.roles["agent"]._replace(obs=fields)})
+
+
+@right("fields", "a team scored where the same fields stand in another order")
+def _():
+    guru, here = team(turned(velocity=2, place=4)), turned(place=4, velocity=2)
+    obs = seen(guru.spec)
+    want = said(guru.learner.policy, guru.place(0), guru.spec, obs)
+    other = {"agent": jnp.concatenate([obs["agent"][..., 2:], obs["agent"][..., :2]], -1)}
+    assert said(guru.learner_in(here).policy, guru.place(0), here, other) == want and len(set(want)) > 1
+    return f"{' '.join(want[:6])} .."
+
+
+@right("fields", "a team scored where fields of other names stand")
+def _():
+    guru, here = team(turned(velocity=2, place=4)), turned(speed=2, goal=4)
+    return len(said(guru.learner_in(here).policy, guru.place(0), here))
+
+
+@refused("fields", "a team scored where fields of the same names have other sizes", "have other sizes here than there")
+def _():
+    team(turned(velocity=2, place=4)).learner_in(turned(velocity=4, place=2))
+
+
 @refused("fields", "named parts of another size", "which observes 1")
 def _():
     opened(fields=("velocity=2",))

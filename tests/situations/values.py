@@ -2,12 +2,14 @@
 
 import numpy as np
 from gymnasium import spaces as gym
-from rude_envs import LATE, Rude
+from rude_envs import LATE, Careless, Rude
 from toy_envs import box
 
+import headstart as hs
 from headstart.core.spec import Discrete
 from headstart.envs.host import reading, spaces
 from headstart.envs.host.openers import Alone
+from headstart.envs.host.pool import Pool
 from headstart.envs.host.team import HostTeam
 from situations.table import ALL, Situation, refused, right
 from situations.teams import Pair, opened, played
@@ -48,6 +50,11 @@ for how, (name, says) in RUDE.items():
 @refused("values", "a reset that returns observations alone, as of old", "reset must return 2 values (observations, infos)")
 def _():
     opened(reset=lambda self, seed=None, options=None: Pair.reset(self, seed)[0]).reset(0)
+
+
+@refused("values", "a reset that takes no seed", "Pair's reset takes no seed")
+def _():
+    opened(reset=lambda self, options=None: Pair.reset(self, 0))
 
 
 @refused("values", "a Gymnasium environment of the old interface", "step must return 5 values")
@@ -93,6 +100,17 @@ def _():
     shown = played(opened(step=step, ends=lambda self, agent: agent == "agent_1" and self.time == 2))
     assert shown.obs["agent"].max() < 9 and shown.reward["agent"][:, 1].sum() == 2
     return f"return {shown.reward['agent'][:, 1].sum()}, observation {shown.obs['agent'][-1, 1].tolist()}"
+
+
+@right("values", "environments that draw from global generators, in one process and in three", slow=True)
+def _():
+    settings, spec = {"id": "rude_envs:Careless", "options": {}, "horizon": 0}, HostTeam(Careless()).spec
+    pools = [Pool(hs.PettingZoo.opener, settings, spec, 3, workers) for workers in (1, 3)]
+    starts = [pool.reset(np.arange(3)) for pool in pools]
+    steps = [[pool.step(np.zeros((3, 6)), np.arange(3), True) for _ in range(8)] for pool in pools]
+    np.testing.assert_array_equal(*starts)
+    np.testing.assert_array_equal(*steps)
+    return np.round(starts[0][:, 0], 3).tolist()
 
 
 # ------------------------------------------------------------------ what it is sent

@@ -3,6 +3,7 @@
 What the environment returns is checked in full: a value of the wrong size would otherwise shift all others in a row.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -46,6 +47,8 @@ class HostTeam:
             raise HeadstartError(
                 f"{self.label} has two agents of one name in possible_agents: {', '.join(agents)} are all names"
             )
+        if not _takes_seed(getattr(env, "reset", None)):
+            raise HeadstartError(f"{self.label}'s reset takes no seed: begin it with reset(self, seed=None, options=None)")
         look, send, fields, actions = {}, {}, {}, {}
         for name, agent in agents.items():
             space, action_space = self._space("observation_space", agent), self._space("action_space", agent)
@@ -213,6 +216,14 @@ class HostTeam:
                 if not np.isfinite(numbers).all():
                     shown = reading.told(numbers)
                     raise HeadstartError(f"{seat.name}'s {noun} must be finite in single precision, not {shown}")
+
+
+def _takes_seed(reset: Any) -> bool:
+    try:
+        parameters = inspect.signature(reset).parameters.values()
+    except (TypeError, ValueError):  # nothing is known about it
+        return True
+    return any(p.name == "seed" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _read(seat: Seat, noun: str, values: Mapping, read: Callable[[Any], Any]) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from headstart.core.checks import HeadstartError
 from headstart.core.spec import encode_spec
 from headstart.envs.host import frames, guard, layout, pictures
+from headstart.envs.host.chance import Chance
 
 
 def open_team(opener: str, settings: dict[str, Any]) -> Any:
@@ -64,6 +65,7 @@ class Server:
         for _ in range(order["lanes"]):
             self.teams.append(open_team(order["opener"], order["settings"]))
             self._still_at_work()
+        self.chances = [Chance() for _ in self.teams]
         self.spec = self.teams[0].spec
         return encode_spec(self.spec)
 
@@ -74,14 +76,14 @@ class Server:
         seeds = np.frombuffer(body, np.int32, lanes).tolist()
         out = np.empty((lanes, width * (1 + (kind == frames.STEP_ON))), np.float32)
         actions = np.frombuffer(body, np.float32, offset=4 * lanes).reshape(lanes, -1)
-        for i, team in enumerate(self.teams):
+        for i, (team, chance) in enumerate(zip(self.teams, self.chances, strict=True)):
             self.now = team
             if kind == frames.RESET:
-                out[i] = team.reset(seeds[i])
+                out[i] = chance.reset(team.reset, seeds[i])
             else:
-                out[i, :width] = team.step(actions[i])
+                out[i, :width] = chance.step(lambda team=team, action=actions[i]: team.step(action))
                 if kind == frames.STEP_ON:
-                    out[i, width:] = team.reset(seeds[i]) if team.over else out[i, :width]
+                    out[i, width:] = chance.reset(team.reset, seeds[i]) if team.over else out[i, :width]
             self._still_at_work()
         return out
 
