@@ -91,7 +91,7 @@ NAMES = ["action_mask", "action_masks", "legal_actions", "avail_actions", "avail
 @pytest.mark.parametrize("key", NAMES)
 def test_a_mask_in_the_observation_is_found_under_the_names_that_libraries_use(key):
     team = with_mask(key, "observations")
-    assert team.spec.roles["agent"].obs == (Field("obs", 1, 2),)
+    assert team.spec.roles["agent"].obs == (Field("obs", 1, 2, own=True),)
     shown = layout.unpack(team.spec, team.reset(0))
     np.testing.assert_array_equal(shown.available["agent"], [[1, 0, 1]])
     np.testing.assert_array_equal(shown.obs["agent"], [[1, 2]])
@@ -218,7 +218,11 @@ def test_a_reset_without_a_seed_is_refused():
 
 
 def test_agents_of_one_name_with_other_spaces_are_roles_of_their_own():
-    fields = {"a1": (Field("obs", 1, 4),), "a2": (Field("obs", 1, 3),), "a1_2": (Field("obs", 1, 4),)}
+    fields = {
+        "a1": (Field("obs", 1, 4, own=True),),
+        "a2": (Field("obs", 1, 3, own=True),),
+        "a1_2": (Field("obs", 1, 4, own=True),),
+    }
     roles = roles_of(list(fields), fields, dict.fromkeys(fields, Discrete((3,))))
     assert sum(role.agents for role in roles.values()) == 3 and len(roles) == 3
 
@@ -247,9 +251,9 @@ def test_users_say_which_agents_form_a_role():
 def test_parts_of_an_observation_are_fields_and_rows_are_entities():
     space = gym.Dict({"own": box(2), "mates": box(3, 2), "deep": gym.Dict({"x": gym.Discrete(3)})})
     fields = spaces.observed(space, "it")
-    assert fields == (Field("deep.x", 1, 3), Field("mates", 3, 2), Field("own", 1, 2))
+    assert fields == (Field("deep.x", 1, 3, own=True), Field("mates", 3, 2), Field("own", 1, 2, own=True))
     assert spaces.observed(box(4, 2), "it") == (Field("obs", 4, 2),)
-    assert spaces.observed(box(5, 4, 2), "it") == (Field("obs", 1, 40),)
+    assert spaces.observed(box(5, 4, 2), "it") == (Field("obs", 1, 40, own=True),)
     value = {"own": np.zeros(2), "mates": np.ones((3, 2)), "deep": {"x": 2}}
     np.testing.assert_array_equal(reading.flat(space, value), [0, 0, 1, *[1] * 6, 0, 0])
 
@@ -257,9 +261,15 @@ def test_parts_of_an_observation_are_fields_and_rows_are_entities():
 def test_users_name_the_fields_of_a_vector():
     wide = {name: (box(8), gym.Discrete(3)) for name in ("agent_0", "agent_1")}
     team = opened(spaces_of=wide, fields=("velocity=2", "mates=2x2", "speeds=2x1@mates"))
-    assert team.spec.roles["agent"].obs == (Field("velocity", 1, 2), Field("mates", 2, 2), Field("speeds", 2, 1, "mates"))
+    assert team.spec.roles["agent"].obs == (
+        Field("velocity", 1, 2, own=True),
+        Field("mates", 2, 2),
+        Field("speeds", 2, 1, "mates"),
+    )
     one = opened(spaces_of=wide, roles=("leader=agent_0",), fields=("leader:all=4x2",))
-    assert one.spec.roles["leader"].obs == (Field("all", 4, 2),) and one.spec.roles["agent"].obs == (Field("obs", 1, 8),)
+    assert one.spec.roles["leader"].obs == (Field("all", 4, 2),) and one.spec.roles["agent"].obs == (
+        Field("obs", 1, 8, own=True),
+    )
     for fields, words in (
         (("a=3",), "env.fields has 3 numbers for the role 'agent', which observes 8"),
         (("a=4", "a=4"), "has a name twice"),

@@ -214,7 +214,7 @@ def _():
 def _():
     wide = dict.fromkeys(("agent_0", "agent_1"), (box(6), gym.Discrete(3)))
     found = opened(spaces_of=wide, fields=("velocity=2", "mates=2x2")).spec.roles["agent"].obs
-    assert found == (Field("velocity", 1, 2), Field("mates", 2, 2))
+    assert found == (Field("velocity", 1, 2, own=True), Field("mates", 2, 2))
     return found
 
 
