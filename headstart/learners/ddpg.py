@@ -94,6 +94,7 @@ class DDPG(GraphSettings):
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, target, batch, key),
             share=shares(spec, self.shared),
             value=lambda params, obs, action: by_agent(spec, valued.q(params["critic"], obs, action, None)),
+            attention=valued.attends(),
             track=lambda params, target: polyak(params, target, self.tau),
         )
 
