@@ -5,7 +5,7 @@
 
 import argparse
 
-from benchmarks import agents, dagger, floor, ippo, lanes, maddpg, stepping
+from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maddpg, stepping
 from benchmarks.common import Options
 
 ALL = {
@@ -16,6 +16,7 @@ ALL = {
     "lanes": lanes,
     "dagger": dagger,
     "floor": floor,
+    "graphs": graphs,
 }
 
 

@@ -7,13 +7,10 @@ replaced, through the whole critic.
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 
-from benchmarks.common import Options, Program, alternate, row, spread_of
-from headstart.core.guidance import Guidance
-from headstart.core.trainer import make_trainer
+from benchmarks.common import Options, Program, alternate, gradient, row, spread_of
 from headstart.envs.particle.spread import Spread
-from headstart.learners.critics import Critic, critic, side_by_side
+from headstart.learners.critics import Critic, side_by_side
 from headstart.learners.ddpg import DDPG
 
 TEAMS = (3, 6, 12, 24, 48)
@@ -30,23 +27,11 @@ def main(options: Options) -> None:
 
 
 def _gradient(agents: int, with_copies: bool) -> Program:
-    env, config = Spread(agents, semantics="openai"), DDPG(warmup=0)
-    learner = config.make(env.spec)
-    valued = critic("joint", env.spec, config._body, False, acts=True)
-    if with_copies:
-        valued = valued._replace(q_own=lambda *args: _copied(valued, *args))
-    params = learner.init(jr.key(0))
-    trainer = make_trainer(env, learner, Guidance(), 1)
-    memory = jax.eval_shape(lambda: trainer.init(jr.key(0), jnp.asarray(0))).memory
-    draw = lambda x: jnp.zeros((config.batch, *x.shape[1:]), x.dtype) + (0.3 if x.dtype == jnp.float32 else 0)
-    batch = jax.tree.map(draw, memory)
+    return gradient(Spread(agents, semantics="openai"), DDPG(warmup=0), _with_copies if with_copies else lambda valued: valued)
 
-    def total(params, key):
-        terms, _ = config._objective(env.spec, valued, params, params, batch, key)
-        return sum(x.sum() for term in terms.values() for x in term.values())
 
-    gradient = jax.jit(jax.grad(total))
-    return Program(lambda: jax.block_until_ready(gradient(params, jr.key(1))), 1)
+def _with_copies(valued: Critic) -> Critic:
+    return valued._replace(q_own=lambda nets, obs, action, fresh, alive: _copied(valued, nets, obs, action, fresh))
 
 
 def _copied(valued: Critic, nets, obs, action, fresh):
@@ -57,4 +42,4 @@ def _copied(valued: Critic, nets, obs, action, fresh):
                  for role, a in action.items()}  # fmt: skip
         seen = {role: jnp.broadcast_to(o, (len(mine), *o.shape)) for role, o in obs.items()}
         own[name] = frozen[name].agent_first(side_by_side(seen, mixed))[..., 0]
-    return valued.q(nets, obs, action), own
+    return valued.q(nets, obs, action, None), own

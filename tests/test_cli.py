@@ -131,6 +131,8 @@ def test_a_teacher_from_a_run_and_a_comparison(trained, tmp_path):
         (["reproduce", "knowru/spread-7"], "knowru/spread-6"),
         (["reproduce"], "knowru/spread-6"),
         (["reproduce", "knowru/spread-6", "--scale", "huge"], "huge"),
+        (["reproduce", "knowru/spread-6", "--scale", "literal"], "no scale 'literal': take smoke, laptop, paper"),
+        (["reproduce", "cesma/navigation-3", "--scale", "literal"], "no scale 'literal': take smoke, laptop, paper"),
         (["reproduce", "knowru/spread-6", "--arms", "maddpgg"], "maddpg"),
         (["reproduce", "knowru/spread-6", "--seeds", "-1"], "seeds"),
         (["resume"], "say which directory"),

@@ -16,6 +16,8 @@ from headstart.core.checks import HeadstartError
 from headstart.core.types import Field
 from headstart.envs.particle.tag import Tag
 from headstart.envs.regrouped import regrouped
+from headstart.experiments import attention
+from headstart.experiments.report import report_runs
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.bodies import mlp_body
 from headstart.learners.critics import critic
@@ -167,6 +169,30 @@ def test_a_dead_agents_numbers_change_nothing_bitwise():
     assert not np.allclose(living, made.q(nets, obs, action, alive)["leader"], atol=1e-4)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_critic_says_whom_it_attends_to(shared):
+    """The mean over heads of the pooling weights that its own networks have; a dead agent weighs nothing."""
+    env = leader_among(prey=2)
+    made, nets, obs, action = team(env, nodes=("prey",), shared=shared)
+    alive = {"leader": jnp.ones((4, 1), bool), "adversary": jnp.array([[1, 0]] * 4, bool)}
+    assert made.attention.vertices["leader"] == ("adversary_1", "adversary_2", "adversary_0", "prey 0", "prey 1")
+    weights = made.attention.weights(nets, obs, action, None)
+    assert {name: x.shape for name, x in weights.items()} == {"leader": (4, 1, 5), "adversary": (4, 2, 5)}
+    net = nets["adversary"].net if shared else jax.tree.map(lambda x: x[1], nets["adversary"].net)
+    both = jnp.concatenate([jnp.concatenate([obs[r], action[r]], -1) for r in ("adversary", "leader")], -2)
+    fields = env.spec.roles["adversary"].obs
+    start = sum(f.width for f in fields[: [f.name for f in fields].index("prey")])
+    follows = sum(f.width for f in fields[: [f.name for f in fields].index("prey_velocities")])
+    prey = [jnp.concatenate([obs["adversary"][:, 1, at + 2 * i : at + 2 * i + 2] for at in (start, follows)], -1)
+            for i in range(2)]  # fmt: skip
+    vertices = jnp.concatenate([net.agents[0](both), net.entities["prey"](jnp.stack(prey, 1))], 1)
+    _, rounds = net.attend(vertices, jnp.array([0.0, 1, 0, 0, 0]))
+    np.testing.assert_allclose(weights["adversary"][:, 1], rounds[-1].mean(1)[:, 0], atol=1e-6)
+    bereft = made.attention.weights(nets, obs, action, alive)["leader"]
+    np.testing.assert_allclose(bereft.sum(-1), 1, atol=1e-6)
+    assert jnp.abs(bereft[..., 1]).max() == 0 and bereft[..., 0].min() > 0
+
+
 def test_an_entity_that_is_not_there_has_no_weight():
     fields = (Field("velocity", 1, 2, own=True), Field("prey", 2, 2), Field("prey_velocities", 2, 2, follows="prey"))
     assert {name: len(group) for name, group in groups(fields).items()} == {"prey": 2}
@@ -250,7 +276,7 @@ def test_settings_that_do_not_fit_each_other_are_refused(make, message):
         make()
 
 
-def test_a_graph_team_trains_and_is_read_back(tmp_path):
+def test_a_graph_team_trains_and_is_read_back_and_reported(tmp_path, monkeypatch):
     learner = DDPG(
         critic="agnn", actor="agp", warmup=20, batch=8, train_every=20, num_envs=4, capacity=200, **SMALL | {"blocks": 1}
     )
@@ -260,3 +286,23 @@ def test_a_graph_team_trains_and_is_read_back(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, team.params, again.params)
     start = learner.make(team.spec).init(jr.fold_in(jr.key(0), 0))
     assert jax.tree.structure(start) == jax.tree.structure(team.seed(0))
+    monkeypatch.setattr(attention, "EPISODES", 1)
+    reported = report_runs([tmp_path / "run"], tmp_path / "run")["arms"]["run"]["attention"]
+    assert reported["agents"] == reported["vertices"] == ["adversary_1", "adversary_2", "adversary_0"]
+    np.testing.assert_allclose(reported["weights"], one_episode(team), atol=1e-4)
+
+
+def one_episode(team):
+    """The mean weights of the first episode that `attention_of` plays, step by step."""
+    env, params = team.env, team.seed(0)
+    reset_key, key = jr.split(jr.fold_in(jr.key(2), 0))
+    state, step = env.reset(jr.split(reset_key, 1)[0])
+    go, rows = jax.jit(env.step), []
+    look = jax.jit(lambda obs, action: team.learner.attention.weights(params, obs, action, None))
+    for step_key in jr.split(key, env.spec.horizon):
+        logits = team.learner.policy(params, (), step.obs)[1]
+        action = {role: jax.nn.one_hot(x.argmax(-1), x.shape[-1]) for role, x in logits.items()}
+        weights = look(step.obs, action)
+        rows.append(np.concatenate([weights["adversary"], weights["leader"]]))
+        state, step = go(state, action, jr.split(step_key, 1)[0])
+    return np.mean(rows, 0)

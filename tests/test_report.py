@@ -497,6 +497,30 @@ def test_hostile_names_stay_text():
     assert any("&lt;b" in label for label in labels if label) and not any("<" in label for label in labels if label)
 
 
+def test_page_shows_who_attends_to_whom():
+    """A heat map for each arm that attends, with names as text; a vertex that a critic does not have stays empty."""
+    arms = two_arms()
+    weights = np.array([[0.75, 0.25, np.nan], [0.5, 0.123456, 0.376544]])
+    arms["taught"]["attention"] = {"agents": ["hawk", HOSTILE], "vertices": ["hawk", HOSTILE, "prey"], "weights": weights}
+    report = build_report(EXPERIMENT, arms)
+    assert report["arms"]["taught"]["attention"]["weights"] == [[0.75, 0.25, None], [0.5, 0.1235, 0.3765]]
+    assert "attention" not in report["arms"]["plain"]
+    page = Page(render_html(report, [], {}))
+    shown = json.loads(page.scripts[0])["figures"]["attention"]
+    assert "Who attends to whom" in page.words and len(shown["data"]) == 1
+    assert shown["data"][0]["z"] == [[0.75, 0.25, None], [0.5, 0.1235, 0.3765]]
+    assert shown["data"][0]["text"][0] == ["0.75", "0.25", ""]
+    named = [*shown["layout"]["yaxis"]["ticktext"], *shown["layout"]["xaxis"]["ticktext"]]
+    assert [name for name in named if "alert" not in name] == ["hawk", "hawk", "prey"]
+    hovered = [name for pair in shown["data"][0]["customdata"][1] for name in pair]
+    assert not any("<" in name for name in [*named, *hovered])
+    without = Page(render_html(build_report(EXPERIMENT, two_arms()), [], {}))
+    assert "attention" not in json.loads(without.scripts[0])["figures"] and "Who attends to whom" not in without.words
+    arms["plain"]["attention"] = {"agents": ["hawk"], "vertices": ["hawk"], "weights": [[1.0]]}
+    both = json.loads(Page(render_html(build_report(EXPERIMENT, arms), [], {})).scripts[0])["figures"]["attention"]
+    assert [note["text"] for note in both["layout"]["annotations"]] == ["plain", "taught"]
+
+
 def test_page_of_a_single_run():
     report = build_report({"experiment": "mine", "kind": "run"}, {"maddpg": two_arms(seeds=1)["plain"]})
     page = Page(render_html(report, [], {}))

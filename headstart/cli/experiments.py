@@ -25,7 +25,8 @@ def reproduce(args: list[str]) -> None:
             "scale",
             Literal[SCALES],
             "laptop",
-            "smoke: a minute or two, to see that it runs; laptop: five to twenty minutes on two cores; paper: as published.",
+            "smoke: a minute or two, to see that it runs; laptop: five to twenty minutes on two cores; paper: as published, "
+            "literal: as written where that can hardly be meant; both say first how long they take on this machine.",
         ),
         ("arms", str, "", "Only these arms, separated by commas."),
         ("seeds", int, 0, "Number of seeds; 0 for that of the scale."),
@@ -48,11 +49,12 @@ def demo(args: list[str]) -> None:
 def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: int | None) -> None:
     works_in(out)
     from headstart import registry
-    from headstart.experiments import run
+    from headstart.experiments import estimate, run
     from headstart.training.progress import progress
 
+    before = (lambda experiment, seeds: estimate.tell(name, experiment, seeds)) if scale in estimate.LONG else None
     with progress() as bar:
-        report = run.reproduce(name, registry.experiments()[name], scale, out, arms, seeds, bar)
+        report = run.reproduce(name, registry.experiments()[name], scale, out, arms, seeds, bar, before)
     show_report(report, out)
 
 

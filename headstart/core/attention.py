@@ -24,8 +24,6 @@ There = Bool[Array, "*n V"] | None
 """False for a vertex that is not there; None if all are. At least one of them has to be."""
 Mask = Bool[Array, "V B"] | None
 """The same within a `Graph`."""
-UNROLL = 8
-"""Numbers of a vertex for each turn of a loop over them."""
 HIDDEN = -1e30
 """The score of a vertex that is not there: its weight is exactly 0."""
 
@@ -45,7 +43,8 @@ def scores(query: Float[Array, "E H M B"], key: Float[Array, "E V B"], score: Fl
     """vᵀtanh(q_i + k_j) for each head, i and j, in the memory of its result.
 
     The numbers of a vertex are added one after another, and the gradient computes each tanh again: all of them at once, [E H M
-    V B], are gigabytes for a team of 24, and a CPU waits for memory then.
+    V B], are gigabytes for a team of 24, and a CPU waits for memory then. For the same reason the loop is not unrolled: eight
+    numbers at a time take a team of 24 half as long again.
     """
 
     def add(total, now):
@@ -53,7 +52,7 @@ def scores(query: Float[Array, "E H M B"], key: Float[Array, "E V B"], score: Fl
         return total + score * jnp.tanh(query[:, :, None] + key[None, None]), None
 
     shape = (*query.shape[1:3], *key.shape[1:])
-    return jax.lax.scan(jax.checkpoint(add, prevent_cse=False), jnp.zeros(shape), (query, key, score), unroll=UNROLL)[0]
+    return jax.lax.scan(jax.checkpoint(add, prevent_cse=False), jnp.zeros(shape), (query, key, score))[0]
 
 
 class LayerNorm(eqx.Module):

@@ -18,6 +18,16 @@ Params = dict[str, dict[str, Any]]
 normaliser, which no gradient moves."""
 
 
+class Attention(NamedTuple):
+    """Whom the critics of a team attend to."""
+
+    vertices: dict[str, tuple[str, ...]]
+    """{role: the names of the V vertices that its critics see}."""
+    weights: Callable[[Params, dict[str, Array], dict[str, Array], dict[str, Array] | None], dict[str, Array]]
+    """params, obs {role: [*n A O]}, action {role: [*n A U]}, alive {role: [*n A]} or None -> {role: [*n A V]}: what each
+    vertex weighs in the judgement of each agent; they add up to 1."""
+
+
 class Learner(NamedTuple):
     """A learning rule for a team. `*n` are any leading axes; nothing here loops over env-steps, stores or logs."""
 
@@ -56,6 +66,8 @@ class Learner(NamedTuple):
     value: Callable[[Params, dict[str, Array], dict[str, Array]], dict[str, Array]] | None = None
     """params, obs {role: [*n A O]}, action {role: [*n A U]} -> {role: [*n A]}: a critic's value; None if the learner has no
     critic of single steps."""
+    attention: Attention | None = None
+    """For reports; None if no critic attends."""
     track: Callable[[Params, Params], Params] = lambda params, target: target
     """params, target -> target, after every `track_every`-th gradient step."""
     track_every: int = 1

@@ -3,21 +3,28 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
-from headstart.core.checks import check_known
+from headstart.core.checks import HeadstartError, check_known
 from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.report.claims import Claim
 
-Scale = Literal["smoke", "demo", "laptop", "paper"]
+Scale = Literal["smoke", "demo", "laptop", "paper", "literal"]
+SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper", "literal")
+"""Scales to choose from on the command line; `headstart demo` runs the scale `demo`. Few papers have `literal`: a number that
+they state and that can hardly be meant, taken at its word."""
+Plan = TypeVar("Plan")
 
-SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper")
 
-"""Scales to choose from on the command line; `headstart demo` runs the scale `demo`."""
+def planned(plans: Mapping[Scale, Plan], scale: Scale) -> Plan:
+    """A paper's plan for a scale; raises HeadstartError if it has none."""
+    if scale not in plans:
+        raise HeadstartError(f"this experiment has no scale '{scale}': take {', '.join(s for s in SCALES if s in plans)}")
+    return plans[scale]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Drawable, Env
+from headstart.experiments.attention import attention_of
 from headstart.experiments.base import Experiment
 from headstart.registry import command
 from headstart.replay.record import record
@@ -29,6 +30,7 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
             "versus": arm.versus,
             "measures": measures,
             "worth": read_worth(last),
+            "attention": _attention(last, experiment.metric),
         }
     header = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
     report = build_report(
@@ -49,12 +51,23 @@ def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
 
 
 def replay_of(path: Path, title: str, metric: str = RETURN) -> dict[str, Any] | None:
-    """A replay of episode 0 (the same start for all teams) by the seed of a run whose final value is nearest to the median."""
-    team, last = load(path), read_curve(path, metric).returns[:, -1]
+    """A replay of episode 0 (the same start for all teams) by the `_middle` seed of a run."""
+    team = load(path)
     env: Env | None = team.env
     if not isinstance(env, Drawable):
         return None
-    return record(team, env, int(np.abs(last - np.median(last)).argmin()), title=title)
+    return record(team, env, _middle(path, metric), title=title)
+
+
+def _attention(path: Path, metric: str = RETURN) -> dict[str, Any] | None:
+    """Whom the critics of the same seed attend to; None if they do not."""
+    return attention_of(load(path), _middle(path, metric))
+
+
+def _middle(path: Path, metric: str) -> int:
+    """The index of the seed of a run whose final value is nearest to the median."""
+    last = read_curve(path, metric).returns[:, -1]
+    return int(np.abs(last - np.median(last)).argmin())
 
 
 def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
@@ -74,6 +87,7 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
             "curve": read_curve(path),
             "versus": rivals[path.name],
             "worth": manifests[path.name].get("worth", ()),
+            "attention": _attention(path),
         }
         for path in directories
     }

@@ -26,16 +26,19 @@ Watch = Callable[[str], Watcher]
 
 def reproduce(
     name: str, make: Callable[[Scale], Experiment], scale: Scale, out: str | Path, arms: tuple[str, ...] = (),
-    seeds: int | None = None, watch: Watch | None = None,
+    seeds: int | None = None, watch: Watch | None = None, before: Callable[[Experiment, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Run an experiment's stages, each once, into `out`/stages, and report; returns the content of report.json.
 
-    Arms that the chosen ones are compared with run too. Refuses a directory that holds anything.
+    Arms that the chosen ones are compared with run too. Refuses a directory that holds anything. `before` is called with
+    what will be run and the number of seeds, before anything is written.
     """
     out = places.located(out)
     experiment = make(scale).only(arms)
     check_free(out)
     seeds = experiment.seeds if seeds is None else seeds
+    if before:
+        before(experiment, seeds)
     manifest = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
     with undone_if_refused(out, lambda: any(out.glob("stages/*/run.json"))):
         with places.made_at_once(out) as staged:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from headstart.core.checks import check_known
+from headstart.core.learner import Attention
 from headstart.core.networks import RoleNet, role_net
 from headstart.core.types import Field, RoleSpec, TeamSpec
 from headstart.learners.bodies import Body
@@ -43,6 +44,15 @@ class Critic(NamedTuple):
     v: Callable[[Nets, PyTree, Values, Values | None], tuple[PyTree, Values]]
     """nets, carry, obs, alive -> carry, {role: [*n A]}: values without actions; the carry is () if the networks are
     feed-forward."""
+    attention: Attention | None = None
+    """Whom a graph attends to: the weights of its pooling, averaged over heads; None for the other critics."""
+
+    def attends(self) -> Attention | None:
+        """The same for a `Learner`, whose parameters hold these networks as `critic`."""
+        if self.attention is None:
+            return None
+        weights = self.attention.weights
+        return self.attention._replace(weights=lambda params, *given: weights(params["critic"], *given))
 
 
 def critic(kind: Kind, spec: TeamSpec, bodies: Bodies, graphs: Graphs, shared: bool, acts: bool) -> Critic:
@@ -135,11 +145,11 @@ def _graph(kind: Literal["agp", "agnn"], spec: TeamSpec, graphs: Graphs, shared:
         beside = lambda name: jnp.concatenate([obs[name], action[name]], -1) if acts else obs[name]
         return jnp.concatenate([net.agents[alike.index(inputs(r))](beside(name)) for name, r in roles.items()], -2)
 
-    def judged(name: str, net: RoleNet, agents, obs, alive, change=None):
-        """[A *n]: the value of each agent of a role, from the vertices [A *n N E] of its network, or [1 *n N E] if shared.
+    valued = lambda net, *vertices: net.rest(*vertices)[..., 0]
 
-        `change` [A *n E] moves the judged agent's own vertex.
-        """
+    def judged(name: str, net: RoleNet, agents, obs, alive, change=None, of=valued):
+        """[A *n ..]: `of` each agent of a role, by default its value, from the vertices [A *n N E] of its network, or
+        [1 *n N E] if shared. `change` [A *n E] moves the judged agent's own vertex."""
         about = roles[name]
         there = jnp.ones(agents.shape[1:-1], bool)
         if alive is not None:
@@ -153,7 +163,7 @@ def _graph(kind: Literal["agp", "agnn"], spec: TeamSpec, graphs: Graphs, shared:
             vertices = [agents, *(net.entities[g[0].name](x) for g, x in zip(seen[name], entities, strict=True))]
             present = [there, *((x != 0).any(-1) for x in entities)]
             mark = jnp.concatenate([mark, jnp.zeros(sum(x.shape[-2] for x in entities))])
-            return net.rest(jnp.concatenate(vertices, -2), mark, jnp.concatenate(present, -1))[..., 0]
+            return of(net, jnp.concatenate(vertices, -2), mark, jnp.concatenate(present, -1))
 
         both = None if net.shared else 0
         axes = (both, both, 0, None if change is None else 0, *(0 for _ in entities))
@@ -184,7 +194,21 @@ def _graph(kind: Literal["agp", "agnn"], spec: TeamSpec, graphs: Graphs, shared:
         values = {name: judged(name, net, agents(net), obs, alive) for name, net in nets.items()}
         return (), {name: jnp.moveaxis(x, 0, -1) for name, x in values.items()}
 
-    return Critic(init, q, q_own, v)
+    def weights(nets, obs, action, alive=None):
+        obs, action = _shown(obs, alive), _shown(action, alive) if acts else {}
+        of = lambda net, *vertices: net.attend(*vertices)[1][-1].mean(-3)[..., 0, :]  # [*n H 1 V], the pooling's
+        agents = lambda net: net.mapped(lambda net: embedded(net, obs, action))
+        found = {name: judged(name, net, agents(net), obs, alive, of=of) for name, net in nets.items()}
+        return {name: jnp.moveaxis(x, 0, -2) for name, x in found.items()}
+
+    names = tuple(name for role in roles for name in spec.names[role])
+    vertices = {name: (*names, *(entity for group in seen[name] for entity in _entities(group[0]))) for name in roles}
+    return Critic(init, q, q_own, v, Attention(vertices, weights))
+
+
+def _entities(field: Field) -> list[str]:
+    """Names for the entities of a field."""
+    return [field.name] if field.count == 1 else [f"{field.name} {i}" for i in range(field.count)]
 
 
 def _marks(roles: dict[str, RoleSpec], name: str, dtype) -> Array:

@@ -80,12 +80,10 @@ class DDPG(GraphSettings):
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError if a setting does not fit it."""
         rates = {"actor": self.actor_lr, "critic": self.critic_lr}
-        plain, graphs = mlp_body(self.hidden, self.activation), Graphs(self, self.hidden, self.activation)
-        chosen = plain if self.actor == "mlp" else graphs.actor(self.actor)
+        graphs = Graphs(self, self.hidden, self.activation)
+        chosen = mlp_body(self.hidden, self.activation) if self.actor == "mlp" else graphs.actor(self.actor)
         acting = reduced_bodies("reduce_actor", self.reduce_actor, chosen, spec)
-        valued = critic(
-            self.critic, spec, reduced_bodies("reduce_critic", self.reduce_critic, plain, spec), graphs, self.shared, acts=True
-        )
+        valued = self._critic(spec)
         return Learner(
             **replaying(self),
             optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
@@ -96,8 +94,14 @@ class DDPG(GraphSettings):
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, target, batch, key),
             share=shares(spec, self.shared),
             value=lambda params, obs, action: by_agent(spec, valued.q(params["critic"], obs, action, None)),
+            attention=valued.attends(),
             track=lambda params, target: polyak(params, target, self.tau),
         )
+
+    def _critic(self, spec: TeamSpec) -> Critic:
+        plain, graphs = mlp_body(self.hidden, self.activation), Graphs(self, self.hidden, self.activation)
+        bodies = reduced_bodies("reduce_critic", self.reduce_critic, plain, spec)
+        return critic(self.critic, spec, bodies, graphs, self.shared, acts=True)
 
     def _init(self, spec, acting: Bodies, valued: Critic, key):
         actor_key, critic_key = jr.split(key)

@@ -101,6 +101,7 @@ class PPO(GraphSettings):
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, batch),
             share=shares(spec, self.shared),
             value=None if self.core == "gru" else single,
+            attention=valued.attends(),
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
         )
 

@@ -19,7 +19,7 @@ from headstart.envs.centralized import centralized
 from headstart.envs.particle.reference import Reference
 from headstart.envs.particle.speaker_listener import SpeakerListener
 from headstart.envs.particle.spread import Spread
-from headstart.experiments.base import Arm, Experiment, Scale, Stage
+from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
 from headstart.guidance.dagger import Dagger
 from headstart.learners.ddpg import DDPG
 from headstart.learners.imitator import Imitator
@@ -86,7 +86,7 @@ def _students(
 
 def compared(title: str, env: Env, expert_hidden: int, hidden: int, scale: Scale) -> Experiment:
     """An expert, its students, MADDPG and independent DDPG (Figs. 5 and 6)."""
-    plan, talk = PLANS[scale], bool(env.spec.messages)
+    plan, talk = planned(PLANS, scale), bool(env.spec.messages)
     expert, students = _expert(env, expert_hidden, plan, scale), _students(env, hidden, plan, scale)
     early = dataclasses.replace(expert, name="expert-early", until="maddpg")
     students_early = _students(env, hidden, plan, scale, "cesma-early", "expert-early")
@@ -137,7 +137,7 @@ def compared(title: str, env: Env, expert_hidden: int, hidden: int, scale: Scale
 
 def dqn_experts(scale: Scale) -> Experiment:
     """Q-learning experts on all joint actions and on a sum of values (Fig. 7, left and middle)."""
-    plan, env = PLANS[scale], navigation(3, mixed=True)
+    plan, env = planned(PLANS, scale), navigation(3, mixed=True)
     learner = QLearning(
         hidden=(200, 200), gamma=GAMMA, lr=5e-4, tau=0.01, batch=256, warmup=2_000, train_every=25, num_envs=25,
         exploration_share=0.5,
@@ -165,7 +165,7 @@ def dqn_experts(scale: Scale) -> Experiment:
 
 def one_at_a_time(scale: Scale) -> Experiment:
     """An expert that moves one agent at a time, whose students move together (Fig. 7, right)."""
-    plan = PLANS[scale]
+    plan = planned(PLANS, scale)
     arms, claims = {}, []
     for agents, envs, weights, settings in (
         (3, 25, (1, 5, 20), {"lr": 1e-3, "batch": 64, "gradient_steps": 5}),
@@ -204,7 +204,7 @@ def one_at_a_time(scale: Scale) -> Experiment:
 
 def datasets(scale: Scale) -> Experiment:
     """One dataset for all agents, or one each (Fig. 8)."""
-    plan, env = PLANS[scale], navigation(3, mixed=True)
+    plan, env = planned(PLANS, scale), navigation(3, mixed=True)
     expert = _expert(env, 225, plan, scale)
     own, shared = _students(env, 128, plan, scale, "own", datasets="own"), _students(env, 128, plan, scale, "shared")
     own = dataclasses.replace(own, learner=_small(scale, Imitator(hidden=(128, 128), batch=3 * 32)))
@@ -221,7 +221,7 @@ def datasets(scale: Scale) -> Experiment:
 
 def reward_vs_loss(scale: Scale) -> Experiment:
     """Return against imitation loss, and each agent's loss, with continuous actions (Fig. 9)."""
-    plan = PLANS[scale]
+    plan = planned(PLANS, scale)
     arms = {}
     for name, mixed in (("homogeneous", False), ("nonhomogeneous", True)):
         env = navigation(3, mixed, control="force")

@@ -7,7 +7,7 @@ Tasks I → II and I → III of §4.2 on MADDPG. Settings not in the paper are t
 import dataclasses
 
 from headstart.envs.particle.spread import Spread
-from headstart.experiments.base import Arm, Experiment, Scale, Stage
+from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
 from headstart.guidance.distill import Distill
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
@@ -36,7 +36,7 @@ CLAIMS = (
 
 def spread(agents: int, scale: Scale) -> Experiment:
     """Cooperative navigation with `agents` agents and landmarks, taught by a team of four."""
-    episodes, seeds = PLANS[scale]
+    episodes, seeds = planned(PLANS, scale)
     steps = episodes * EPISODE
     learner = DDPG(gamma=0.97, batch=1256, activation="leaky_relu", warmup=steps // 10)
     if scale == "smoke":

@@ -31,9 +31,9 @@ def build_report(
     that sets the threshold; without it, that is the first arm that others are compared with, or else the first arm.
     Other keys ("title", "source", "kind": "run", "headline") are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
-    "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional)}. The curve is that of
-    an arm's last stage; the stages before it are its teacher's cost. A measure that the compared arms share has a
-    "QUANTITY_gain".
+    "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional), "attention":
+    {"agents", "vertices", "weights": [agents][vertices]} (optional)}. The curve is that of an arm's last stage; the stages
+    before it are its teacher's cost. A measure that the compared arms share has a "QUANTITY_gain".
 
     Raises ValueError if there is no arm, or if an arm is compared with a missing one.
     """
@@ -77,6 +77,8 @@ def _arm(name: str, arms: Mapping[str, Mapping[str, Any]], level: float | None) 
     out |= {quantity: as_json(interval(values)) for quantity, values in arm.get("measures", {}).items()}
     if arm.get("worth"):
         out["worth"] = [_worth(each) for each in arm["worth"]]
+    if arm.get("attention"):
+        out["attention"] = plain(arm["attention"], 4)
     if other is None:
         return out
     compared = transfer.compare(*_run(arm), *_run(arms[other]), level) | _measured_gains(arm, arms[other])

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # Distinguishable by colour-blind readers and on both backgrounds; arms without a teacher are grey.
 COLOURS = ("#2f7ed8", "#e4572e", "#1a9f77", "#b558a8", "#d99a1c", "#3fb0c9")
 GREY = "#8a93a0"
+GAP = 74
+"""Pixels between two heat maps, for their titles and the names under them."""
 EFFECTS = (
     ("jump_start", "Jump start", 0),
     ("asymptotic_gain", "Asymptotic gain", 0),
@@ -80,6 +82,50 @@ def effects(report: dict[str, Any]) -> "Figure | None":
         if reference == 1:
             figure.update_xaxes(rangemode="tozero", row=1, col=column)
     return figure
+
+
+def attention(report: dict[str, Any]) -> "Figure | None":
+    """Whom the critics attend to, a heat map for each arm whose critics attend: rows judge, columns are judged by weight."""
+    from plotly.subplots import make_subplots
+
+    arms = {name: arm["attention"] for name, arm in report["arms"].items() if arm.get("attention")}
+    if not arms:
+        return None
+    heights = [34 * len(found["agents"]) for found in arms.values()]
+    whole = sum(heights) + GAP * len(arms)
+    gap = GAP / whole if len(arms) > 1 else 0
+    titles = [escape(name, quote=False) for name in arms]
+    figure = make_subplots(len(arms), 1, subplot_titles=titles, row_heights=heights, vertical_spacing=gap)
+    figure.update_layout(_layout(whole + 60), hovermode="closest")
+    figure.update_xaxes(showgrid=False, automargin=True)
+    figure.update_yaxes(showgrid=False, automargin=True, autorange="reversed")
+    figure.update_annotations(font={"size": 13})
+    for row, found in enumerate(arms.values(), start=1):
+        figure.add_trace(_heat_map(found), row=row, col=1)
+        for update, names in ((figure.update_xaxes, found["vertices"]), (figure.update_yaxes, found["agents"])):
+            shown = [escape(name, quote=False) for name in names]
+            update(tickmode="array", tickvals=list(range(len(names))), ticktext=shown, row=row, col=1)
+    return figure
+
+
+def _heat_map(found: dict[str, Any]) -> Any:
+    import plotly.graph_objects as go
+
+    names = [[(escape(agent, quote=False), escape(vertex, quote=False)) for vertex in found["vertices"]]
+             for agent in found["agents"]]  # fmt: skip
+    return go.Heatmap(
+        z=found["weights"],
+        text=[["" if x is None else f"{x:.2f}" for x in row] for row in found["weights"]],
+        texttemplate="%{text}",
+        customdata=names,
+        hovertemplate="%{customdata[0]} attends to %{customdata[1]} by %{z:.3f}<extra></extra>",
+        colorscale=[[0, "rgba(47,126,216,0)"], [1, "rgba(47,126,216,1)"]],
+        zmin=0,
+        zmax=1,
+        xgap=2,
+        ygap=2,
+        showscale=False,
+    )
 
 
 def _known(interval: dict[str, Any] | None) -> bool:

@@ -202,7 +202,7 @@ def sized(agents: int) -> hs.TeamSpec:
 @right("fields", "rows of a Dict are entities, for a team of another size")
 def _():
     two, four = sized(2), sized(4)
-    assert four.roles["agent"].obs == (Field("mates", 3, 2), Field("own", 1, 2))
+    assert four.roles["agent"].obs == (Field("mates", 3, 2), Field("own", 1, 2, own=True))
     team(two).adapt(four)
     fit_teacher(team(two), four, (), "nearest")
     rows = hs.WarmStart(team(two)).make(four, TINY.make(four))
