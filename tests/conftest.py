@@ -44,6 +44,9 @@ from jaxtyping import install_import_hook
 
 install_import_hook("headstart", "typecheck.checked")
 
+# Tracing makes millions of small objects, few of them garbage; looking for it as often as usual takes a tenth of all time.
+gc.set_threshold(100_000, 50, 100)
+
 
 @pytest.fixture
 def as_users(monkeypatch):

@@ -62,6 +62,7 @@ def test_a_small_one_judges_its_claim(tmp_path, monkeypatch):
     assert all("not known" not in claim["evidence"] for claim in saved["claims"])
 
 
+@pytest.mark.slow
 def test_a_run_stops_where_it_is_told(tmp_path):
     """At the first evaluation with the mean return over seeds; what it did not do is not charged."""
     learner = DDPG(hidden=(8,), warmup=100, batch=16, num_envs=20, train_every=20)

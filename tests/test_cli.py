@@ -65,6 +65,7 @@ def test_train_leaves_a_whole_run(trained):
     assert (trained / "metrics.csv").read_text().count("\n") == 1 + 3 * 2
 
 
+@pytest.mark.slow
 def test_evaluate_render_report_and_resume_a_finished_run(trained, tmp_path, capsys):
     cli.main(["evaluate", str(trained), "--episodes", "8"])
     out = capsys.readouterr().out
@@ -97,6 +98,7 @@ def test_render_writes_a_video_and_refuses_what_it_cannot(trained, tmp_path, cap
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_teacher_from_a_run_and_a_comparison(trained, tmp_path):
     teach = ["--guidance", "knowru", "--teacher", str(trained), "--guidance.alpha", "0.4"]
     cli.main(["train", "spread", *teach, "--env.agents", "4", *TINY, "--out", str(tmp_path / "four")])

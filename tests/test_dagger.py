@@ -567,6 +567,7 @@ def test_experts_teach_and_do_what_is_legal(kind):
 GRU = dataclasses.replace(small(PPO(), num_envs=4, rollout=4, hidden=(8,)), core="gru")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("talk", [False, True])
 def test_recurrent_experts_and_students(talk):
     """The expert remembers from rollout to rollout and forgets at an episode's start; so do students that imitate it."""
@@ -671,6 +672,7 @@ class Relay:
         return state, shown(seen, {"speaker": paid, "listener": paid}, terminated=time == 1)
 
 
+@pytest.mark.slow
 def test_a_weight_of_0_is_no_guidance_bitwise():
     """Golden: guidance with coefficient 0 equals none. The learner is one that has something of its own to learn."""
     env, config = Relay(), small(DDPG(critic="local"), **TINY)

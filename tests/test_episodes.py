@@ -202,6 +202,7 @@ def test_a_centralized_team_has_the_events_of_its_environment():
     assert set(now.events) == set(env.step(state, {"team": jnp.zeros((1, 10))}, jr.key(1))[1].events) == {"covered"}
 
 
+@pytest.mark.slow
 def test_training_counts_the_events_of_whole_episodes():
     """Over updates that cut episodes: sums over those that ended, none lost and none counted twice."""
     made = loop(Count(), SMALL, 7)

@@ -43,6 +43,7 @@ def test_the_page_shows_the_files(page):
         assert code == (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_scenario_joins_by_name(here, tmp_path, capsys):
     from examples.rendezvous import Rendezvous
 

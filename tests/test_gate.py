@@ -68,6 +68,7 @@ def sprung(here) -> str:
     return path.read_text() if path.exists() else ""
 
 
+@pytest.mark.slow
 def test_nothing_in_the_current_directory_is_imported_without_being_named(trapped):
     done = command(trapped, "list")
     assert done.returncode == 0 and "spread" in done.stdout, done.stderr

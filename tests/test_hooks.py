@@ -60,6 +60,7 @@ def plain(name):
     return jax.jit(lambda: learned(whole(ENV, LEARNERS[name], UPDATES)[0]))()
 
 
+@pytest.mark.slow
 @each
 @both
 def test_it_trains_and_does_nothing_with_coefficient_0(name, guide):
@@ -92,6 +93,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bitwise(name, guide, tmp_p
     identical(tmp_path / "cut", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_rewards_are_asked_for_when_targets_are_made():
     """What a discriminator pays is never what an older one would have: replay asks it anew about every batch."""
     learner = LEARNERS["ddpg"].make(ENV.spec)
@@ -115,6 +117,7 @@ def test_demonstrations_are_an_argument_of_the_program_and_nothing_else():
     assert not any(np.size(c) >= size(trainer.data) for c in program.consts)
 
 
+@pytest.mark.slow
 def test_statistics_of_a_normaliser_move_with_what_was_seen_and_go_where_the_policy_goes(tmp_path):
     """No optimiser touches them, every lane has its own, and teams save, fit and hand them on as any other network."""
     config = Normalised(LEARNERS["ddpg"])

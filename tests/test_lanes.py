@@ -42,6 +42,7 @@ def finished(tmp_path_factory):
         return run.train(PLAIN, out), out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_number_of_threads_changes_nothing(finished, tmp_path, threads, count):
     threads(count)
@@ -60,6 +61,7 @@ def test_a_seed_alone_is_the_seed_among_others_bitwise(finished, tmp_path, threa
     assert rows(tmp_path / "one") == [row for row in rows(out) if row["seed"] == "1"]
 
 
+@pytest.mark.slow
 def test_resumed_with_another_number_of_threads_bitwise(finished, tmp_path, threads, monkeypatch):
     monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)
     threads(1)

@@ -256,6 +256,7 @@ def test_a_fitted_team_acts_by_name_however_often_it_is_fitted(capsys):
     assert OPENAI[mine] == MPE2[theirs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [DDPG8, PPO8, GRU8, VDN8], ids=["ddpg", "ppo", "gru", "vdn"])
 def test_a_warm_start_acts_as_its_teacher_by_name(config):
     guru, obs = team(OLD, config), seen(NEW.spec)

@@ -55,6 +55,7 @@ def test_far_outside_the_fine_is_capped():
     twins(1, 3, 1).follow(state, {"adversary": np.zeros((3, 1, 1), int), "agent": np.full((3, 3, 1), 2)})
 
 
+@pytest.mark.slow
 def test_a_slow_prey():
     assert twins(3, 2, 2, slow=True).single_steps(5).contact.any()
     twins(3, 2, 2, slow=True).rollouts(6)

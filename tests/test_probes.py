@@ -39,6 +39,7 @@ def worth(learner, params, obs):
     return np.asarray(jax.vmap(one)(params))
 
 
+@pytest.mark.slow
 @every
 def test_values(name):
     """Constant, observed, and one step away: 1, 1, −1, γ, 1."""
@@ -71,6 +72,7 @@ def test_two_roles_two_heads_and_continuous_actions(name):
     assert (returns["mover"] > -0.06).all(), returns  # standing still loses 0.33
 
 
+@pytest.mark.slow
 @every
 def test_illegal_actions_are_never_taken(name):
     """Neither in training, where an illegal action would spoil a reward and through it the parameters, nor in evaluation."""

@@ -429,6 +429,7 @@ class Gift:
         return state, self._show(reward={"agent": gives[::-1] - 0.4 * gives}, terminated=True)
 
 
+@pytest.mark.slow
 def test_summed_values_serve_the_team_and_own_values_oneself():
     """The payoff is additive, so VDN's Q_tot is the payoff itself; independent learners keep their gifts."""
     config = small(QLearning(mixing="sum"), epsilon_end=1.0)

@@ -249,6 +249,7 @@ def test_guidance_without_a_teacher():
     assert teacher_of(Distill("runs/x")) == "runs/x" and teacher_of(Distill()) is None and teacher_of(Nest()) is None
 
 
+@pytest.mark.slow
 def test_a_run_with_parts_inside_its_guidance_is_read_back(tmp_path):
     learner = PPO(num_envs=4, rollout=4, hidden=(4,))
     config = training.Config(Spread(2, horizon=5), learner, (Nest(weight=0.25),), steps=16, evaluations=1, episodes=1)

@@ -50,6 +50,7 @@ def test_a_group_learns_as_a_role_of_its_own(name):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(metrics))
 
 
+@pytest.mark.slow
 def test_a_team_of_the_groups_warm_starts_from_a_leader_alone():
     """A leader that was trained against one prey goes into the role `leader`, and the novices start afresh."""
     alone = hs.Tag(adversaries=1)

@@ -139,6 +139,7 @@ def test_a_seed_is_a_number_not_a_place(finished, tmp_path):
 # ------------------------------------------------------------------ interrupted
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(finished, tmp_path, eager):
     _, whole = finished
     out = tmp_path / "cut"
@@ -256,6 +257,7 @@ def cut(cut_short, tmp_path):
     return Path(shutil.copytree(cut_short, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before(cut, finished):
     newest = sorted((cut / "checkpoints").iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])

@@ -145,6 +145,7 @@ def test_a_signal_that_something_swallowed_before_the_run_stops_it(tmp_path, mon
         assert not fresh.is_set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["write", "write_manifest"])
 def test_a_run_that_has_done_its_last_update_is_written(method, tmp_path, monkeypatch):
     owner = TeamPolicy if method == "write" else RunDir

@@ -89,6 +89,7 @@ def one_line_each(codes, blocks, looks):
         assert not set(lines[0]) & set("\x1b│╭─"), lines
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_at_every_terminal():
     one_line_each(*at_a_terminal(CASES, LOOKS, 80), LOOKS)
 

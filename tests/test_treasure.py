@@ -152,6 +152,7 @@ def test_single_steps_from_random_states(name, count):
     assert all(times >= 3 for event, times in seen.items() if event not in impossible), seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["far", "zeros"])
 def test_a_whole_episode_without_contacts_needs_no_help(gone):
     """Agents that move through each other are not stiff: 100 steps in a row stay equal, every pickup and deposit included."""

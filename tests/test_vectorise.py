@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 from probes import Lengths, loop, small
 
 from headstart.core.env import vectorise
@@ -84,6 +85,7 @@ class Spy:
         return Guidance(observe=lambda g, params, key, rollout, clock, data: (g, rollout, see(rollout)))
 
 
+@pytest.mark.slow
 def test_returns_are_counted_as_a_replay_counts_them():
     """Sums over the episodes that ended in an update, undivided; episodes run on from one update into the next."""
     config = small(PPO(), num_envs=4, rollout=3, hidden=(8,), minibatches=1, epochs=1)

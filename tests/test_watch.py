@@ -78,6 +78,7 @@ def test_rows_are_those_of_metrics_csv(whole):
     assert recorder.table() == rows(out)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_begins_again_and_goes_on(whole, tmp_path, eager):
     first, second = Recorder(), Recorder()
     with pytest.raises(session.Interrupted):
@@ -91,6 +92,7 @@ def test_a_resumed_run_begins_again_and_goes_on(whole, tmp_path, eager):
     assert third.names() == ["begin", "end"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["progress", "row"])
 def test_a_watcher_that_fails_stops_the_run_with_a_checkpoint(method, whole, tmp_path):
     """The others are still told, and the run can go on as if nothing had happened."""
@@ -125,6 +127,7 @@ def test_a_watcher_that_fails_first_or_last(tmp_path):
     assert load(out).seeds == (0, 1) and not (out / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_watchers_from_python_and_of_an_experiment(tmp_path):
     settings = {"steps": 80, "seeds": 2, "evaluations": 1, "episodes": 2, "progress": False}
     recorder = Recorder()

@@ -180,7 +180,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
         return experience(ts, ts.carry, rollout, ts.key, clock, guidance.data)[2]
 
     # Traced once for all that call them (shapes, the start, the loop); `inline` leaves no trace of that in a program.
-    init, update = jax.jit(init, inline=True), jax.jit(update, inline=True)
+    collect, init, update = (jax.jit(part, inline=True) for part in (collect, init, update))
     return Trainer(init, update, update_at, per_update, updates, warmup, guidance.data)
 
 
@@ -188,6 +188,7 @@ def _after(warmup: int, index: Array, learn: Callable, args: tuple) -> tuple[PyT
     """`learn(*args)` once the warm-up is over; before, the same parameters and metrics of 0."""
     if warmup == 0:
         return learn(*args)
+    learn = jax.jit(learn, inline=True)  # traced once for both, as in `make_trainer`
     _, shape = jax.eval_shape(learn, *args)
     idle = lambda *args: (args[0], jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape))
     return jax.lax.cond(index >= warmup, learn, idle, *args)

@@ -88,8 +88,8 @@ def load_tree(path: Path, like: PyTree, digest: str | None = None, finite: bool 
     for name, x in arrays.items():
         if finite and jnp.issubdtype(x.dtype, jnp.floating) and not np.isfinite(x).all():
             raise _damaged(path, f"{shown(name)} holds NaN or infinity")
-    # jnp.array copies: the program that reads an array may reuse its memory.
-    leaves = [jnp.array(arrays[name]) for name in wanted]
+    # A copy, since the program that reads an array may reuse its memory; by NumPy, so that no program is compiled for it.
+    leaves = [jax.device_put(np.array(arrays[name])) for name in wanted]
     keys = [jax.random.wrap_key_data(x) if _is_key(want) else x for x, want in zip(leaves, jax.tree.leaves(like), strict=True)]
     return jax.tree.unflatten(jax.tree.structure(like), keys)
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
 from headstart import registry
 from headstart.core.actions import greedy, legal
@@ -33,6 +33,12 @@ from headstart.views.adapt import (
     select_agents,
 )
 from headstart.views.meaning import spoken_by, tell, translations
+
+
+@jax.jit
+def _lane(tree: PyTree, index: Int[Array, ""]) -> PyTree:
+    """[S ..] -> [..]: one program for all arrays of a team and for every index."""
+    return jax.tree.map(lambda x: x[index], tree)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +90,7 @@ class TeamPolicy:
         index = checked("seed", index, int)
         if not 0 <= index < len(self.seeds):
             raise HeadstartError(f"seed must be between 0 and {len(self.seeds) - 1}, not {index}")
-        return jax.tree.map(lambda x: x[index], self.params)
+        return _lane(self.params, index)
 
     def act(
         self,

@@ -116,13 +116,13 @@ def _lanes(tree: PyTree) -> int:
 
 
 def _cut(x: Any, start: int, size: int) -> jax.Array:
-    # NumPy cuts, so no program is compiled. The result is a copy, since a program may reuse its argument's memory.
+    # NumPy cuts and `device_put` moves, so no program is compiled. A copy, since a program may reuse its argument's memory.
     if _is_key(x):
         return jax.random.wrap_key_data(_cut(jax.random.key_data(x), start, size), impl=jax.random.key_impl(x))
-    return jnp.array(np.asarray(x)[start : start + size])
+    return jax.device_put(np.array(np.asarray(x)[start : start + size]))
 
 
 def _joined(*parts: Any) -> jax.Array:
     if _is_key(parts[0]):
         return jax.random.wrap_key_data(_joined(*map(jax.random.key_data, parts)), impl=jax.random.key_impl(parts[0]))
-    return jnp.asarray(np.concatenate([np.asarray(x) for x in parts]))
+    return jax.device_put(np.concatenate([np.asarray(x) for x in parts]))
