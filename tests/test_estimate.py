@@ -77,8 +77,10 @@ def test_a_long_experiment_says_first_how_long_it_takes(monkeypatch, tmp_path, c
     with pytest.raises(Began):
         cli.main(["reproduce", "toy/toy", "--scale", "literal", "--out", str(tmp_path / "out")])
     told = capsys.readouterr().out
-    assert told.startswith("toy/toy takes about ") and " on this machine with 2 seeds: teacher " in told
-    assert ", student " in told and told.count("\n") == 1
+    lines = told.splitlines()
+    assert lines[0] == "toy/toy with 2 seeds on this machine takes" and len(lines) == 4
+    assert [line.split(" for ")[-1] for line in lines[1:3]] == ["teacher", "student"]
+    assert lines[3].startswith("  about ") and lines[3].endswith(" in all")
 
 
 def test_a_scale_that_a_paper_does_not_have_is_refused():

@@ -1,5 +1,6 @@
 """The examples of the documents: a page shows the files, and the files do what they say."""
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -162,6 +163,22 @@ def test_the_controller_teaches(here, tmp_path):
 
     team = main(str(tmp_path / "run"), steps=4096, evaluations=2, episodes=8, progress=False)
     assert team.env_steps == 4096
+
+
+@pytest.mark.slow
+def test_a_team_grows_with_all_its_weights(here, tmp_path, capsys):
+    """Every weight of four is one of three, or takes rows of one."""
+    import examples.grow_a_team as example
+
+    few = dataclasses.replace(example.LEARNER, batch=8, warmup=25, embedding=4, hidden=(4,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(example, "LEARNER", few)
+        found = example.main(str(tmp_path), steps=250, episodes=2, progress=False)
+    lines = capsys.readouterr().out.splitlines()
+    weights = {name: happened for happened, name, *_ in map(str.split, lines) if name.startswith(("actor/", "critic/"))}
+    adapted = {name for name, happened in weights.items() if happened != "loaded"}
+    assert adapted == {"critic/adversary.agents[0].weight"} and weights[adapted.pop()] == "adapted" and len(weights) > 30
+    assert lines[-3:] == [f"{name}: return {found[name]:.1f}" for name in ("fresh", "grown", "trained")]
 
 
 @pytest.mark.slow

@@ -31,20 +31,28 @@ Clock = Callable[[], float]
 
 
 def tell(name: str, experiment: Experiment, seeds: int) -> None:
-    """Print how long an experiment will take, stage by stage."""
-    found = estimate(experiment, seeds)
-    each = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in found.items())
-    counted = f"{seeds} seed" + "s" * (seeds != 1)
-    print(f"{name} takes about {in_words(sum(found.values()))} on this machine with {counted}: {each}", flush=True)
+    """Print how long an experiment will take: each stage as soon as it has been timed, then the sum."""
+    print(f"{name} with {seeds} seed{'s' * (seeds != 1)} on this machine takes", flush=True)
+    found = estimate(experiment, seeds, lambda stage, seconds: print(f"  about {in_words(seconds)} for {stage}", flush=True))
+    print(f"  about {in_words(sum(found.values()))} in all", flush=True)
 
 
-def estimate(experiment: Experiment, seeds: int, clock: Clock = time.perf_counter) -> dict[str, float]:
-    """{stage: seconds}, evaluations and compilation included. Raises HeadstartError for a stage that cannot run."""
+def estimate(
+    experiment: Experiment,
+    seeds: int,
+    told: Callable[[str, float], None] = lambda stage, seconds: None,
+    clock: Clock = time.perf_counter,
+) -> dict[str, float]:
+    """{stage: seconds}, evaluations and compilation included; `told` hears of each stage once it has been timed.
+
+    Raises HeadstartError for a stage that cannot run.
+    """
     programs.use_compilation_cache()
     teams, found = {}, {}
     for stage in experiment.stages:
         with scope():
             found[stage.name], teams[stage.name] = _timed(stage, seeds, teams, clock)
+        told(stage.name, found[stage.name])
     return found
 
 
