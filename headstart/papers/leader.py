@@ -11,7 +11,7 @@ from typing import Any
 
 from headstart.envs.particle.tag import Tag
 from headstart.envs.regrouped import Regrouped, regrouped
-from headstart.experiments.base import Arm, Experiment, Scale, Stage
+from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
 from headstart.experiments.hunting import MEASURES
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
@@ -46,6 +46,7 @@ PLANS: dict[Scale, Plan] = {
     "demo": Plan(1_500, 1_500, 2, _SMALL),
     "laptop": Plan(100_000, 200_000, 3, _LAPTOP),
     "paper": Plan(1_000_000, 1_000_000, 5, _PAPER),
+    "literal": Plan(100_000_000, 100_000_000, 5, _PAPER),  # a million episodes, as the paper says
 }
 
 
@@ -124,7 +125,7 @@ def _experiment(title: str, figure: str, scale: Scale, stages: dict[str, tuple[S
     return Experiment(
         title=title,
         source=f"{SOURCE}, {figure}",
-        seeds=PLANS[scale].seeds,
+        seeds=planned(PLANS, scale).seeds,
         arms={name: Arm(each, versus(name), MEASURES) for name, each in stages.items()},
         claims=claims,
         headline="lldr",
@@ -151,13 +152,13 @@ def default(scale: Scale) -> Experiment:
         Claim(f"LLDR: {around}", "§4.1", "lldr", "surround_gain", "positive"),
         Claim(f"AGNN: {around}", "§4.1", "agnn", "surround_gain", "positive"),
     )
-    stages = _stages(("maddpg", "lldr", "agp", "agnn", "by-field"), hunt(), PLANS[scale])
+    stages = _stages(("maddpg", "lldr", "agp", "agnn", "by-field"), hunt(), planned(PLANS, scale))
     return _experiment("A leader among novices", "Fig. 3", scale, stages, claims)
 
 
 def critic_compression(scale: Scale) -> Experiment:
     """A linear layer in front of the leader's critic as well (§4.1)."""
-    stages = _stages(("maddpg", "lldr", "lldr-critic", "agp"), hunt(), PLANS[scale])
+    stages = _stages(("maddpg", "lldr", "lldr-critic", "agp"), hunt(), planned(PLANS, scale))
     claims = (
         Claim("with linear layers in actor and critic, the team ends below LLDR", "§4.1", "lldr-critic", "asymptotic_gain",
               "negative", "lldr"),
@@ -170,7 +171,7 @@ def critic_compression(scale: Scale) -> Experiment:
 def prey_as_node(scale: Scale) -> Experiment:
     """The critic's graph with the prey as a vertex, as the paper's text has it, and without, as its code base has it."""
     names = ("agp", "agnn")
-    stages = _stages(("maddpg", *names, *(f"{name}-prey" for name in names)), hunt(), PLANS[scale])
+    stages = _stages(("maddpg", *names, *(f"{name}-prey" for name in names)), hunt(), planned(PLANS, scale))
     claims = tuple(
         Claim(f"{NAMES[name]} ends higher if the prey is a vertex", "ours", f"{name}-prey", "asymptotic_gain", "positive", name)
         for name in names
@@ -182,7 +183,7 @@ def prey_as_node(scale: Scale) -> Experiment:
 
 def harder(title: str, figure: str, env: Regrouped, scale: Scale) -> Experiment:
     """LLDR and MADDPG on a harder task (Fig. 4)."""
-    plan = PLANS[scale]
+    plan = planned(PLANS, scale)
     if scale == "paper" and figure == "Fig. 4b":
         plan = dataclasses.replace(plan, team=200_000)
     return _experiment(title, figure, scale, _stages(("maddpg", "lldr"), env, plan), _better("lldr", figure))
@@ -193,7 +194,7 @@ FAST = {"prey_speed": 1.8, "scale_acceleration": True}
 
 def few_shot(scale: Scale) -> Experiment:
     """All predators begin as those of the default task, each method's own, after faster prey (Fig. 5)."""
-    plan, methods = PLANS[scale], ("maddpg", "lldr", "agp", "agnn")
+    plan, methods = planned(PLANS, scale), ("maddpg", "lldr", "agp", "agnn")
     before, stages = _stages(methods, hunt(), plan), {}
     for name, each in before.items():
         early = dataclasses.replace(each[-1], name=f"default-{name}")
