@@ -254,6 +254,9 @@ def test_leaders_actions_survive_the_transplant_bitwise():
     ({}, {"at": "trunk"}, "guidance.at names 'trunk', no part of"),
     ({"reduce_actor": ("captain=12",)}, {}, "unknown role 'captain'"),
     ({"reduce_actor": ("leader",)}, {}, "learner.reduce_actor must be like"),
+    ({"reduce_actor": ("leader=12", "leader=13")}, {}, "names 'leader' twice"),
+    ({"reduce_actor": ("leader=13",)}, {"at": "trunk"}, "does not fit actor/leader.trunk"),
+    ({"reduce_actor": ("leader=12",), "hidden": (9,)}, {}, "--guidance.at trunk"),
     ({"critic": "agp", "nodes": ("preys",)}, {}, "did you mean prey"),
 ])  # fmt: skip
 def test_a_leader_that_does_not_fit_is_refused(settings, guide, message):

@@ -51,8 +51,9 @@ class WarmStart:
         )
         rows = start_rows(guidance, learner)
         if not any(happened in ("loaded", "adapted") for name, happened, _ in rows if "weight" in name):
+            reduced = " or, behind a new linear layer, name its place (--guidance.at trunk)" if _reduced(rows) else ""
             raise HeadstartError(
-                "nothing of the teacher's networks fits the student's: train both with one learner and its sizes"
+                f"nothing of the teacher's networks fits the student's: train both with one learner and its sizes{reduced}"
             )
         return guidance
 
@@ -92,13 +93,26 @@ class WarmStart:
         parts = [f.name for f in dataclasses.fields(own.net) if dataclasses.is_dataclass(getattr(own.net, f.name))]
         if self.at not in parts:
             there = f"its parts are {', '.join(parts)}" if parts else "it has no parts"
-            raise HeadstartError(f"guidance.at names '{self.at}', no part of the student's {name}: {there}")
+            raise HeadstartError(
+                f"guidance.at names '{self.at}', no part of the student's {name}: {there}; a network without it needs a "
+                "--guidance warm_start of its own (--guidance.networks)"
+            )
         part = RoleNet(getattr(own.net, self.at), own.shared)
         part, rows = transplant(part, given, pairs, f"{name}.{self.at}", self.resize)
+        if (first := rows[0])[1] == "re-initialised":  # its input has another size
+            raise HeadstartError(
+                f"the first layer of the teacher's network does not fit {first[0]} ({first[2]}): the layer in front of it must "
+                "put out as many numbers as the teacher reads, e.g. --learner.reduce-actor leader=12"
+            )
         rest = dataclasses.replace(own.net, **{self.at: None})
         fresh = [(f"{name}{jax.tree_util.keystr(path)}", "re-initialised", f"{tuple(x.shape)}")
                  for path, x in jax.tree_util.tree_leaves_with_path(rest)]  # fmt: skip
         return RoleNet(dataclasses.replace(own.net, **{self.at: part.net}), own.shared), fresh + rows
+
+
+def _reduced(rows: Rows) -> bool:
+    """Whether a network of the student has a linear layer in front of its trunk."""
+    return any(".trunk." in name for name, _, _ in rows)
 
 
 def _check_some(rows: Rows, theirs: str, ours: str, asked: bool) -> None:

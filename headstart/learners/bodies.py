@@ -62,7 +62,7 @@ def reduced_body(units: int, body: Body) -> Body:
 def reduced_bodies(setting: str, given: tuple[str, ...], body: Body, spec: TeamSpec) -> Callable[[str], Body]:
     """role -> `body`, behind a linear layer for the roles of a learner's setting ("ROLE=UNITS", ..).
 
-    Raises HeadstartError for an entry that names no role of the team, or no number of units.
+    Raises HeadstartError for an entry that names no role of the team, or one twice, or no number of units.
     """
     units = {}
     for entry in given:
@@ -70,6 +70,8 @@ def reduced_bodies(setting: str, given: tuple[str, ...], body: Body, spec: TeamS
         if not (number.isascii() and number.isdigit() and 0 < int(number) <= 2**16):
             raise HeadstartError(f"learner.{setting} must be like {next(iter(spec.roles))}=12, not '{entry}'")
         check_known("role", role, spec.roles)
+        if role in units:
+            raise HeadstartError(f"learner.{setting} names '{role}' twice")
         units[role] = int(number)
     return lambda role: reduced_body(units[role], body) if role in units else body
 
