@@ -445,6 +445,19 @@ def test_transplant_between_shared_and_separate_parameters(mine, theirs):
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
+def test_held_networks_stay_as_they_came_until_the_hold_is_over():
+    env, config = Mixed(), small(PPO(), hidden=(8,))
+    guru = teacher(config, env)
+    made = loop(env, config, 4, (WarmStart(guru, roles=("mover",), hold=0.5),))
+    first, alone = made.start((0,)), lambda net: jax.tree.map(lambda x: x[0], net)
+    state, _ = made.run((0,), last=2, state=first)
+    assert same(alone(state.params["actor"]["mover"]), guru.seed(0)["actor"]["mover"])
+    for network, role in (("actor", "talker"), ("critic", "mover"), ("critic", "talker")):
+        assert not same(state.params[network][role], first.params[network][role])
+    state, _ = made.run((0,), first=2, state=state)
+    assert not same(alone(state.params["actor"]["mover"]), guru.seed(0)["actor"]["mover"])
+
+
 def renamed(spec: TeamSpec, *names: str) -> TeamSpec:
     return spec._replace(roles={"agent": spec.roles["agent"]._replace(agents=len(names), names=names)})
 

@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from headstart.core.checks import HeadstartError, check_known
@@ -15,6 +16,7 @@ from headstart.core.guidance import Guidance, Rows, TeacherLike, start_rows
 from headstart.core.learner import Learner
 from headstart.core.networks import RoleNet
 from headstart.core.part import part
+from headstart.core.ranges import Unit
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import role_pairs
 from headstart.views import respoken
@@ -39,9 +41,12 @@ class WarmStart:
     layer (LLDR); if empty, the network itself."""
     resize: bool = True
     """Copy the rows of a first layer for the fields that both tasks have; otherwise a first layer of another size stays new."""
+    hold: Unit = 0.0
+    """Share of learning in which the copied networks that act stay as they are, while critics and other agents learn: the first
+    gradients of a critic that knows nothing make a good actor forget."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
-        """Guidance with a `start` hook only; its state is the teacher's parameters."""
+        """Guidance with a `start` hook; its state is the teacher's parameters. With `hold`, it also has a `grads` hook."""
         tell(self._translations(spec)[1], "the teacher's")
         for network in self.networks or learner.policy_networks:
             check_known("network of the teacher", network, self.teacher.params)
@@ -50,12 +55,31 @@ class WarmStart:
             start=lambda donor, params: self._start(spec, learner, params, donor),
         )
         rows = start_rows(guidance, learner)
+        if self.hold > 0:
+            guidance = self._holding(guidance, spec, learner)
         if not any(happened in ("loaded", "adapted") for name, happened, _ in rows if "weight" in name):
             reduced = " or, behind a new linear layer, name its place (--guidance.at trunk)" if _reduced(rows) else ""
             raise HeadstartError(
                 f"nothing of the teacher's networks fits the student's: train both with one learner and its sizes{reduced}"
             )
         return guidance
+
+    def _holding(self, guidance: Guidance, spec: TeamSpec, learner: Learner) -> Guidance:
+        """The same with gradients of 0 for the copied networks that act, up to progress `hold`; the state has the progress."""
+        roles = {ours for _, ours in self._translations(spec)[0]}
+        networks = set(self.networks or learner.policy_networks) & set(learner.policy_networks)
+
+        def grads(g, params, grads):
+            still = lambda net: jax.tree.map(lambda x: jnp.where(g[1] < self.hold, 0.0, x), net)
+            kept = lambda network, role, x: still(x) if network in networks and role in roles else x
+            return g, {name: {role: kept(name, role, x) for role, x in nets.items()} for name, nets in grads.items()}
+
+        return Guidance(
+            init=lambda key, seed: (guidance.init(key, seed), jnp.zeros(())),
+            start=lambda g, params: guidance.start(g[0], params),
+            observe=lambda g, params, key, rollout, clock, data: ((g[0], clock.progress), rollout, {}),
+            grads=grads,
+        )
 
     def _translations(self, spec) -> tuple[list[tuple[str, str]], dict[str, Translation]]:
         """[(the teacher's role, ours)], and {our role: translation from the actions that the teacher's networks put out}."""

@@ -85,6 +85,7 @@ METHODS = {
     "maddpg": Method({}, {}, lambda leader: ()),
     "lldr": Method({}, _ACTOR, lambda leader: (_into(leader, "actor", at="trunk"),)),
     "by-field": Method({}, {}, lambda leader: (_into(leader, "actor"),)),
+    "by-field-held": Method({}, {}, lambda leader: (_into(leader, "actor", hold=0.25),)),
     "lldr-critic": Method(
         {}, _ACTOR | _CRITIC, lambda leader: (_into(leader, "actor", at="trunk"), _into(leader, "critic", at="trunk"))
     ),
@@ -101,7 +102,8 @@ NOTES = (
     "LLDR puts a new linear layer in front of the leader's actor. AGP and AGNN do the same, and copy the leader's critic but "
     "for the layer that embeds agents. A leader alone is one vertex, so that its attention has learned no scores.",
     "by-field is no method of the paper: the leader's actor with the rows of its first layer for the fields that both tasks "
-    "have, and zeros for the others, so that it begins by what it knows.",
+    "have, and zeros for the others, so that it begins with what it knows. by-field-held keeps that actor for a quarter of "
+    "learning, while the critics and the novices learn.",
     "Targets start as copies of what was copied, optimisers are new, and the leader's env-steps are charged.",
 )
 
@@ -148,11 +150,20 @@ def default(scale: Scale) -> Experiment:
         Claim("AGNN ends above MADDPG", "Fig. 3", "agnn", "asymptotic_gain", "positive"),
         Claim("AGNN is slow at first", "§4.1", "agnn", "jump_start", "not positive"),
         Claim("AGP ends below MADDPG", "Fig. 3", "agp", "asymptotic_gain", "negative"),
-        Claim("a leader that is copied field by field is ahead from the start", "ours", "by-field", "jump_start", "positive"),
+        Claim(
+            "a leader that is copied field by field learns faster than MADDPG", "ours", "by-field", "time_ratio", "below one"
+        ),
+        Claim(
+            "if it is also held while the critics learn, it is ahead from the start",
+            "ours",
+            "by-field-held",
+            "jump_start",
+            "positive",
+        ),
         Claim(f"LLDR: {around}", "§4.1", "lldr", "surround_gain", "positive"),
         Claim(f"AGNN: {around}", "§4.1", "agnn", "surround_gain", "positive"),
     )
-    stages = _stages(("maddpg", "lldr", "agp", "agnn", "by-field"), hunt(), planned(PLANS, scale))
+    stages = _stages(("maddpg", "lldr", "agp", "agnn", "by-field", "by-field-held"), hunt(), planned(PLANS, scale))
     return _experiment("A leader among novices", "Fig. 3", scale, stages, claims)
 
 
