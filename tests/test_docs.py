@@ -52,7 +52,7 @@ def made_small(words: list[str]) -> list[str]:
 
 
 def ran_before(page: Path) -> list[list[str]]:
-    """The experiments of a page that an earlier page runs as well, in whatever directory."""
+    """The experiments of a page that an earlier page runs as well, in the same directory or another."""
     earlier = [words[:2] for other in PAGES[: PAGES.index(page)] for words in commands(other)]
     return [words for words in commands(page) if words[0] == "reproduce" and words[:2] in earlier]
 

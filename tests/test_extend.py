@@ -253,7 +253,7 @@ def test_afresh_is_a_new_run_at_a_later_index():
     assert same(*states)
 
 
-# ------------------------------------------------------------------ what is said, and refused
+# ------------------------------------------------------------------ notes and refusals
 
 
 @pytest.mark.parametrize(("steps", "says"), [(200, "has 200 env-steps already"), (197, "has 200"), (0, "steps must be"),

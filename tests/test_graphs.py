@@ -127,7 +127,7 @@ def test_a_graph_takes_any_number_of_vertices_in_any_order(vertices):
 
 
 def test_with_one_vertex_the_query_learns_nothing_and_all_else_does():
-    """A softmax over one vertex is 1 whatever its score: a leader alone cannot teach a query."""
+    """A softmax over a single score is always 1: a leader alone cannot teach a query."""
     net = noise(graph(jr.key(0), 6, 2, 1))
     slope = lambda x: jax.grad(lambda net: (net(x)[0] ** 2).sum())(net)
     largest = lambda x: {jax.tree_util.keystr(path): float(jnp.abs(g).max()) for path, g in jax.tree.leaves_with_path(slope(x))}

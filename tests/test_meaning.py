@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from probes import same, small
+from situations.identity import Says, says
 
 import headstart as hs
 from benchmarks import semantics
@@ -513,18 +514,6 @@ def test_jaxmarls_moves_push_where_they_say():
 
 
 # ------------------------------------------------------------------ labels
-
-
-class Says:
-    def __init__(self, wanted):
-        self.wanted = wanted
-
-    def __call__(self, obs):
-        return says(self.wanted, obs)
-
-
-def says(wanted, obs):
-    return {"agent": jnp.broadcast_to(4.0 * jax.nn.one_hot(wanted, 5), (*obs["agent"].shape[:-1], 5))}
 
 
 TWO = {

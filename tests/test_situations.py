@@ -1,13 +1,12 @@
 """The situations of tests/situations: none is wrong, and a wrong one is found."""
 
 import pytest
-from situations import actions, episodes, identity, masks, processes, runs, values  # noqa: F401
-from situations.table import ALL, WRONG, Situation, happened, line
+from situations.table import WRONG, Situation, happened, line, load
 
 from headstart import registry
 from headstart.core.checks import HeadstartError
 
-ROWS = [pytest.param(s, id=f"{s.kind}: {s.name}", marks=[pytest.mark.slow] if s.slow else []) for s in ALL]
+ROWS = [pytest.param(s, id=f"{s.kind}: {s.name}", marks=[pytest.mark.slow] if s.slow else []) for s in load()]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +25,7 @@ def test_it_is_right_or_refused_in_one_clear_line(situation):
 
 
 def test_every_row_has_a_name_of_its_own():
-    names = [(situation.kind, situation.name) for situation in ALL]
+    names = [(situation.kind, situation.name) for situation in load()]
     assert len(set(names)) == len(names) > 100
 
 

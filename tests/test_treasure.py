@@ -327,7 +327,7 @@ def test_a_bank_without_a_carrier_is_drawn_to_the_middle_of_the_seven_nearest():
 
 
 def test_every_agent_starts_with_the_same_acceleration_and_the_signs_of_the_original():
-    """A push of 1.5·1.5 for a tenth of a second, whatever the mass; 1 = +x, 2 = −x, 3 = +y, 4 = −y."""
+    """A push of 1.5·1.5 for a tenth of a second at every mass; 1 = +x, 2 = −x, 3 = +y, 4 = −y."""
     env = Treasure(collectors=2, banks=2)
     state = arranged(env, [(-0.5, 0.0), (0.5, 0.0)], BANKS, [(3.0, 3.0)] * 2, [0, 0])
     after, _ = jax.jit(env.step)(state, acted(env, [1, 2, 3, 4]), KEY)

@@ -13,6 +13,8 @@ import jax.random as jr
 import numpy as np
 import pytest
 from gymnasium import spaces as gym
+from situations.episodes import Ends, Rings
+from situations.teams import Pair, opened
 from toy_envs import Match, Toy, box
 
 from headstart.core.checks import HeadstartError
@@ -23,7 +25,7 @@ from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.centralized import centralized
 from headstart.envs.host import clock, layout, masks, reading, spaces
 from headstart.envs.host.openers import Alone, gymnasium_team
-from headstart.envs.host.roles import Naming, roles_of
+from headstart.envs.host.roles import roles_of
 from headstart.envs.host.team import HostTeam
 from headstart.envs.inputs import inputs
 from headstart.envs.particle.spread import Spread
@@ -35,27 +37,6 @@ from headstart.teams.fit import check_teacher
 from headstart.teams.policy import TeamPolicy
 from headstart.training import session
 from headstart.training.directory import RunDir
-
-
-class Plain(Toy):
-    """Two agents that see one number; what they do is written down."""
-
-    spaces_of = {name: (box(1), gym.Discrete(3)) for name in ("agent_0", "agent_1")}
-
-    def begin(self, seed):
-        self.sent = []
-
-    def look(self, agent):
-        return np.float32([0.5])
-
-    def move(self, agent, action):
-        self.sent.append((self.time, agent))
-        return 1.0
-
-
-def opened(kind=Plain, limit=0, roles=(), fields=(), **changes) -> HostTeam:
-    """A team of an environment with some attributes changed."""
-    return HostTeam(type(kind.__name__, (kind,), changes)(), limit, kind.__name__, Naming(roles, fields))
 
 
 def played(team: HostTeam, seed: int = 0):
@@ -207,13 +188,13 @@ def test_agents_of_one_name_up_to_a_number_are_a_role(names, role):
     roles = roles_of(names, dict.fromkeys(names, (Field("obs", 1, 4),)), dict.fromkeys(names, Discrete((3,))))
     assert list(roles) == [role] and roles[role].agents == len(names)
     assert HostTeam(
-        type("It", (Plain,), {"spaces_of": dict.fromkeys(map(int, "012"), Plain.spaces_of["agent_0"])})()
+        type("It", (Pair,), {"spaces_of": dict.fromkeys(map(int, "012"), Pair.spaces_of["agent_0"])})()
     ).spec.names == {"agent": ("0", "1", "2")}
 
 
 def test_a_reset_without_a_seed_is_refused():
     seedless = lambda self, options=None: Toy.reset(self, 0)
-    refused("Plain's reset takes no seed: begin it with reset(self, seed=None", lambda: opened(reset=seedless))
+    refused("Pair's reset takes no seed: begin it with reset(self, seed=None", lambda: opened(reset=seedless))
     assert opened(reset=lambda self, **given: Toy.reset(self, **given)).reset(0).any()
 
 
@@ -229,7 +210,7 @@ def test_agents_of_one_name_with_other_spaces_are_roles_of_their_own():
 
 def test_the_order_in_which_agents_are_listed_means_nothing():
     names = [f"agent_{i}" for i in range(12)]
-    here, there = (dict.fromkeys(order, Plain.spaces_of["agent_0"]) for order in (names, names[::-1]))
+    here, there = (dict.fromkeys(order, Pair.spaces_of["agent_0"]) for order in (names, names[::-1]))
     a, b = opened(spaces_of=here), opened(spaces_of=there)
     assert a.spec == b.spec and a.spec.names["agent"] == tuple(names)
     assert [seat.agent for seat in a.seats] == [seat.agent for seat in b.seats]
@@ -283,27 +264,7 @@ def test_users_name_the_fields_of_a_vector():
 # ------------------------------------------------------------------ lengths
 
 
-class Clock(Plain):
-    """Its time limit is nowhere to be read."""
-
-    max_cycles = None
-    rings = 11
-
-    def cut(self, agent):
-        return self.time >= self.rings
-
-
-class Ends(Clock):
-    """The same, but as an end of the task."""
-
-    def cut(self, agent):
-        return False
-
-    def ends(self, agent):
-        return self.time >= self.rings
-
-
-@pytest.mark.parametrize("kind", [Clock, Ends])
+@pytest.mark.parametrize("kind", [Rings, Ends])
 @pytest.mark.parametrize("attribute", ["horizon", "max_steps", "max_episode_steps", "other"])
 @pytest.mark.parametrize("value", [5, 10, 11])
 def test_the_longest_episode_is_learned_by_stepping_not_from_an_attribute_that_may_mean_it(kind, attribute, value):
@@ -321,7 +282,7 @@ def test_a_length_that_cannot_be_learned_is_refused_with_a_hint():
     )
 
 
-@pytest.mark.parametrize("kind,rings,found", [(Clock, 40, True), (Clock, 41, False), (Ends, 13, True), (Ends, 14, False)])
+@pytest.mark.parametrize("kind,rings,found", [(Rings, 40, True), (Rings, 41, False), (Ends, 13, True), (Ends, 14, False)])
 def test_a_length_is_learned_within_a_number_of_steps_and_not_of_seconds(kind, rings, found, monkeypatch):
     """One episode that is cut off says it; of those that end by themselves, three must agree."""
     monkeypatch.setattr(clock, "STEPS", 40)
@@ -335,7 +296,7 @@ def test_a_length_is_learned_within_a_number_of_steps_and_not_of_seconds(kind, r
 def test_an_episode_that_goes_on_after_its_found_length_is_refused_and_a_given_length_cuts():
     team = opened(cut=lambda self, agent: False)
     refused("the episode goes on after 6 steps, the longest that was expected: pass --env.horizon", lambda: played(team))
-    shown = played(HostTeam(Plain(), 4))
+    shown = played(HostTeam(Pair(), 4))
     assert shown.truncated.tolist() == [False] * 4 + [True]
 
 
@@ -357,7 +318,7 @@ def test_max_cycles_and_gymnasiums_limit_are_the_librarys_own_lengths():
 # ------------------------------------------------------------------ agents that come and go
 
 
-class Later(Plain):
+class Later(Pair):
     """agent_1 comes in step 3, dies in step 5 and comes again in step 7; it lasts 8 steps."""
 
     max_cycles = 8
@@ -388,7 +349,7 @@ def test_an_agent_that_comes_later_lives_from_then_on_and_may_come_again():
     assert shown.reward["agent"][:, 1].tolist() == [0, 0, 0, 1, 1, 1, 0, 1, 1]
     assert shown.agent_terminated["agent"][:, 1].astype(int).tolist() == [0, 0, 0, 0, 0, 1, 1, 0, 0]
     assert shown.obs["agent"][3, 1] == 9 and shown.obs["agent"][2, 1] == 0
-    assert [time for time, agent in team.env.sent if agent == "agent_1"] == [4, 5, 8]
+    assert [time for time, agent, _ in team.env.sent if agent == "agent_1"] == [4, 5, 8]
 
 
 def test_an_agent_that_ended_and_stays_listed_does_not_come_again():
@@ -418,12 +379,12 @@ def test_a_stranger_among_the_agents_is_refused_by_name():
 
 def test_spaces_may_be_dicts_and_may_be_known_after_a_reset_only():
     as_dict = {
-        name: gym.Dict({a: s[i] for a, s in Plain.spaces_of.items()})
+        name: gym.Dict({a: s[i] for a, s in Pair.spaces_of.items()})
         for i, name in enumerate(("observation_space", "action_space"))
     }
     assert opened(**as_dict).spec == opened().spec
 
-    class Late(Plain):
+    class Late(Pair):
         def observation_space(self, agent):
             return self.known[agent]
 

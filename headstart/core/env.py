@@ -38,6 +38,13 @@ class Env(Protocol):
         ...
 
 
+def unwrapped(env: Any) -> Any:
+    """The environment inside all wrappers, each of which holds another one as `env`."""
+    while hasattr(env, "env"):
+        env = env.env
+    return env
+
+
 class Scene(NamedTuple):
     """A picture of one moment: the places and looks of the M entities of a `Drawable`."""
 

@@ -11,8 +11,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError
-from headstart.core.env import EnvState, VectorEnv, vectorise
-from headstart.core.ops import chosen_where
 from headstart.core.part import part
 from headstart.core.types import Field, TeamSpec, TimeStep
 from headstart.envs.particle.spread import Spread
@@ -61,26 +59,11 @@ class Inputs(Wrapper, Generic[Inner]):
         """The action itself."""
         return action
 
-    def step(self, state: EnvState, action: dict[str, Array], key: Array) -> tuple[EnvState, TimeStep]:
-        """One joint step of the wrapped environment."""
-        state, now = self.inner.step(state, action, key)
-        return state, dataclasses.replace(now, obs=self._with(now.obs, action), final_obs=self._with(now.final_obs, action))
-
-    def vectorised(self, num_envs: int) -> VectorEnv:
-        """`num_envs` environments that restart themselves; the first observation of an episode has no last action."""
-        inside = vectorise(self.inner, num_envs)
-
-        def reset(key):
-            states, now = inside.reset(key)
-            return states, self.shown(now)
-
-        def step(states, action, key):
-            states, now = inside.step(states, action, key)
-            last = chosen_where(now.terminated | now.truncated, {r: jnp.zeros_like(x) for r, x in action.items()}, action)
-            obs, final = self._with(now.obs, last), self._with(now.final_obs, action)
-            return states, dataclasses.replace(now, obs=obs, final_obs=final)
-
-        return VectorEnv(self.spec, num_envs, reset, step)
+    def shown_after(self, step: TimeStep, action: dict[str, Array]) -> TimeStep:
+        """The time step with the action as the last one, but in `obs` none if an episode ended."""
+        ended = (step.terminated | step.truncated)[..., None, None]
+        last = {name: jnp.where(ended, 0.0, x) for name, x in action.items()}
+        return dataclasses.replace(step, obs=self._with(step.obs, last), final_obs=self._with(step.final_obs, action))
 
     def _with(self, obs: Obs, last: Obs) -> Obs:
         """{role: [*n A O]} with the further fields of each agent."""

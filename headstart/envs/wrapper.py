@@ -35,6 +35,10 @@ class Wrapper(ABC):
     def shown(self, step: TimeStep) -> TimeStep:
         """The wrapped environment's time step as seen from outside."""
 
+    def shown_after(self, step: TimeStep, action: dict[str, Array]) -> TimeStep:
+        """The time step that an action from outside led to; after an end, `obs` may be of the next episode already."""
+        return self.shown(step)
+
     @abstractmethod
     def sent(self, action: dict[str, Array]) -> dict[str, Array]:
         """An action from outside as an action of the wrapped environment."""
@@ -47,7 +51,7 @@ class Wrapper(ABC):
     def step(self, state: EnvState, action: dict[str, Array], key: Array) -> tuple[EnvState, TimeStep]:
         """One joint step of the wrapped environment."""
         state, step = self.inner.step(state, self.sent(action), key)
-        return state, self.shown(step)
+        return state, self.shown_after(step, action)
 
     def vectorised(self, num_envs: int) -> VectorEnv:
         """`num_envs` environments that restart themselves; the wrapped environment may batch itself."""
@@ -59,7 +63,7 @@ class Wrapper(ABC):
 
         def step(states, action, key):
             states, step = inside.step(states, self.sent(action), key)
-            return states, self.shown(step)
+            return states, self.shown_after(step, action)
 
         return VectorEnv(self.spec, num_envs, reset, step)
 

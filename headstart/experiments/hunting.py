@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError
+from headstart.core.env import unwrapped
 from headstart.core.episodes import Moment, actor_of, episodes
 from headstart.envs.particle import physics, world
 from headstart.envs.particle.tag import ADVERSARY_RADIUS, PREY_RADIUS, Tag, TagState
@@ -51,9 +52,7 @@ def measure(quantity: str, run: Path) -> np.ndarray:
 def _hunts(run: Path, written: int) -> dict[str, np.ndarray]:
     team = load(run)
     env = team.env
-    tag = env
-    while hasattr(tag, "env"):  # wrappers
-        tag = tag.env
+    tag = unwrapped(env)
     if not isinstance(tag, Tag):
         raise HeadstartError(f"{run} did not hunt: its environment is {type(tag).__name__}, not tag")
     learner = team.config.make(env.spec)

@@ -71,7 +71,7 @@ def numbers(x: Float[Array, "*n O"], fields: tuple[Field, ...], wanted: tuple[Fi
 
 
 def single(group: tuple[Field, ...]) -> tuple[Field, ...]:
-    """The fields of one entity of a group, whatever their number in a task: what the group's layer reads."""
+    """The fields of one entity of a group, which its layer reads: the same for every number of entities."""
     return tuple(field._replace(count=1) for field in group)
 
 
@@ -149,7 +149,8 @@ class Graphs:
 
         def make(key, fields, outputs):
             found = groups(fields)
-            if (not any(f.own for f in fields) and sum(group[0].count for group in found.values()) < 2) or not found:
+            alone = not any(field.own for field in fields) and sum(group[0].count for group in found.values()) < 2
+            if alone or not found:  # one block of numbers is no entity beside the agent
                 raise HeadstartError(
                     f"{kind} attends over entities, and an observation of {', '.join(f.name for f in fields)} has none: name "
                     "its entities, e.g. --env.fields velocity=2 landmarks=3x2, or choose --learner.actor mlp"

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from headstart.core.checks import HeadstartError
-from headstart.core.env import Drawable, Env
+from headstart.core.env import Drawable, Env, unwrapped
 from headstart.core.episodes import Moment, actor_of, episodes, team_mean
 from headstart.core.errors import host_errors
 from headstart.core.scope import interruptible, scope
@@ -55,11 +55,9 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
 
 def _film(team: TeamPolicy, env: Env, seed: int, episode: int, title: str) -> dict[str, Any]:
     """The record of an episode in another library's environment."""
-    inner: Any = env
-    while not isinstance(inner, HostEnv):
-        if not hasattr(inner, "env"):
-            raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
-        inner = inner.env
+    inner = unwrapped(env)
+    if not isinstance(inner, HostEnv):
+        raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
     reset_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), episode))
 
     @jax.jit

@@ -7,6 +7,7 @@ import jax
 
 from headstart import registry
 from headstart.core.checks import HeadstartError
+from headstart.core.env import unwrapped
 from headstart.core.spec import TeamSpec, decode_spec
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
@@ -80,9 +81,7 @@ def _env(saved: Any) -> Any:
 
 def _named(spec: TeamSpec, env: Any) -> TeamSpec:
     """The spec of a file from before actions had names, with those that headstart's own environment has now."""
-    inner = env
-    while hasattr(inner, "env"):
-        inner = inner.env
+    inner = unwrapped(env)
     nameless = not any(
         getattr(role.actions, "options", ()) or getattr(role.actions, "names", ()) for role in spec.roles.values()
     )

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax._src.interpreters import partial_eval
+from jax.interpreters import partial_eval
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError

@@ -14,7 +14,6 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="rows whose kind or name contains one of these")
     parser.add_argument("--quick", action="store_true", help="without what trains or starts processes")
     options = parser.parse_args()
-    from situations import actions, episodes, identity, masks, processes, runs, values  # noqa: F401
     from situations.table import WRONG, chosen, happened, line
 
     counts: Counter = Counter()

@@ -19,13 +19,17 @@ class Rings(Pair):
 
 
 class Ends(Rings):
-    """The same as an end of the task, with the prize in the last step."""
+    """The same as an end of the task."""
 
     def cut(self, agent):
         return False
 
     def ends(self, agent):
         return self.time >= self.rings
+
+
+class Prize(Ends):
+    """The same with a prize in the last step."""
 
     def move(self, agent, action):
         return 100.0 * (self.time >= self.rings)
@@ -51,12 +55,12 @@ def as_alone(kind, **changes) -> str:
 
 @right("length", "a limit of one step more than max_steps says")
 def _():
-    return as_alone(Ends, max_steps=10)
+    return as_alone(Prize, max_steps=10)
 
 
 @right("length", "`horizon` of a planner that looks 5 steps ahead")
 def _():
-    return as_alone(Ends, horizon=5, rings=50)
+    return as_alone(Prize, horizon=5, rings=50)
 
 
 @right("length", "`max_episode_steps` as a real number")
@@ -100,7 +104,7 @@ def _():
 
 @refused("length", "episodes of different lengths", "does not say how long an episode may last: pass --env.horizon STEPS")
 def _():
-    opened(Ends, ends=lambda self, agent: self.time >= 3 + self.rng.integers(9))
+    opened(Prize, ends=lambda self, agent: self.time >= 3 + self.rng.integers(9))
 
 
 # ------------------------------------------------------------------ who plays

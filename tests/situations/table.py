@@ -1,6 +1,7 @@
 """The rows: how they are declared, run and printed."""
 
 import contextlib
+import importlib
 import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ def refused(kind: str, name: str, says: str, slow: bool = False) -> Callable[[Ca
 
 
 def happened(situation: Situation) -> Row:
-    """Run one; whatever it raises is an outcome. What it says on stderr is printed as well."""
+    """Run one: each error is an outcome, and lines on stderr are printed as well."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -64,7 +65,14 @@ def line(row: Row, width: int = 62) -> str:
     return f"{kind:8} | {name:{width}} | {row.outcome:7} | {' '.join(row.printed.split())[:300]}"
 
 
+def load() -> list[Situation]:
+    """All situations: each module of a kind declares its own as it is imported."""
+    for name in ("actions", "episodes", "identity", "masks", "processes", "runs", "values"):
+        importlib.import_module(f"situations.{name}")
+    return ALL
+
+
 def chosen(words: list[str], quick: bool) -> list[Situation]:
     """The situations whose kind or name contains one of the words; all without words."""
     fits = lambda s: not words or any(word.lower() in f"{s.kind} {s.name}".lower() for word in words)
-    return [s for s in ALL if fits(s) and not (quick and s.slow)]
+    return [s for s in load() if fits(s) and not (quick and s.slow)]
