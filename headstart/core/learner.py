@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,10 @@ from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transi
 Params = dict[str, dict[str, Any]]
 """{network: {role: RoleNet}}: tools that copy, adapt or count parameters rely on this layout. `stats` holds statistics of a
 normaliser, which no gradient moves."""
+
+
+Outputs = Literal["logits", "values"]
+"""What a policy puts out for discrete actions: log-probabilities up to a constant, or values of actions in units of reward."""
 
 
 class Attention(NamedTuple):
@@ -76,6 +80,9 @@ class Learner(NamedTuple):
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
     policy_networks: tuple[str, ...] = ("actor",)
     """The networks that `policy` needs; a fitted team keeps only these."""
+    policy_term: str = "actor"
+    """The term of `objective` that trains them, which guidance re-weighs."""
+    outputs: Outputs = "logits"
 
 
 @runtime_checkable

@@ -21,6 +21,9 @@ class Field(NamedTuple):
     follows: str = ""
     own: bool = False
     """Whether it is about the observer itself, e.g. its velocity, and not about entities that it sees."""
+    kinds: tuple[int, ...] = ()
+    """Widths of the one-hot vectors at the end of an entity, e.g. the type of a treasure; in a task with other numbers of
+    kinds they have other widths, see `views.adapt`."""
 
     @property
     def width(self) -> int:
@@ -148,12 +151,16 @@ def encode_spec(spec: TeamSpec) -> dict[str, Any]:
             name: {
                 "agents": role.agents,
                 "names": list(role.names),
-                "obs": [list(field if field.own else field[:4]) for field in role.obs],
+                "obs": [_encode_field(field) for field in role.obs],
                 "actions": _encode_actions(role.actions),
             }
             for name, role in spec.roles.items()
         },
     }
+
+
+def _encode_field(field: Field) -> list[Any]:
+    return [*field[:5], list(field.kinds)] if field.kinds else list(field if field.own else field[:4])[:5]
 
 
 def _encode_actions(space: ActionSpace) -> dict[str, Any]:
@@ -162,6 +169,13 @@ def _encode_actions(space: ActionSpace) -> dict[str, Any]:
     del rest["heads" if isinstance(space, Discrete) else "size"]
     lists = lambda x: [lists(y) for y in x] if isinstance(x, tuple) else x
     return size | {name: lists(x) for name, x in rest.items() if x}
+
+
+def _decode_field(saved: list[Any]) -> Field:
+    kinds = tuple(int(width) for width in saved[5]) if len(saved) > 5 else ()
+    if min(kinds, default=0) < 0 or sum(kinds) > int(saved[2]):
+        raise ValueError(f"the field {saved[0]} has one-hot vectors of impossible widths")
+    return Field(str(saved[0]), int(saved[1]), int(saved[2]), str(saved[3]), saved[4:5] == [True], kinds)
 
 
 def decode_spec(saved: dict[str, Any]) -> TeamSpec:
@@ -184,7 +198,7 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
             check_names(space, name)
         except HeadstartError as error:
             raise ValueError(str(error)) from None
-        fields = tuple(Field(str(f[0]), int(f[1]), int(f[2]), str(f[3]), f[4:] == [True]) for f in role["obs"])
+        fields = tuple(_decode_field(f) for f in role["obs"])
         agents, names = int(role["agents"]), tuple(str(n) for n in role.get("names", ()))
         if agents < 1 or space.size < 1 or min((min(f.count, f.size) for f in fields), default=0) < 0:
             raise ValueError(f"role {name} has impossible sizes")

@@ -66,6 +66,8 @@ class Experiment:
     """The arm that the report shows first."""
     metric: str = "return"
     """The metric of its arms: "return" (the mean over the team), "return/ROLE", or the name of an event ("win")."""
+    goal: float | None = None
+    """The value of the metric that counts as having learned the task, if the paper states one; else the baseline sets it."""
     notes: tuple[str, ...] = ()
     """Differences from the paper, and their reasons."""
 

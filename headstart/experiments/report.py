@@ -32,7 +32,8 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
             "worth": read_worth(last),
             "attention": _attention(last, experiment.metric),
         }
-    header = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
+    header: dict[str, Any] = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
+    header |= {"goal": experiment.goal} if experiment.goal is not None else {}
     report = build_report(
         header | {"metric": name_in_report(experiment.metric), "headline": experiment.headline}, arms, experiment.claims
     )

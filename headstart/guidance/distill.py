@@ -7,11 +7,14 @@ minimises α·L_reuse + (1 − α)·L_actor, with L_reuse = mean (teacher logits
 The teacher is frozen, so it labels each observation once, when it is visited; memory keeps its logits beside the
 observation. L_actor is the learner's whole actor term, with its penalty or entropy bonus. `kl` is KL(teacher ‖ student),
 the usual direction; the paper's background section prints the other one.
+
+Teacher and student may have unlike learners. The values of a Q-learner are no log-probabilities, so they are compared as the
+probabilities softmax(values / T), with the small T of Rusu et al. 2016, "Policy Distillation".
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,23 +23,33 @@ from jaxtyping import Array
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Guidance, TeacherLike
-from headstart.core.learner import Learner
+from headstart.core.learner import Learner, Outputs
 from headstart.core.ops import linear_schedule, masked_mean
 from headstart.core.part import part
-from headstart.core.ranges import NonNegative, Unit
-from headstart.core.types import Continuous, TeamSpec
+from headstart.core.ranges import NonNegative, Positive, Unit
+from headstart.core.types import ActionSpace, Continuous, TeamSpec
 from headstart.teams.fit import FittedTeacher, fit_teacher, role_pairs
 from headstart.views.adapt import Select
+
+TEMPERATURES: dict[Outputs, float] = {"logits": 1.0, "values": 0.01}
+"""The temperature of each kind of output: softmax(output / temperature) are the probabilities of actions."""
+Distance = Callable[[Array, Array, Array | None], Array]
+"""teacher's outputs [*n U], student's [*n U], legal choices [*n U] or None -> [*n]."""
 
 
 @part("guidance")
 class Distill:
-    """KnowRU: imitate a teacher's logits on the student's own observations, with a weight that falls along the run."""
+    """KnowRU: imitate a teacher on the student's own observations, with a weight that falls along the run."""
 
     teacher: TeacherLike = None
-    """A run directory, a policy directory, or a team."""
-    loss: Literal["mse", "ce", "kl"] = "mse"
-    """Squared error of logits, cross-entropy, or KL(teacher ‖ student)."""
+    """A run directory, a policy directory, or a team, trained by any learner."""
+    loss: Literal["auto", "mse", "ce", "kl"] = "auto"
+    """Squared error of logits or action means (mse), cross-entropy (ce), or KL(teacher ‖ student) (kl). `auto` is mse, as in
+    the paper, but kl if teacher or student puts out values of actions (Q-learning)."""
+    temperature: Positive | None = None
+    """Temperature of the teacher's probabilities in ce and kl; if None, 1 for logits and 0.01 for values of actions."""
+    student_temperature: Positive | None = None
+    """The same for the student, whose loss is multiplied by it, so that it does not set the size of the gradient."""
     alpha: Unit = 0.5
     """Weight of the teacher at the first update."""
     alpha_end: Unit = 0.02
@@ -47,19 +60,27 @@ class Distill:
     """Decrement of the literal schedule for every `horizon` env-steps, from the first env-step on."""
     scale: NonNegative = 1.0
     """Factor on the distillation loss, to match the magnitude of the actor's loss."""
+    detached: bool = False
+    """Stop the gradient of the distillation loss. The authors' public MAAC code does so in effect: it compares the target
+    policy, which no gradient reaches, so that only the factor 1 − α on the actor's loss is left."""
     roles: tuple[str, ...] = ()
-    """Roles to guide; if empty, all that the teacher has."""
+    """Roles to guide; if empty, all that the teacher has. The others learn as without guidance."""
     select: Select = "nearest"
     """The entities that a teacher of a smaller task observes."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
-        """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}."""
+        """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}.
+
+        Raises HeadstartError if the loss cannot compare what teacher and student put out.
+        """
         teacher = fit_teacher(self.teacher, spec, self.roles, self.select)
-        if "actor" not in learner.policy_networks:
-            raise HeadstartError("distillation needs a learner with an actor; this one has none")
-        for _, role in role_pairs(self.teacher, spec, self.roles):
-            if self.loss != "mse" and isinstance(spec.roles[role].actions, Continuous):
-                raise HeadstartError(f"loss '{self.loss}' compares probabilities and the actions are continuous: use mse")
+        kinds = getattr(self.teacher.learner, "outputs", "logits"), learner.outputs
+        spaces = {role: spec.roles[role].actions for _, role in role_pairs(self.teacher, spec, self.roles)}
+        losses = {role: self._chosen(space, *kinds) for role, space in spaces.items()}
+        tempered = self.temperature is not None or self.student_temperature is not None
+        if tempered and set(losses.values()) == {"mse"}:
+            raise HeadstartError("temperatures are for probabilities, and mse compares logits or means: use kl or ce")
+        distances = {role: self._distance(losses[role], space, *kinds) for role, space in spaces.items()}
         return Guidance(
             init=lambda key, seed: {
                 "teacher": teacher.params(seed),
@@ -68,18 +89,42 @@ class Distill:
                 "episodes": jnp.zeros(()),
             },
             observe=lambda g, params, key, rollout, clock, data: self._observe(spec, teacher, g, rollout, clock.progress),
-            objective=lambda g, params, batch, terms: self._objective(learner, spec, teacher, g, params, batch, terms),
+            objective=lambda g, *now: self._objective(learner, distances, teacher.name, g["alpha"], *now),
         )
 
-    def _objective(self, learner, spec, teacher: FittedTeacher, g, params, batch, terms):
+    def _chosen(self, space: ActionSpace, theirs: Outputs, mine: Outputs) -> Literal["mse", "ce", "kl"]:
+        """The loss of one role, whose teacher puts out `theirs` and whose students `mine`."""
+        continuous = isinstance(space, Continuous)
+        if self.loss == "auto":
+            return "mse" if continuous or theirs == mine == "logits" else "kl"
+        if self.loss == "mse" and theirs != mine:
+            raise HeadstartError(f"mse compares like numbers, and the teacher puts out {theirs} and the student {mine}: use kl")
+        if self.loss != "mse" and continuous:
+            raise HeadstartError(f"loss '{self.loss}' compares probabilities and the actions are continuous: use mse")
+        return self.loss
+
+    def _distance(self, loss: str, space: Any, theirs: Outputs, mine: Outputs) -> Distance:
+        if loss == "mse":
+            return lambda teacher, student, legal: jnp.square(teacher - student).mean(-1)
+        compare = actions.cross_entropy if loss == "ce" else actions.kl
+        hot = TEMPERATURES[theirs] if self.temperature is None else self.temperature
+        own = TEMPERATURES[mine] if self.student_temperature is None else self.student_temperature
+
+        def distance(teacher, student, legal):
+            return own * compare(space, actions.legal(teacher / hot, legal), actions.legal(student / own, legal))
+
+        return distance
+
+    def _objective(self, learner: Learner, distances: dict[str, Distance], label: str, alpha, params, batch, terms):
         """Every guided role's actor term becomes α·scale·L_reuse + (1 − α)·L_actor, agent by agent."""
         _, students = learner.unroll(params, batch)
-        mixed = dict(terms["actor"])
-        for role, label in batch.extras[teacher.name].items():
-            distance = _distance(self.loss, spec.roles[role].actions)(label, students[role])
+        mixed = dict(terms[learner.policy_term])
+        for role, wanted in batch.extras[label].items():
+            distance = distances[role](wanted, students[role], batch.available and batch.available[role])
             reuse = learner.share[role] * masked_mean(distance, batch.alive[role], tuple(range(distance.ndim - 1)))
-            mixed[role] = g["alpha"] * self.scale * reuse + (1 - g["alpha"]) * mixed[role]
-        return {**terms, "actor": mixed}
+            reuse = jax.lax.stop_gradient(reuse) if self.detached else reuse
+            mixed[role] = alpha * self.scale * reuse + (1 - alpha) * mixed[role]
+        return {**terms, learner.policy_term: mixed}
 
     def _observe(self, spec, teacher: FittedTeacher, g, rollout, progress):
         """Label the rollout with the teacher's logits and set this update's α."""
@@ -92,14 +137,6 @@ class Distill:
         labels = rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)}
         g = {**g, "carry": carry, "alpha": alpha, "episodes": g["episodes"] + rollout.terminated.size / spec.horizon}
         return g, dataclasses.replace(rollout, extras=labels), {"alpha": alpha}
-
-
-def _distance(loss: str, space) -> Callable[[Array, Array], Array]:
-    """[*n U], [*n U] -> [*n]."""
-    if loss == "mse":
-        return lambda teacher, student: jnp.square(teacher - student).mean(-1)
-    compare = actions.cross_entropy if loss == "ce" else actions.kl
-    return lambda teacher, student: compare(space, teacher, student)
 
 
 PRESETS = {"distill": Distill(), "knowru": Distill()}

@@ -99,6 +99,8 @@ class QLearning:
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,
             policy_networks=("q",),
+            policy_term="q",
+            outputs="values",
         )
 
     def _init(self, spec, key):

@@ -29,7 +29,7 @@ def build_report(
     experiment: {"experiment": name, "scale", "metric", ...}. `metric` is that of the curves, from
     `metric.name_in_report`. `seeds` (their number) is counted from the curves if not given. `baseline` names the arm
     that sets the threshold; without it, that is the first arm that others are compared with, or else the first arm.
-    Other keys ("title", "source", "kind": "run", "headline") are carried over.
+    `goal` is a threshold that the experiment states. Other keys ("title", "source", "kind": "run", "headline") are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
     "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional), "attention":
     {"agents", "vertices", "weights": [agents][vertices]} (optional)}. The curve is that of an arm's last stage; the stages
@@ -46,7 +46,7 @@ def build_report(
     baseline = experiment.get("baseline") or next((o for o in others.values() if o is not None), next(iter(arms)))
     if baseline not in arms:
         raise ValueError(f"the baseline {baseline!r} is not one of {', '.join(arms)}")
-    level = number(transfer.threshold(arms[baseline]["curve"]))
+    level = number(experiment["goal"] if "goal" in experiment else transfer.threshold(arms[baseline]["curve"]))
     described = {name: _arm(name, arms, level) for name, arm in arms.items()}
     for claim in claims:
         if claim.versus in arms and claim.arm in arms:

@@ -89,7 +89,7 @@ def caption(report: dict[str, Any]) -> str:
     lines = [f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"]
     if threshold is not None and report["kind"] != "run":
         improved = f"the return of {report['baseline']} before training and 90 % of its improvement"
-        lines.append(f"threshold {text(threshold)}: {improved}")
+        lines.append(f"threshold {text(threshold)}: {'stated by the experiment' if 'goal' in report else improved}")
     return "\n".join([*lines, *(MEANINGS[column] for column in filled(report)[0] if column in MEANINGS)])
 
 

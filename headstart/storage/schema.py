@@ -57,12 +57,17 @@ class Actions(TypedDict, total=False):
     units: tuple[str, ...]
 
 
+Plain = tuple[str, Size, Size, str]
+Own = tuple[str, Size, Size, str, bool]
+WithKinds = tuple[str, Size, Size, str, bool, tuple[Size, ...]]
+
+
 class Role(TypedDict):
     """Agents with the same spaces."""
 
     agents: Agents
     names: NotRequired[tuple[str, ...]]
-    obs: Annotated[tuple[tuple[str, Size, Size, str] | tuple[str, Size, Size, str, bool], ...], MinLen(1)]
+    obs: Annotated[tuple[Plain | Own | WithKinds, ...], MinLen(1)]
     actions: Actions
 
 

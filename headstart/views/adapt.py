@@ -25,7 +25,9 @@ def adapt(
 
     A field of the same count is copied. A larger one keeps its `count` nearest entities, nearest first (or simply the first
     ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two numbers; a
-    field that `follows` another takes that field's ranks. Raises HeadstartError if entities of one name differ in size.
+    field that `follows` another takes that field's ranks. Kinds (`Field.kinds`) are paired as agents are: kind j of many is
+    kind j mod k of few, and few are filled up with kinds that never occur. Raises HeadstartError if entities of one name differ
+    in size otherwise.
     """
     if from_fields == to_fields:
         return obs
@@ -38,7 +40,7 @@ def adapt(
     for want in to_fields:
         field, entities = have.get(want.name, (want, jnp.zeros((*obs.shape[:-1], want.count, want.size), obs.dtype)))
         if field.size != want.size:
-            raise HeadstartError(f"field '{want.name}' has entities of {field.size} numbers here and of {want.size} there")
+            entities = _with_kinds(entities, field, want)
         if field.count > want.count:
             ranked_by = have[field.follows][1] if select == "nearest" and field.follows in have else entities
             entities = _keep(entities, ranked_by, want.count, select)
@@ -59,6 +61,8 @@ def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tu
         few = f"filled up with zeros to {want.count}" if count else f"all zeros ({want.width} numbers)"
         if count != want.count:
             lines.append(f"{want.name} {f'the nearest {want.count} of {count}' if count > want.count else few}")
+        if want.name in have and (kinds := have[want.name].kinds) != want.kinds:
+            lines.append(f"{want.name} of {max(kinds, default=0)} kinds as of {max(want.kinds, default=0)}")
     wanted = {field.name for field in to_fields}
     return lines + [f"{field.name} left out" for field in from_fields if field.name not in wanted]
 
@@ -69,6 +73,19 @@ def _keep(entities: Array, ranked_by: Array, count: int, select: Select) -> Arra
     distance = jnp.square(ranked_by[..., :2]).sum(-1)
     order = jnp.argsort(distance, -1)[..., :count]
     return jnp.take_along_axis(entities, order[..., None], -2)
+
+
+def _with_kinds(entities: Array, field: Field, want: Field) -> Array:
+    """Entities [.. N size] with one-hot vectors of the widths `want.kinds`; HeadstartError if they differ in more than that."""
+    plain = field.size - sum(field.kinds)
+    if plain != want.size - sum(want.kinds) or len(field.kinds) != len(want.kinds):
+        raise HeadstartError(f"field '{want.name}' has entities of {field.size} numbers here and of {want.size} there")
+    numbers, *kinds = jnp.split(entities, np.cumsum([plain, *field.kinds])[:-1].tolist(), -1)
+    blocks = [numbers]
+    for block, have, wide in zip(kinds, field.kinds, want.kinds, strict=True):
+        filled = jnp.pad(block, [(0, 0)] * (block.ndim - 1) + [(0, -have % wide)])
+        blocks.append(filled.reshape(*block.shape[:-1], -1, wide).sum(-2))  # entry j of every `wide`: kind j mod wide
+    return jnp.concatenate(blocks, -1)
 
 
 def pairing(students: int, teachers: int) -> np.ndarray:

@@ -87,10 +87,11 @@ class Treasure:
         """Roles `collector` and `bank` with five moves; only collectors hold treasures and observe the type they hold."""
         agents, treasures, kinds = self.collectors + self.banks, self._treasures, self.banks
         seen = (
-            Field("agents", min(self.seen_agents, agents - 1), 4 + 2 * kinds),
-            Field("treasures", min(self.seen_treasures, treasures), 2 + kinds),
+            Field("agents", min(self.seen_agents, agents - 1), 4 + 2 * kinds, kinds=(kinds, kinds)),
+            Field("treasures", min(self.seen_treasures, treasures), 2 + kinds, kinds=(kinds,)),
         )
-        own, held = (Field("position", 1, 2, own=True), Field("velocity", 1, 2, own=True)), Field("held", 1, kinds, own=True)
+        own = Field("position", 1, 2, own=True), Field("velocity", 1, 2, own=True)
+        held = Field("held", 1, kinds, own=True, kinds=(kinds,))
         roles = {
             "collector": RoleSpec(self.collectors, (*own, held, *seen), physics.moves("openai")),
             "bank": RoleSpec(self.banks, (*own, *seen), physics.moves("openai")),
