@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-
-# from headstart.learners.maac import MAAC
 from probes import Masked, Mixed, fresh, loop, same, small, whole
 
 from headstart.core.actions import legal
@@ -25,6 +23,7 @@ from headstart.envs.particle.treasure import Treasure
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.learners.imitator import Imitator
+from headstart.learners.maac import MAAC
 from headstart.learners.ppo import PPO
 from headstart.learners.qlearning import QLearning
 from headstart.storage import schema
@@ -33,7 +32,7 @@ from headstart.teams.policy import TeamPolicy
 from headstart.views.adapt import adapt, seats
 
 KINDS = {
-    "ddpg": DDPG(), "ppo": PPO(shared=False), "ppo-gru": PPO(shared=False, core="gru"),
+    "ddpg": DDPG(), "maac": MAAC(embedding=8, heads=2), "ppo": PPO(shared=False), "ppo-gru": PPO(shared=False, core="gru"),
     "imitator": Imitator(), "dqn": QLearning(),
 }  # fmt: skip
 LEARNERS = {name: small(config, hidden=(16,)) for name, config in KINDS.items()}

@@ -7,19 +7,18 @@ VIII (treasure collection) on MAAC, all of §4.2. Settings not in the paper are 
 
 from functools import partial
 
+from headstart.papers.knowru.collection import treasure
 from headstart.papers.knowru.navigation import alpha_sweep, losses, schedules, spread
 from headstart.papers.knowru.opponents import adversary, tag
 from headstart.papers.knowru.task import PLANS as PLANS
 from headstart.papers.knowru.zoo import pettingzoo
-
-# from headstart.papers.knowru.collection import treasure
 
 EXPERIMENTS = {
     "spread-6": partial(spread, 6),
     "spread-8": partial(spread, 8),
     "adversary-3v2": partial(adversary, 2, 3),
     "adversary-4v3": partial(adversary, 3, 4),
-    #    "treasure": treasure,
+    "treasure": treasure,
     "losses": losses,
     "schedule": schedules,
     "alpha-sweep": alpha_sweep,
