@@ -35,7 +35,7 @@ KINDS = {
     "ddpg": DDPG(), "maac": MAAC(embedding=8, heads=2), "ppo": PPO(shared=False), "ppo-gru": PPO(shared=False, core="gru"),
     "imitator": Imitator(), "dqn": QLearning(),
 }  # fmt: skip
-LEARNERS = {name: small(config, hidden=(16,)) for name, config in KINDS.items()}
+LEARNERS = {name: small(config, hidden=(16,), lr=3e-3) for name, config in KINDS.items()}
 
 
 class Once(Masked):
@@ -102,7 +102,7 @@ def test_every_student_agrees_with_every_teacher(name, kind, as_users):
     """With α = 1, on each observation that there is, about the best legal choice. PPO's GRU is a teacher and a student."""
     choir, config = choirs()[kind], LEARNERS[name]
     learner, guide = config.make(ENV.spec), Distill(choir, alpha=1.0, alpha_end=1.0)
-    train = jax.jit(lambda: whole(ENV, config, 150, (guide,), range(len(choir.teams)))[0].params)
+    train = jax.jit(lambda: whole(ENV, config, 300, (guide,), range(len(choir.teams)))[0].params)
     masks = np.array([[i >> bit & 1 for bit in range(4)] for i in range(16) if bin(i).count("1") in (2, 3)], np.float32)
     obs = {"agent": jnp.asarray(np.repeat(masks[:, None], 2, 1))}
     choice = lambda logits: np.asarray(legal(logits["agent"], obs["agent"] > 0).argmax(-1))

@@ -15,16 +15,16 @@ PLANS: dict[Scale, tuple[int, int]] = {"smoke": (2_400, 2), "laptop": (240_000, 
 def treasure(scale: Scale) -> Experiment:
     """Treasure collection on MAAC: four collectors and a bank teach six and two (VII → VIII)."""
     steps, seeds = planned(PLANS, scale)
-    if scale == "paper":
-        learner = MAAC()
-    else:
-        small = scale == "smoke"
-        learner = MAAC(batch=32 if small else 128, hidden=(64, 64), embedding=32 if small else 64, capacity=250_000)
+    learners = {
+        "smoke": MAAC(batch=32, hidden=(16, 16), embedding=16, warmup=600, train_every=60, gradient_steps=2),
+        "laptop": MAAC(batch=128, hidden=(64, 64), embedding=64, capacity=250_000),
+        "paper": MAAC(),
+    }
     taught: dict[str, GuidanceConfig] = {
         "maac+knowru": Distill("teacher", scale=0.01),
         "maac+knowru-literal": Distill("teacher", scale=0.01, schedule="constant", detached=True),
     }
-    task = Task(Treasure(4, 1), Treasure(6, 2), learner, steps, 12 if scale == "smoke" else 50, "maac")
+    task = Task(Treasure(4, 1), Treasure(6, 2), learners[scale], steps, 12 if scale == "smoke" else 50, "maac")
     return Experiment(
         title="KnowRU on treasure collection: four collectors and a bank teach six and two",
         source=f"{SOURCE}, §4.2 and Fig. 6",

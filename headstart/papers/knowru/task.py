@@ -76,5 +76,12 @@ def of_role(title: str, source: str, role: str, task: Task, seeds: int, claims: 
         "knowru-constant": Distill("teacher", roles=(role,), schedule="constant"),
     }
     return Experiment(
-        title, source, seeds, task.arms(taught), claims, "knowru", f"return/{role}", (ONE_AT_A_TIME, NEAREST, ANNEALED, note)
+        title=title,
+        source=source,
+        seeds=seeds,
+        arms=task.arms(taught),
+        claims=claims,
+        headline="knowru",
+        metric=f"return/{role}",
+        notes=(ONE_AT_A_TIME, NEAREST, ANNEALED, note),
     )
