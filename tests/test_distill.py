@@ -97,7 +97,7 @@ def choirs() -> dict[str, Choir]:
 
 
 @pytest.mark.parametrize("kind", ["logits", "values"])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in ("dqn", "ddpg") else pytest.mark.slow) for n in LEARNERS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "dqn" else pytest.mark.slow) for n in LEARNERS])
 def test_every_student_agrees_with_every_teacher(name, kind, as_users):
     """With α = 1, on each observation that there is, about the best legal choice. PPO's GRU is a teacher and a student."""
     choir, config = choirs()[kind], LEARNERS[name]
@@ -193,6 +193,7 @@ def test_a_detached_loss_leaves_only_the_factor_on_the_learners_own():
 # ------------------------------------------------------------------ roles, pairs and kinds
 
 
+@pytest.mark.slow
 def test_roles_without_a_teacher_learn_bitwise_as_without_guidance():
     """Two roles that have nothing to do with each other: the one that is not taught never notices."""
     env, config = Mixed(), small(DDPG(critic="local"), hidden=(8,), warmup=8, num_envs=4, train_every=4, batch=16)
@@ -202,9 +203,6 @@ def test_roles_without_a_teacher_learn_bitwise_as_without_guidance():
     for network in ("actor", "critic"):
         assert same(taught.params[network]["talker"], plain.params[network]["talker"])
     assert not same(taught.params["actor"]["mover"], plain.params["actor"]["mover"])
-    learner = config.make(env.spec)
-    guidance = Distill(guru, roles=("mover",)).make(env.spec, learner)
-    assert set(guidance.init(jr.key(0), jnp.asarray(0))["teacher"]["actor"]) == {"mover"}
 
 
 @pytest.mark.parametrize(("source", "target", "pairs"), [
@@ -218,14 +216,23 @@ def test_roles_are_taught_by_the_same_roles_in_turn(source, target, pairs):
     guru, roles = team(config, source), tuple(pairs)
     fitted = fit_teacher(guru, target.spec, roles, "nearest")
     obs = {r: jnp.asarray(rng.normal(size=(3, s.agents, s.obs_size)), jnp.float32) for r, s in target.spec.roles.items()}
-    _, labels = fitted.policy(fitted.params(jnp.asarray(0)), (), {role: obs[role] for role in roles})
+
+    @jax.jit
+    def answers(params):
+        _, labels = fitted.policy(fitted.params(jnp.asarray(0)), (), {role: obs[role] for role in roles})
+        alone = {role: [] for role in roles}
+        for role, teachers in pairs.items():
+            for student, teacher in enumerate(teachers):
+                net = jax.tree.map(lambda x, i=teacher: x[i], params["actor"][role].net)
+                seen = adapt(obs[role][:, student], target.spec.roles[role].obs, source.spec.roles[role].obs)
+                alone[role].append(net(seen))
+        return labels, {role: jnp.stack(answer, 1) for role, answer in alone.items()}
+
+    labels, alone = answers(guru.place(0))
     assert set(labels) == set(roles)
     for role, teachers in pairs.items():
         assert seats(target.spec, source.spec, role).tolist() == teachers
-        for student, teacher in enumerate(teachers):
-            net = jax.tree.map(lambda x, i=teacher: x[i], guru.place(0)["actor"][role].net)
-            seen = adapt(obs[role][:, student], target.spec.roles[role].obs, source.spec.roles[role].obs)
-            np.testing.assert_allclose(labels[role][:, student], net(seen), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(labels[role], alone[role], rtol=1e-4, atol=1e-5)
 
 
 def test_kinds_are_paired_like_agents():
