@@ -74,7 +74,8 @@ class Distill:
         Raises HeadstartError if the loss cannot compare what teacher and student put out.
         """
         teacher = fit_teacher(self.teacher, spec, self.roles, self.select)
-        kinds = getattr(self.teacher.learner, "outputs", "logits"), learner.outputs
+        theirs: Outputs = getattr(self.teacher.learner, "outputs", "logits")  # a function's are logits
+        kinds = theirs, learner.outputs
         spaces = {role: spec.roles[role].actions for _, role in role_pairs(self.teacher, spec, self.roles)}
         losses = {role: self._chosen(space, *kinds) for role, space in spaces.items()}
         tempered = self.temperature is not None or self.student_temperature is not None

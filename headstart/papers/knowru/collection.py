@@ -1,6 +1,5 @@
 """Treasure collection on MAAC, with the distillation of the authors' public code beside the paper's."""
 
-from headstart.core.guidance import GuidanceConfig
 from headstart.envs.particle.treasure import Treasure
 from headstart.experiments.base import Experiment, Scale, planned
 from headstart.guidance.distill import Distill
@@ -20,7 +19,7 @@ def treasure(scale: Scale) -> Experiment:
         "laptop": MAAC(batch=128, hidden=(64, 64), embedding=64, capacity=250_000),
         "paper": MAAC(),
     }
-    taught: dict[str, GuidanceConfig] = {
+    taught = {
         "maac+knowru": Distill("teacher", scale=0.01),
         "maac+knowru-literal": Distill("teacher", scale=0.01, schedule="constant", detached=True),
     }

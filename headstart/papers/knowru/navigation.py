@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from headstart.core.guidance import GuidanceConfig
 from headstart.envs.particle.spread import Spread
 from headstart.experiments.base import Experiment, Scale, planned
 from headstart.guidance.distill import Distill
@@ -47,7 +46,7 @@ def spread(agents: int, scale: Scale) -> Experiment:
 
 def losses(scale: Scale) -> Experiment:
     """Squared error, cross-entropy and KL divergence as the distillation loss, from four agents to six."""
-    taught: dict[str, GuidanceConfig] = {"mse": Distill("teacher")}
+    taught = {"mse": Distill("teacher")}
     taught |= {"ce": Distill("teacher", loss="ce", scale=100.0), "kl": Distill("teacher", loss="kl", scale=100.0)}
     bounds: tuple[tuple[str, Expect], ...] = (("no lower", "not negative"), ("no higher", "not positive"))
     return Experiment(
@@ -67,7 +66,7 @@ def losses(scale: Scale) -> Experiment:
 
 def schedules(scale: Scale) -> Experiment:
     """What lowers α: the run's progress, nothing, or the paper's literal decrement, from four agents to six."""
-    taught: dict[str, GuidanceConfig] = {
+    taught = {
         "annealed": Distill("teacher"),
         "constant": Distill("teacher", schedule="constant"),
         "literal": Distill("teacher", schedule="literal"),
@@ -97,9 +96,7 @@ def alpha_sweep(scale: Scale) -> Experiment:
     """The time that KnowRU takes as a function of α, from four agents to eight (Fig. 7)."""
     seeds = min(planned(PLANS, scale)[1], 5 if scale == "paper" else 3)
     alphas = [round(0.1 * i, 1) for i in range(11)]
-    taught: dict[str, GuidanceConfig] = {
-        f"alpha-{alpha}": Distill("teacher", alpha=alpha, schedule="constant") for alpha in alphas[1:]
-    }
+    taught = {f"alpha-{alpha}": Distill("teacher", alpha=alpha, schedule="constant") for alpha in alphas[1:]}
     faster = "needs fewer episodes to converge"
     return Experiment(
         title="KnowRU with other weights of the teacher",

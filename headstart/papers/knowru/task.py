@@ -1,6 +1,7 @@
 """What KnowRU's experiments share: a source and a target task that are trained alike, and the paper's claims."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.env import Env
@@ -43,7 +44,7 @@ class Task:
     evaluations: int
     alone: str = ALONE
 
-    def arms(self, taught: dict[str, GuidanceConfig]) -> dict[str, Arm]:
+    def arms(self, taught: Mapping[str, GuidanceConfig]) -> dict[str, Arm]:
         """The arm without a teacher, and one for each guidance, whose teacher is the stage `teacher`."""
         stage = lambda name, env, *guides: Stage(name, env, self.learner, self.steps, guides, self.evaluations)
         teacher = stage("teacher", self.source)
@@ -51,10 +52,12 @@ class Task:
         return arms | {name: Arm((teacher, stage(name, self.target, guide)), self.alone) for name, guide in taught.items()}
 
 
-def on_maddpg(source: Env, target: Env, scale: Scale, **settings: Any) -> Task:
-    """A source and a target task for MADDPG with the settings of the public code, but for `settings`."""
-    episodes, _ = planned(PLANS, scale)
-    steps = episodes * EPISODE
+def on_maddpg(source: Env, target: Env, scale: Scale, part: int = 1, **settings: Any) -> Task:
+    """A source and a target task for MADDPG with the settings of the public code, but for `settings`.
+
+    part: 2 for half of the plan's episodes.
+    """
+    steps = planned(PLANS, scale)[0] * EPISODE // part
     learner = DDPG(gamma=0.97, batch=256 if scale == "smoke" else 1256, activation="leaky_relu", warmup=steps // 10)
     return Task(source, target, dataclasses.replace(learner, **settings), steps, 12 if scale == "smoke" else 50)
 

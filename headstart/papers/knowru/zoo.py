@@ -12,11 +12,9 @@ def pettingzoo(scale: Scale) -> Experiment:
     """Another library's environment: three agents teach five on PettingZoo's cooperative navigation."""
     fields = lambda n: ("velocity=2", "position=2", f"landmarks={n}x2", f"agents={n - 1}x2", f"messages={n - 1}x2@agents")
     world = lambda n: PettingZoo("mpe2.simple_spread_v3", options={"N": n}, fields=fields(n))
-    task = on_maddpg(world(3), world(5), scale, num_envs=20, capacity=100_000)
-    if scale != "paper":  # workers step Python environments
-        steps = task.steps // (10 if scale == "smoke" else 2)
-        task = dataclasses.replace(task, steps=steps, evaluations=task.evaluations // 2,
-                                   learner=dataclasses.replace(task.learner, warmup=steps // 10))  # fmt: skip
+    part = {"smoke": 10, "laptop": 2}.get(scale, 1)  # workers step Python environments
+    task = on_maddpg(world(3), world(5), scale, part, num_envs=20, capacity=100_000)
+    task = dataclasses.replace(task, evaluations=task.evaluations // 2)
     return Experiment(
         title="KnowRU on PettingZoo's cooperative navigation: three agents teach five",
         source="ours",
