@@ -3,7 +3,7 @@
 Iqbal and Sha 2019, "Actor-Attention-Critic for Multi-Agent Reinforcement Learning"; defaults are those of the authors' code.
 Each agent's advantage is counterfactual: its baseline is the mean of Q_i over its own actions, given those of the others
 (Foerster et al. 2018, COMA). The entropy is part of the next value, as in §3.2; the authors' code subtracts log π'/scale
-from the target itself, undiscounted and at the end of an episode too. With several heads, the values of an agent's heads add up.
+from the target itself, undiscounted and at the end of an episode too. The values of an action's heads add up.
 """
 
 import jax
