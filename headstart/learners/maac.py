@@ -2,8 +2,8 @@
 
 Iqbal and Sha 2019, "Actor-Attention-Critic for Multi-Agent Reinforcement Learning"; defaults are those of the authors' code.
 Each agent's advantage is counterfactual: its baseline is the mean of Q_i over its own actions, given those of the others
-(Foerster et al. 2018, COMA). The entropy is part of the next value (eq. 7), which the authors' code discounts only in part: it
-subtracts log π/scale from the target itself. With several heads, the values of an agent's heads add up.
+(Foerster et al. 2018, COMA). The entropy is part of the next value, as in §3.2; the authors' code subtracts log π'/scale
+from the target itself, undiscounted and at the end of an episode too. The values of an action's heads add up.
 """
 
 import jax
@@ -153,11 +153,12 @@ class MAAC:
         the batch [B], one value per agent, divided by the number of agents where they share networks.
         """
         next_key, now_key = jr.split(key)
-        obs, next_obs = shown(batch.obs, batch.alive), shown(batch.next_obs, batch.next_alive)
+        obs, done = shown(batch.obs, batch.alive), shown(batch.action, batch.alive)
+        next_obs = shown(batch.next_obs, batch.next_alive)
         next_logits = actions.legal_by_role(_logits(spec, params, target, next_obs), batch.next_available)
         next_action = _sampled(spec, next_logits, next_key)
         next_values, _ = valued.values(target, *_inputs(params, next_obs, next_action), batch.next_alive)
-        values, squares = valued.values(params, *_inputs(params, obs, batch.action), batch.alive)
+        values, squares = valued.values(params, *_inputs(params, obs, done), batch.alive)
         outs = _logits(spec, params, params, obs)
         logits = actions.legal_by_role(outs, batch.available)
         fresh = jax.lax.stop_gradient(_sampled(spec, logits, now_key))
@@ -169,14 +170,14 @@ class MAAC:
             next_log = actions.log_prob(role.actions, next_logits[name], next_action[name]).T
             soft = _chosen(next_values[name], next_action[name]) - next_log / self.reward_scale
             y = td_target(batch.reward[name].T, soft, batch.ended_for(name).T, self.gamma)
-            error = jnp.square(_chosen(values[name], batch.action[name]) - y)
+            error = jnp.square(_chosen(values[name], done[name]) - y)
             terms["critic"][name] = mean(error + self.score_penalty * squares[name])
             log_prob = actions.log_prob(role.actions, logits[name], fresh[name]).T
             policy = jnp.exp(actions.log_softmax(role.actions, logits[name]))
             advantage = _chosen(own[name], fresh[name] - policy)
             cost = jax.lax.stop_gradient(log_prob / self.reward_scale - advantage)
             terms["actor"][name] = mean(log_prob * cost + self.logit_penalty * jnp.square(outs[name]).mean(-1).T)
-        taken = [_chosen(values[name], batch.action[name]).mean() for name in spec.roles]
+        taken = [_chosen(values[name], done[name]).mean() for name in spec.roles]
         entropy = [actions.entropy(role.actions, logits[name]).mean() for name, role in spec.roles.items()]
         return terms, {"q": sum(taken) / len(taken), "entropy": sum(entropy) / len(entropy)}
 
