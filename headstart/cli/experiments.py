@@ -65,14 +65,18 @@ def report(args: list[str]) -> None:
 
     if {"-h", "--help"} & set(args):
         out = "Directory for the report of a comparison; a run or an experiment alone is reported in its own."
-        fields, example = [("out", Path, Path("DIR"), out)], "headstart report runs/alone runs/taught --out runs/compared"
+        ledger = "Markdown page of results: the reports of experiments are copied beside it, and its tables made from them."
+        fields = [("out", Path, Path("DIR"), out), ("ledger", Path, Path("PAGE"), ledger)]
+        example = "headstart report runs/alone runs/taught --out runs/compared"
         prog, choices = "headstart report DIR [DIR ...]", ("--use", "--accept-changed")
         read_flags(options_of(fields), ["--help"], prog, report.__doc__ or "", choices, example)
-    given, rest = take(args, ("--out",))
+    given, rest = take(args, ("--out", "--ledger"))
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
     directories = [existing(Path(arg)) for arg in rest if arg]
+    if given["--ledger"]:
+        return _keep(directories, located(given["--ledger"][-1]), bool(given["--out"]))
     if not directories or not all(rest):
         raise HeadstartError("say which directory: headstart report DIR")
     out = located(given["--out"][-1]) if given["--out"] else directories[0]
@@ -87,3 +91,17 @@ def report(args: list[str]) -> None:
     if len(directories) > 1 and out in directories:
         raise HeadstartError(f"{out} has a report of its own: choose another --out for the comparison")
     show_report(report_runs(directories, out), out)
+
+
+def _keep(experiments: list[Path], page: Path, out: bool) -> None:
+    """Put the reports of experiments into a page of results, or make the tables of the page anew if there are none."""
+    from headstart.report import ledger
+
+    if out:
+        raise HeadstartError("--ledger writes its page and the reports beside it: leave --out out")
+    if not experiments and not page.exists():
+        raise HeadstartError(f"{page} does not exist: say which experiments go into it, headstart report DIR --ledger PAGE")
+    for experiment in experiments:
+        ledger.keep(experiment / "report.json", page)
+    ledger.refill(page)
+    print(f"results: {page}")
