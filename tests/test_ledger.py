@@ -46,7 +46,8 @@ def test_the_block_follows_the_report(experiment, tmp_path):
     changed["claims"][0]["verdict"] = "not reproduced"
     data.write_text(json.dumps(changed))
     cli.main(["report", "--ledger", str(page)])
-    assert page.read_text().count("**not reproduced**") == 1 and "0 of 2 claims reproduced, 1 not reproduced" in page.read_text()
+    written = page.read_text()
+    assert written.count("**not reproduced**") == 1 and "0 of 2 claims reproduced, 1 not reproduced" in written
 
 
 def test_what_is_no_report_of_an_experiment_is_refused(experiment, tmp_path, capsys):
