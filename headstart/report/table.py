@@ -21,7 +21,7 @@ COLUMNS = (
     "gain",
 )
 MEANINGS = {
-    "initial": "initial: the mean of the evaluations in the first tenth of the env-steps after learning starts",
+    "initial": "initial: the mean of the evaluations in the first tenth of learning, without one at its very start",
     "jump start": "jump start: initial less the baseline's",
     "steps to threshold": "steps to threshold: env-steps until three evaluations in a row reach it on average",
     "time ratio": "time ratio: steps to threshold over the baseline's",
