@@ -103,7 +103,7 @@ def print_report(report: dict[str, Any], console: "Console | None" = None) -> No
     console.print(transfer_table(report))
     console.print(Text(caption(report)))  # below and not in the table, which may be narrow
     if caution(report):
-        console.print(caution(report), style="yellow")
+        console.print(Text(caution(report), "yellow"))
     if not report["claims"]:
         return
     claims = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
