@@ -33,7 +33,8 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
             "worth": read_worth(last),
             "attention": _attention(last, experiment.metric),
         }
-    header = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
+    header: dict[str, Any] = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
+    header["measures"] = {key: measure.meaning for arm in experiment.arms.values() for key, measure in arm.measures.items()}
     report = build_report(
         header | {"metric": name_in_report(experiment.metric), "headline": experiment.headline}, arms, experiment.claims
     )
