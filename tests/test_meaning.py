@@ -611,7 +611,8 @@ def test_a_leader_is_measured_in_the_role_that_it_is_to_lead(capsys):
     assert led.pop("roles") == ["leader"] and named.pop("roles") == ["adversary"]
     assert led == named and led["teacher"] != led["student"]
     critic = hs.WarmStart(alone, networks=("critic",), roles=("adversary",))  # what is copied does not act
-    assert worth.appraise(configs.Config(tag, DDPG8, (critic,)), DDPG8.make(tag.spec), jr.split(jr.key(0), 1), jnp.arange(1), 16) == []
+    config = configs.Config(tag, DDPG8, (critic,))
+    assert worth.appraise(config, DDPG8.make(tag.spec), jr.split(jr.key(0), 1), jnp.arange(1), 16) == []
     assert measured("leader", ("leader", "rest")) == [] and capsys.readouterr().err == ""
     assert measured("leader", ("leader", "rest"), 16) == []
     told = capsys.readouterr().err
