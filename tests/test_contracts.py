@@ -233,7 +233,7 @@ def test_policies_ignore_leading_axes(name):
 
 
 def admitted(name):
-    """Every guidance that takes the learner, with a teacher that knows nothing (it had no update), which guidance cannot know."""
+    """Every guidance that takes the learner. Its teacher knows nothing (it had no update), which guidance cannot know."""
     env, config = Lengths(), small(LEARNERS[name], **TINY)
     team, found = TeamPolicy(env.spec, config, fresh(config, env.spec, len(SEEDS)), SEEDS, env), []
     for guide in GUIDES.values():

@@ -13,6 +13,7 @@ from headstart.storage.places import located
 def reproduce(args: list[str]) -> None:
     """Run a paper's experiment and judge its claims: headstart reproduce PAPER/EXPERIMENT --scale laptop --out DIR."""
     from headstart import registry
+    from headstart.core.ranges import Natural
     from headstart.experiments.base import SCALES
 
     names = sorted(registry.experiments())
@@ -20,6 +21,7 @@ def reproduce(args: list[str]) -> None:
         raise HeadstartError(f"say which experiment: headstart reproduce NAME; there are: {', '.join(names)}")
     name = args[0] if args and not args[0].startswith("-") else names[0]
     check_known("experiment", name, names)
+    arms = registry.experiments()[name]("smoke").arms
     fields: list[Any] = [
         (
             "scale",
@@ -28,14 +30,15 @@ def reproduce(args: list[str]) -> None:
             "smoke: a minute or two, to see that it runs; laptop: five to twenty minutes on two cores; paper: as published, "
             "literal: as written where that can hardly be meant; both say first how long they take on this machine.",
         ),
-        ("arms", str, "", "Only these arms, separated by commas."),
-        ("seeds", int, 0, "Number of seeds; 0 for that of the scale."),
+        ("arms", str, "", f"Only these arms, separated by commas: {', '.join(arms)}; all if empty."),
+        ("seeds", Natural, 0, "Number of seeds; 0 takes the number of the scale."),
         ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
     ]
     rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]
-    options = read_flags(options_of(fields), rest, f"headstart reproduce {name}", reproduce.__doc__ or "")
+    prog, example = f"headstart reproduce {name}", f"headstart reproduce {name} --arms {next(iter(arms))} --seeds 2"
+    options = read_flags(options_of(fields), rest, prog, reproduce.__doc__ or "", example=example)
     if options.seeds < 0:
-        raise HeadstartError(f"seeds must be at least 1, not {options.seeds}")
+        raise HeadstartError(f"seeds must be at least 0, not {options.seeds}: 0 takes the number of the scale")
     _reproduce(name, options.scale, options.out, tuple(filter(None, options.arms.split(","))), options.seeds or None)
 
 
