@@ -5,12 +5,13 @@
 
 import argparse
 
-from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maddpg, stepping
+from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, stepping
 from benchmarks.common import Options
 
 ALL = {
     "stepping": stepping,
     "maddpg": maddpg,
+    "maac": maac,
     "agents": agents,
     "ippo": ippo,
     "lanes": lanes,

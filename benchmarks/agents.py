@@ -27,7 +27,9 @@ def main(options: Options) -> None:
 
 
 def _gradient(agents: int, with_copies: bool) -> Program:
-    return gradient(Spread(agents, semantics="openai"), DDPG(warmup=0), _with_copies if with_copies else lambda valued: valued)
+    env, config = Spread(agents, semantics="openai"), DDPG(warmup=0)
+    copied = lambda *given: config._objective(env.spec, _with_copies(config._critic(env.spec)), *given)
+    return gradient(env, config, copied if with_copies else None)
 
 
 def _with_copies(valued: Critic) -> Critic:

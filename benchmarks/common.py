@@ -21,8 +21,6 @@ from headstart.core.env import Env
 from headstart.core.guidance import Guidance, GuidanceConfig, chain
 from headstart.core.learner import LearnerConfig
 from headstart.core.trainer import Trainer, make_trainer
-from headstart.learners.critics import Critic
-from headstart.learners.ddpg import DDPG
 from headstart.training import lanes, programs
 
 
@@ -140,18 +138,19 @@ def training(
     return Program(run, updates * trainer.steps_per_update, compile_s), trainer
 
 
-def gradient(env: Env, config: DDPG, changed: Callable[[Critic], Critic] = lambda valued: valued) -> Program:
-    """The gradient of DDPG's objective on a batch, with another form of its critic if `changed`; its work is one gradient."""
+def gradient(env: Env, config: LearnerConfig, objective: Callable | None = None) -> Program:
+    """The gradient of a learner's objective on a batch, or of another form of it; its work is one gradient."""
     learner = config.make(env.spec)
-    valued = changed(config._critic(env.spec))
-    params = learner.init(jr.key(0))
+    objective = objective or learner.objective
+    params = jax.jit(learner.init)(jr.key(0))
     trainer = make_trainer(env, learner, Guidance(), 1)
     memory = jax.eval_shape(lambda: trainer.init(jr.key(0), jnp.asarray(0))).memory
-    draw = lambda x: jnp.zeros((config.batch, *x.shape[1:]), x.dtype) + (0.3 if x.dtype == jnp.float32 else x.dtype == bool)
+    size = jax.eval_shape(learner.memory.plan, jr.key(0), 1).shape[-1]
+    draw = lambda x: jnp.zeros((size, *x.shape[1:]), x.dtype) + (0.3 if x.dtype == jnp.float32 else x.dtype == bool)
     batch = jax.tree.map(draw, memory)
 
     def total(params, batch, key):
-        terms, _ = config._objective(env.spec, valued, params, params, batch, key)
+        terms, _ = objective(params, params, batch, key)
         return sum(x.sum() for term in terms.values() for x in term.values())
 
     compiled = jax.jit(jax.grad(total))

@@ -253,7 +253,7 @@ class Lengths:
 SMALL = {
     "hidden": (16,), "num_envs": 8, "rollout": 8, "train_every": 8, "batch": 64, "capacity": 2048, "warmup": 64,
     "minibatches": 2, "epochs": 2, "gamma": 0.9, "tau": 0.05, "lr": 1e-2, "actor_lr": 1e-2, "critic_lr": 1e-2,
-    "anneal": False, "entropy": 1e-3,
+    "anneal": False, "entropy": 1e-3, "embedding": 16,
 }  # fmt: skip
 """What is made small of a learner, where it has a setting of that name."""
 

@@ -31,7 +31,10 @@ GUIDES = {}
 for _name, _guide in registry.presets("guidance").items():
     if _guide not in GUIDES.values():
         GUIDES[_name] = _guide
-TINY = {"num_envs": 4, "rollout": 4, "train_every": 4, "batch": 8, "warmup": 8, "capacity": 12, "hidden": (8,), "epochs": 1}
+TINY = {
+    "num_envs": 4, "rollout": 4, "train_every": 4, "batch": 8, "warmup": 8, "capacity": 12, "hidden": (8,), "epochs": 1,
+    "embedding": 8,
+}  # fmt: skip
 UPDATES = 5
 SEEDS = (0, 1, 2)
 

@@ -58,6 +58,7 @@ def made_small(words: list[str]) -> list[str]:
         return [*words, "--learner.warmup", "100", "--evaluations", "2", "--episodes", "4"]
     replay = [] if {"ppo", "ippo", "reinforce"} & set(words) else ["--learner.warmup", "100", "--learner.batch", "16"]
     replay += ["--learner.embedding", "8", "--learner.blocks", "1"] if {"agnn", "agp"} & set(words) else []
+    replay += ["--learner.embedding", "8"] if "maac" in words else []
     rare = [] if "--evaluations" in words else ["--evaluations", "2"]
     return [*words, *replay, *rare, "--episodes", "4"]
 

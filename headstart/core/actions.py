@@ -29,6 +29,11 @@ def legal(logits: Float[Array, "*n U"], available: Array | None) -> Float[Array,
     return logits if available is None else jnp.where(available, logits, ILLEGAL)
 
 
+def legal_by_role(logits: dict[str, Array], available: dict[str, Array] | None) -> dict[str, Array]:
+    """`legal` for every role of a team."""
+    return {role: legal(x, None if available is None else available[role]) for role, x in logits.items()}
+
+
 def _choice(logits: Array) -> Array:
     return jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=logits.dtype)
 

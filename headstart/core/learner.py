@@ -25,7 +25,7 @@ class Attention(NamedTuple):
     """{role: the names of the V vertices that its critics see}."""
     weights: Callable[[Params, dict[str, Array], dict[str, Array], dict[str, Array] | None], dict[str, Array]]
     """params, obs {role: [*n A O]}, action {role: [*n A U]}, alive {role: [*n A]} or None -> {role: [*n A V]}: what each
-    vertex weighs in the judgement of each agent; they add up to 1."""
+    vertex weighs in the judgement of each agent; they add up to 1, or are all 0 if it has nobody to attend to."""
 
 
 class Learner(NamedTuple):

@@ -171,12 +171,12 @@ def _graph(kind: Literal["agp", "agnn"], spec: TeamSpec, graphs: Graphs, shared:
         return jax.vmap(value, in_axes=axes)(net.net, agents, marks, change, *entities)
 
     def q(nets, obs, action, alive=None):
-        obs, action = _shown(obs, alive), _shown(action, alive)
+        obs, action = shown(obs, alive), shown(action, alive)
         first = lambda net: net.mapped(lambda net: embedded(net, obs, action))
         return {name: judged(name, net, first(net), obs, alive) for name, net in nets.items()}
 
     def q_own(nets, obs, action, fresh, alive=None):
-        obs, action, fresh = _shown(obs, alive), _shown(action, alive), _shown(fresh, alive)
+        obs, action, fresh = shown(obs, alive), shown(action, alive), shown(fresh, alive)
         taken, own = {}, {}
         for name, net in nets.items():
             agents = net.mapped(lambda net: embedded(net, obs, action))
@@ -189,13 +189,13 @@ def _graph(kind: Literal["agp", "agnn"], spec: TeamSpec, graphs: Graphs, shared:
         return taken, own
 
     def v(nets, carry, obs, alive=None):
-        obs = _shown(obs, alive)
+        obs = shown(obs, alive)
         agents = lambda net: net.mapped(lambda net: embedded(net, obs, {}))
         values = {name: judged(name, net, agents(net), obs, alive) for name, net in nets.items()}
         return (), {name: jnp.moveaxis(x, 0, -1) for name, x in values.items()}
 
     def weights(nets, obs, action, alive=None):
-        obs, action = _shown(obs, alive), _shown(action, alive) if acts else {}
+        obs, action = shown(obs, alive), shown(action, alive) if acts else {}
         of = lambda net, *vertices: net.attend(*vertices)[1][-1].mean(-3)[..., 0, :]  # [*n H 1 V], the pooling's
         agents = lambda net: net.mapped(lambda net: embedded(net, obs, action))
         found = {name: judged(name, net, agents(net), obs, alive, of=of) for name, net in nets.items()}
@@ -217,7 +217,7 @@ def _marks(roles: dict[str, RoleSpec], name: str, dtype) -> Array:
     return jnp.eye(sum(role.agents for role in roles.values()), dtype=dtype)[before : before + roles[name].agents]
 
 
-def _shown(values: Values, alive: Values | None) -> Values:
+def shown(values: Values, alive: Values | None) -> Values:
     """The values of living agents, and zeros for the others, so that nothing of theirs reaches a network."""
     if alive is None:
         return values

@@ -128,7 +128,7 @@ class DDPG(GraphSettings):
         return out
 
     def _act(self, spec, params, step, key):
-        logits = _legal(actors(spec, params, step.obs), step.available)
+        logits = actions.legal_by_role(actors(spec, params, step.obs), step.available)
         action = self._sampled(spec, logits, key, noisy=True)
         if not self.hard:
             return action
@@ -141,11 +141,11 @@ class DDPG(GraphSettings):
         divided by the number of agents, so that the sum that the trainer minimises is their mean.
         """
         next_key, now_key = jr.split(key)
-        next_logits = _legal(actors(spec, target, batch.next_obs), batch.next_available)
+        next_logits = actions.legal_by_role(actors(spec, target, batch.next_obs), batch.next_available)
         next_action = self._sampled(spec, next_logits, next_key, noisy=False)
         next_q = valued.q(target["critic"], batch.next_obs, next_action, batch.next_alive)
         logits = actors(spec, params, batch.obs)
-        fresh = self._sampled(spec, _legal(logits, batch.available), now_key, noisy=False)
+        fresh = self._sampled(spec, actions.legal_by_role(logits, batch.available), now_key, noisy=False)
         q, own_q = valued.q_own(params["critic"], batch.obs, batch.action, fresh, batch.alive)
         terms, share = {"actor": {}, "critic": {}}, shares(spec, self.shared)
         for name in spec.roles:
@@ -155,10 +155,6 @@ class DDPG(GraphSettings):
             terms["critic"][name] = share[name] * masked_mean(jnp.square(q[name] - y), alive, -1)
             terms["actor"][name] = share[name] * masked_mean(penalty - own_q[name], alive, -1)
         return terms, {"q": sum(x.mean() for x in q.values()) / len(q)}
-
-
-def _legal(logits, available):
-    return {name: actions.legal(x, available and available[name]) for name, x in logits.items()}
 
 
 VARIANTS = {"maddpg-shared": DDPG(shared=True)}

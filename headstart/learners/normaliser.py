@@ -1,0 +1,46 @@
+"""Running means and variances of what a team sees and does, as batch normalisation without an affine part subtracts them.
+
+Ioffe and Szegedy 2015, "Batch Normalization". The statistics are those of all env-steps so far, not of a batch: they are a
+network, `params["stats"]`, which `Learner.prepare` moves and no gradient does, so a saved team has them.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from headstart.core.ops import masked_mean
+
+EPSILON = 1e-5
+"""Added to variances: a number that never changes becomes 0."""
+
+
+class Moments(eqx.Module):
+    """Means and variances of the numbers of a vector."""
+
+    mean: Float[Array, " I"]
+    variance: Float[Array, " I"]
+    count: Float[Array, " I"]
+    """Vectors seen so far, for each number: a team of another size, whose means do not fit, does not take over the count."""
+
+    def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n I"]:
+        """(x − mean)/√(variance + ε); no gradient reaches the statistics."""
+        mean, variance = jax.lax.stop_gradient((self.mean, self.variance))
+        over_all = lambda y: jnp.broadcast_to(y, x.shape)
+        return (x - over_all(mean)) * over_all(jax.lax.rsqrt(variance + EPSILON))
+
+    def moved(self, x: Float[Array, "*n I"], mask: Bool[Array, "*n"]) -> "Moments":
+        """With the vectors whose mask is true counted in (Chan et al. 1983, the pairwise update)."""
+        x, there = x.reshape(-1, x.shape[-1]), jnp.broadcast_to(mask.reshape(-1, 1), (mask.size, x.shape[-1]))
+        count = self.count + mask.sum()
+        weight = mask.sum() / jnp.maximum(count, 1)
+        mean = masked_mean(x, there, 0)
+        variance = masked_mean(jnp.square(x - mean[None]), there, 0)
+        shift = mean - self.mean
+        spread = variance - self.variance + (1 - weight) * jnp.square(shift)
+        return Moments(self.mean + weight * shift, self.variance + weight * spread, count)
+
+
+def moments(size: int) -> Moments:
+    """Before anything is seen: mean 0 and variance 1, which leave vectors as they are."""
+    return Moments(jnp.zeros(size), jnp.ones(size), jnp.zeros(size))
