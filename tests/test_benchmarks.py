@@ -12,7 +12,7 @@ from benchmarks import __main__ as benchmarks
 from benchmarks import common
 
 ROOT = Path(__file__).parent.parent
-NO_ROWS = {"common", "dagger_imitation", "host_stepping", "sb3_ppo", "semantics", "treasure_python"}
+NO_ROWS = {"common", "dagger_imitation", "earlier", "sb3_ppo", "semantics", "treasure_python"}
 """What benchmarks share, peers that other Pythons run, and comparisons of returns."""
 
 

@@ -15,12 +15,19 @@ from test_damage import TAUGHT, begin, known, toy
 from test_storage import refusal
 
 import headstart as hs
+from headstart import registry
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
+from headstart.envs.centralized import Centralized
+from headstart.envs.particle.spread import Spread
+from headstart.envs.particle.tag import Tag
+from headstart.envs.regrouped import Regrouped
 from headstart.experiments import run as experiment_run
 from headstart.experiments.base import Stage
+from headstart.experiments.comparable import incomparable
 from headstart.experiments.report import report_runs
 from headstart.report.build import read_curve
+from headstart.report.summary import caution
 from headstart.storage import files
 from headstart.teams.saved import load
 from headstart.training import run
@@ -68,6 +75,27 @@ def test_files_name_each_other(made):
     assert about["guides"] == [json.loads((made / "taught/teacher-0/policy.json").read_text())["digest"]]
     assert json.loads((made / "one/run.json").read_text())["id"] != json.loads((made / "other/run.json").read_text())["id"]
     assert load(made / "one").run == json.loads((made / "one/run.json").read_text())["id"]
+
+
+def test_a_comparison_across_environments_is_warned_of(own, capsys):
+    """On stderr, in the table and on the page; not for the same game with other roles, in which returns mean the same."""
+    run.train(dataclasses.replace(CONFIG, env=dataclasses.replace(CONFIG.env, horizon=7)), own / "longer")
+    report_runs([own / "one", own / "other"], own / "alike")
+    assert capsys.readouterr().err == ""
+    made = report_runs([own / "one", own / "longer"], own / "report")
+    each = "one is of spread with horizon 5; longer is of spread with horizon 7"
+    told = f"eturns of different environments are not comparable: {each}"
+    assert capsys.readouterr().err == f"headstart: warning: r{told}\n"
+    assert f"R{told}." in caution(made) and f"R{told}." in (own / "report" / "report.html").read_text()
+
+
+def test_environments_are_compared_without_their_wrappers():
+    saved = lambda env: {"config": {"env": registry.encode("env", env)}}
+    alone = {"a": saved(Tag()), "b": saved(Regrouped(Tag())), "c": saved(Centralized(Regrouped(Tag())))}
+    assert incomparable(alone) == ""
+    told = incomparable(alone | {"d": saved(Spread(2)), "e": saved(Regrouped(Tag(prey=2)))})
+    tags = "; ".join(f"{name} is of tag with prey 1" for name in "abc")
+    assert told.endswith(f"{tags}; d is of spread; e is of tag with prey 2")
 
 
 EXCHANGED = {

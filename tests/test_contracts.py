@@ -235,20 +235,33 @@ def test_policies_ignore_leading_axes(name):
 # ------------------------------------------------------------------ guidance
 
 
+def admitted(name):
+    """Every guidance that takes the learner. Its teacher knows nothing (it had no update), which guidance cannot know."""
+    env, config = Lengths(), small(LEARNERS[name], **TINY)
+    team, found = TeamPolicy(env.spec, config, fresh(config, env.spec, len(SEEDS)), SEEDS, env), []
+    for guide in GUIDES.values():
+        taught = dataclasses.replace(guide, teacher=team)
+        try:
+            taught.make(env.spec, config.make(env.spec))
+        except HeadstartError as error:
+            assert "\n" not in str(error) and "needs a learner" in str(error)  # the one reason not to be able to
+        else:
+            found.append(taught)
+    return env, config, found
+
+
 @pytest.mark.slow
 @each_learner
-@pytest.mark.parametrize("guide", GUIDES)
-def test_guidance_runs_with_every_learner_or_is_refused_before_it_begins(guide, name):
-    """The teacher knows nothing (it had no update), which guidance cannot know."""
-    env, config = Lengths(), small(LEARNERS[name], **TINY)
-    params = fresh(config, env.spec, len(SEEDS))
-    guide = dataclasses.replace(GUIDES[guide], teacher=TeamPolicy(env.spec, config, params, SEEDS, env))
-    try:
-        guide.make(env.spec, config.make(env.spec))
-    except HeadstartError as error:
-        assert "\n" not in str(error) and "needs a learner" in str(error)  # the one reason not to be able to
-        return
-    guided = loop(env, config, UPDATES, (guide,)).train(SEEDS)
+def test_every_guidance_runs_with_every_learner_or_is_refused_before_it_begins(name):
+    """Each alone is traced, and all together are trained: a program for each pair takes minutes to compile."""
+    env, config, guides = admitted(name)
+    assert guides
+    for guide in guides:
+        trainer = loop(env, config, UPDATES, (guide,)).trainer
+        shape = jax.eval_shape(trainer.init, jr.key(0), jnp.asarray(0))
+        after, _ = jax.eval_shape(trainer.update, shape, jnp.asarray(0), trainer.data)
+        assert shapes(shape) == shapes(after)
+    guided = loop(env, config, UPDATES, tuple(guides)).train(SEEDS)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((guided["state"].params, guided["sums"])))
     _, _, plain = trained(name)
     assert not same(plain["state"].params, guided["state"].params)

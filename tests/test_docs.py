@@ -8,6 +8,7 @@ import pytest
 
 from headstart.cli import main as cli
 from headstart.papers import cesma, knowru
+from headstart.report import ledger
 from headstart.training import api
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +32,16 @@ def test_the_pages_have_commands_and_examples_to_run():
     for name in ("README.md", "docs/environments.md", "docs/results.md", "docs/your-own.md"):
         assert len(commands(ROOT / name)) >= 3, name
     assert blocks(ROOT / "README.md", "python") and blocks(ROOT / "docs/environments.md", "python")
+
+
+RESULTS = sorted((ROOT / "docs/results").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.name)
+def test_the_numbers_of_a_page_of_results_are_those_of_the_reports_beside_it(page):
+    content = page.read_text(encoding="utf-8")
+    assert ledger.BLOCK.search(content)
+    assert ledger.fill(content, page) == content
 
 
 def made_small(words: list[str]) -> list[str]:

@@ -151,7 +151,7 @@ def test_without_the_end_s_checkpoint_it_goes_on_from_the_team_and_says_so(made,
     rounded, told = capsys.readouterr().err.strip().splitlines()
     assert rounded == "headstart: 398 env-steps become 400: whole updates of 4"
     assert "goes on from 200 to 400 env-steps" in told
-    assert "the optimiser and the replay memory start afresh" in told and "--keep last" in told
+    assert "the optimiser and the replay memory start afresh" in told and "train with --keep last" in told
     assert not manifest(out)["finished"] and same(load(out).params, team.params)
     # The warm-up fills the memory again: until it is full, nothing is learned.
     state = sorted((out / "checkpoints").iterdir())[-1]
@@ -373,7 +373,8 @@ def test_a_kept_team_belongs_to_its_run(made, short, tmp_path):
 @pytest.mark.parametrize(("wish", "says"), [
     ("worst", "keep must be best, last or METRIC=LEVEL"), ("eval_return=", "is no level"), ("eval_return=a,1", "'a' in"),
     ("eval_return=nan", "is no level"), ("=3", "keep must be"), ("eval_return=1,1.0", "names eval_return=1 twice"),
-    ("eval_retrun=3", "did you mean eval_return"),
+    ("eval_retrun=3", "did you mean eval_return"), ("best,last", "--keep best last, not 'best,last'"),
+    ("last, eval_return=3", "--keep last eval_return=3, not"), ("eval_return=3,last", "--keep eval_return=3 last, not"),
 ])  # fmt: skip
 def test_what_cannot_be_kept_is_refused_before_anything_is_written(wish, says, tmp_path):
     with pytest.raises(HeadstartError, match=says) as caught:

@@ -1,12 +1,16 @@
 """Pictures of other libraries' environments, taken by their own `render` in a worker process."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 from PIL import Image
+from probes import Lengths
 
 from headstart import registry
 from headstart.cli import main as cli
+from headstart.cli.output import _replay
 from headstart.core.checks import HeadstartError
 from headstart.envs.centralized import Centralized
 from headstart.envs.gymnasium import Gymnasium
@@ -97,6 +101,16 @@ def test_mpe2_and_gymnasium_are_drawn_without_a_screen_or_noise(env, capfd):
     first, last = made["pictures"][0], made["pictures"][len(made["pictures"]) - 1]
     assert len(made["pictures"]) == len(made["score"]) > 3 and first.shape == last.shape and (first != last).any()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("env", "says"), [
+    (Centralized(PAINTED), "replay: headstart render runs/a"),
+    (PettingZoo("toy_envs:Unpainted"),
+     'no replay: toy_envs:Unpainted cannot be drawn: it offers no rgb_array (its render_modes are ["ansi"])'),
+    (Lengths(), "no replay: Lengths cannot be drawn: it has no scene"),
+])  # fmt: skip
+def test_a_run_ends_with_how_to_replay_it_or_why_not(env, says):
+    assert _replay(env, Path("runs/a")) == says
 
 
 def test_the_command_line_draws_it(tmp_path, capsys, monkeypatch):

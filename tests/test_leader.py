@@ -1,6 +1,7 @@
 """The leader's experiments: what is copied in each arm, and the measures of a hunt."""
 
 import dataclasses
+import html
 import math
 
 import jax
@@ -17,6 +18,9 @@ from headstart.envs.particle.tag import Tag
 from headstart.learners.ddpg import DDPG
 from headstart.papers.leader import EXPERIMENTS, PLANS
 from headstart.report.build import build_report
+from headstart.report.html import render_html
+from headstart.report.plain import interval_text
+from headstart.report.table import caption, filled
 from headstart.report.transfer import Curve
 from headstart.teams.policy import TeamPolicy
 
@@ -115,3 +119,22 @@ def test_measures_that_arms_share_are_compared():
     }
     report = build_report({"experiment": "x"}, arms)["arms"]["taught"]
     assert abs(report["near_gain"]["iqm"] - 1) < 0.05 and report["near_gain"]["low"] > 0.5
+
+
+def test_measures_are_shown_and_defined_in_the_table_and_on_the_page():
+    meant = {name: measure.meaning for name, measure in hunting.MEASURES.items()} | {"of_one": "what only one arm has"}
+    values = dict.fromkeys(("near", "surround", "tags"), np.array([1.0, 2.0, 3.0]))
+    arms = {
+        "plain": {"stages": [{}], "curve": Curve(np.array([0, 10]), np.zeros((3, 2))), "measures": values},
+        "other": {"stages": [{}], "curve": Curve(np.array([0, 10]), np.zeros((3, 2))), "measures": {"of_one": np.ones(3)}},
+    }
+    report = build_report({"experiment": "x", "measures": meant}, arms)
+    columns, rows = filled(report)
+    shown = dict(zip(columns, rows[0], strict=True))
+    assert columns[-4:] == ("near", "surround", "tags", "of one") and shown["of one"] == "–"
+    assert shown["near"] == interval_text(report["arms"]["plain"]["near"]) and shown["near"].startswith("2.00 [1.00")
+    page = html.unescape(render_html(report, [], {}))
+    for name, meaning in meant.items():
+        name = name.replace("_", " ")
+        assert f"\n{name}: {meaning}" in caption(report)
+        assert f"<dt>{name.capitalize()}</dt><dd>{meaning[0].upper()}{meaning[1:]}.</dd>" in page

@@ -14,6 +14,7 @@ from test_runs import identical, stopper
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
+from headstart.core.networks import RoleNet
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.spread import Spread
 from headstart.experiments import attention
@@ -22,6 +23,7 @@ from headstart.learners.normaliser import moments
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import run, session
+from headstart.views.adapt import transplant
 
 BANK = RoleSpec(2, (Field("place", 1, 3),), Discrete((4,)))
 COLLECTOR = RoleSpec(3, (Field("word", 1, 2),), Discrete((2, 3)))
@@ -348,8 +350,16 @@ def test_statistics_that_grow_piece_by_piece_are_those_of_the_whole():
     seen = np.asarray(x, np.float64)[np.asarray(mask)]
     np.testing.assert_allclose(now.mean, seen.mean(0), rtol=1e-5)
     np.testing.assert_allclose(now.variance, seen.var(0), rtol=1e-5)
-    assert now.count == mask.sum()
+    assert (now.count == mask.sum()).all()
     np.testing.assert_allclose(now(x[0]), (np.asarray(x[0]) - seen.mean(0)) / np.sqrt(seen.var(0) + 1e-5), rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_go_to_a_team_that_sees_as_much_whole_or_not_at_all():
+    """A count without its means would keep new ones from moving."""
+    seen = RoleNet({"obs": moments(3).moved(jr.normal(jr.key(0), (9, 3)), jnp.ones(9, bool))}, True)
+    for size, expected in ((3, seen), (4, RoleNet({"obs": moments(4)}, True))):
+        got, _ = transplant(RoleNet({"obs": moments(size)}, True), seen, np.arange(2), "stats")
+        assert same(got, expected)
 
 
 @pytest.mark.slow

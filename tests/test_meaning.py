@@ -597,6 +597,28 @@ def test_a_teacher_is_measured_beside_random_actions_and_the_untrained_team(caps
     assert all("random actions have" in line for line in worth.in_words([good, bad]))
 
 
+def test_a_leader_is_measured_in_the_role_that_it_is_to_lead(capsys):
+    """As if that role had the name of its own; a role that goes into two is refused, aloud if a measure was asked for."""
+    alone, tag = team(hs.Tag(1, policy="random", horizon=5)), hs.Tag(3, policy="random", horizon=5)
+
+    def measured(name, into, asked=None):
+        env = hs.regrouped(tag, "adversary", {name: [0], "rest": [1, 2]})
+        guide = hs.WarmStart(alone, roles=("adversary",) * len(into), into=into)
+        config = configs.Config(env, DDPG8, (guide,), worth=asked)
+        return worth.appraise(config, DDPG8.make(env.spec), jr.split(jr.key(0), 1), jnp.arange(1), 16)
+
+    (named,), (led,) = measured("adversary", ("adversary",)), measured("leader", ("leader",))
+    assert led.pop("roles") == ["leader"] and named.pop("roles") == ["adversary"]
+    assert led == named and led["teacher"] != led["student"]
+    critic = hs.WarmStart(alone, networks=("critic",), roles=("adversary",))  # what is copied does not act
+    config = configs.Config(tag, DDPG8, (critic,))
+    assert worth.appraise(config, DDPG8.make(tag.spec), jr.split(jr.key(0), 1), jnp.arange(1), 16) == []
+    assert measured("leader", ("leader", "rest")) == [] and capsys.readouterr().err == ""
+    assert measured("leader", ("leader", "rest"), 16) == []
+    told = capsys.readouterr().err
+    assert told.endswith("cannot be measured before training: its role 'adversary' goes into several roles\n")
+
+
 def test_guidance_without_a_teacher_that_can_play_is_not_measured():
     config = configs.Config(NEW, DDPG8, (hs.Distill(),))
     assert worth.appraise(config, DDPG8.make(NEW.spec), jr.split(jr.key(0), 1), jnp.arange(1), 4) == []

@@ -76,9 +76,14 @@ def test_a_team_of_the_groups_warm_starts_from_a_leader_alone():
         ("adversary", {"leader": (0, 1), "rest": (1, 2)}, "each of the agents 0 to 2"),
         ("adversary", {"agent": (0,), "rest": (1, 2)}, "a role 'agent', which"),
         ("chaser", {"a": (0,)}, "unknown role 'chaser'"),
+        ("adversary", {"leader": 0, "rest": (1, 2)}, r"group 'leader' must be a list of numbers: \[0\], not 0"),
+        ("adversary", {"leader": "0", "rest": (1, 2)}, r"group 'leader' must be a list of numbers such as \[0, 1\], not '0'"),
+        ("adversary", {"leader": ["a"], "rest": (1, 2)}, r"group 'leader' must be a list of numbers such as"),
+        ("adversary", (("leader", [0]), ("rest", [1, 2])), r'groups must be a dict such as {"leader": \[0\]'),
+        ("adversary", ["leader=0", "rest=1,2"], "groups must be a dict such as"),
     ],
 )
-def test_what_does_not_divide_a_role_is_refused(role, groups, says):
+def test_what_does_not_divide_a_role_is_refused(as_users, role, groups, says):
     with pytest.raises(HeadstartError, match=says) as caught:
         hs.regrouped(hs.Tag(), role, groups)
     assert "\n" not in str(caught.value)

@@ -34,7 +34,7 @@ from headstart.report.metric import label, name_in_report
 from headstart.report.plain import interval_text, number, plain, script_json, text
 from headstart.report.stats import as_json
 from headstart.report.summary import headline
-from headstart.report.table import COLUMNS, rows
+from headstart.report.table import COLUMNS, MEANINGS, rows
 from headstart.report.transfer import final, fluctuation, initial, steps_to_threshold, threshold
 
 HOSTILE = '</script><script>alert(1)</script><b onmouseover="x">&\''
@@ -125,7 +125,8 @@ def test_windows_of_initial_and_final():
     # learning runs from 200 to 1000, its first tenth is (200, 280]: evaluations 21 … 28; the last tenth is 91 … 100
     assert initial(ramp)[0] == np.mean(np.arange(21, 29))
     assert final(ramp)[0] == np.mean(np.arange(91, 101))
-    assert initial(curve([0, 1, 2, 3], learning_starts=10))[0] == 2
+    assert initial(curve([0, 1, 2, 3], learning_starts=10))[0] == 2  # the evaluation at 10 is from before any gradient step
+    assert "without one at its very start" in MEANINGS["initial"]
     assert initial(curve([0, 1, 2, 3], learning_starts=999))[0] == 3
     assert final(curve([0, 1, 2, 3]))[0] == 3
 

@@ -168,13 +168,16 @@ def test_recurrent_and_guided_runs_resume_bitwise(guided, finished, tmp_path, ea
     if guided:
         shutil.copytree(finished[1], tmp_path / "guru")
     config = run.Config(Spread(3, horizon=5), learner, guides, steps=200, seeds=2, evaluations=3, episodes=4)
-    run.train(config, tmp_path / "whole")
+    told, watcher = [], Watcher()
+    watcher.copied = told.extend
+    run.train(config, tmp_path / "whole", (watcher,))
     with pytest.raises(session.Interrupted):
         run.train(config, tmp_path / "cut", stopper(3))
     if guided:
         shutil.rmtree(tmp_path / "guru")
-    run.resume(tmp_path / "cut")
+    run.resume(tmp_path / "cut", (watcher,))
     identical(tmp_path / "cut", tmp_path / "whole")
+    assert [line.split(": ")[0] for line in told] == [f"warm start from {tmp_path / 'guru'}"] * guided  # not after a resume
     if guided:
         table = json.loads((tmp_path / "cut" / "run.json").read_text())["start"]
         assert {row[1] for row in table} == {"adapted", "loaded", "paired by place"}

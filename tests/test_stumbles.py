@@ -33,6 +33,13 @@ from headstart.training.config import Config
     (["train", "spread", "--worth", "no"], "--worth must be a whole number such as 3, not 'no'"),
     (["train", "spread", "--until", "high"], "--until must be a number such as 0.5, not 'high'"),
     (["train", "spread", "--learner.gamma", "x"], "--learner.gamma must be a number such as 0.5, not 'x'"),
+    (["train", "spread", "--guidance", "knowru", "--guidance", "warm_start", "--guidance.hold", "1"],
+     "--guidance0.hold (knowru) or --guidance1.hold (warm_start)"),
+    (["train", "spread", "--guidance", "knowru", "--guidance", "warm_start", "--guidance2.hold=1"], "--guidance1.hold (warm"),
+    (["train", "spread", "--guidance", "warm_start", "--guidance0.hold", "1"], "have no number: --guidance.hold"),
+    (["train", "spread", "--guidance.hold", "1"], "--guidance.hold needs --guidance NAME"),
+    (["reproduce", "leader/default", "--seeds", "-1"], "seeds must be at least 0, not -1: 0 takes the number of the scale"),
+    (["train", "spread", "--keep", "best,last"], "--keep best last, not 'best,last'"),
     (["train", "spread", "--keep", "worst"], "keep must be best, last or METRIC=LEVEL"),
 ])  # fmt: skip
 def test_a_mistake_names_the_flag_and_the_fix(args, says, capsys, tmp_path, monkeypatch):
@@ -46,6 +53,7 @@ def test_a_mistake_names_the_flag_and_the_fix(args, says, capsys, tmp_path, monk
     (["evaluate"], ["usage: headstart evaluate DIR", "--env NAME", "--use MODULE", "--accept-changed"]),
     (["render"], ["usage: headstart render DIR", "--use MODULE", "--accept-changed"]),
     (["resume"], ["usage: headstart resume DIR", "Go on with a run", "--steps", "--use MODULE", "--accept-changed"]),
+    (["reproduce", "leader/default"], ["maddpg, lldr, agp, agnn, by-field, by-field-held", "(at least 0) (default: 0)"]),
     (["report"], ["usage: headstart report DIR [DIR ...]", "Make a report again", "--out", "--accept-changed"]),
 ])  # fmt: skip
 def test_help_has_usage_purpose_flags_and_an_example(command, words, capsys, monkeypatch):

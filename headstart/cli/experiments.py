@@ -13,6 +13,7 @@ from headstart.storage.places import located
 def reproduce(args: list[str]) -> None:
     """Run a paper's experiment and judge its claims: headstart reproduce PAPER/EXPERIMENT --scale laptop --out DIR."""
     from headstart import registry
+    from headstart.core.ranges import Natural
     from headstart.experiments.base import SCALES
 
     names = sorted(registry.experiments())
@@ -20,6 +21,7 @@ def reproduce(args: list[str]) -> None:
         raise HeadstartError(f"say which experiment: headstart reproduce NAME; there are: {', '.join(names)}")
     name = args[0] if args and not args[0].startswith("-") else names[0]
     check_known("experiment", name, names)
+    arms = registry.experiments()[name]("smoke").arms
     fields: list[Any] = [
         (
             "scale",
@@ -28,14 +30,15 @@ def reproduce(args: list[str]) -> None:
             "smoke: a minute or two, to see that it runs; laptop: five to twenty minutes on two cores; paper: as published, "
             "literal: as written where that can hardly be meant; both say first how long they take on this machine.",
         ),
-        ("arms", str, "", "Only these arms, separated by commas."),
-        ("seeds", int, 0, "Number of seeds; 0 for that of the scale."),
+        ("arms", str, "", f"Only these arms, separated by commas: {', '.join(arms)}; all if empty."),
+        ("seeds", Natural, 0, "Number of seeds; 0 takes the number of the scale."),
         ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
     ]
     rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]
-    options = read_flags(options_of(fields), rest, f"headstart reproduce {name}", reproduce.__doc__ or "")
+    prog, example = f"headstart reproduce {name}", f"headstart reproduce {name} --arms {next(iter(arms))} --seeds 2"
+    options = read_flags(options_of(fields), rest, prog, reproduce.__doc__ or "", example=example)
     if options.seeds < 0:
-        raise HeadstartError(f"seeds must be at least 1, not {options.seeds}")
+        raise HeadstartError(f"seeds must be at least 0, not {options.seeds}: 0 takes the number of the scale")
     _reproduce(name, options.scale, options.out, tuple(filter(None, options.arms.split(","))), options.seeds or None)
 
 
@@ -65,14 +68,18 @@ def report(args: list[str]) -> None:
 
     if {"-h", "--help"} & set(args):
         out = "Directory for the report of a comparison; a run or an experiment alone is reported in its own."
-        fields, example = [("out", Path, Path("DIR"), out)], "headstart report runs/alone runs/taught --out runs/compared"
+        ledger = "Markdown page of results: the reports of experiments are copied beside it, and its tables made from them."
+        fields = [("out", Path, Path("DIR"), out), ("ledger", Path, Path("PAGE"), ledger)]
+        example = "headstart report runs/alone runs/taught --out runs/compared"
         prog, choices = "headstart report DIR [DIR ...]", ("--use", "--accept-changed")
         read_flags(options_of(fields), ["--help"], prog, report.__doc__ or "", choices, example)
-    given, rest = take(args, ("--out",))
+    given, rest = take(args, ("--out", "--ledger"))
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
     directories = [existing(Path(arg)) for arg in rest if arg]
+    if given["--ledger"]:
+        return _keep(directories, located(given["--ledger"][-1]), bool(given["--out"]))
     if not directories or not all(rest):
         raise HeadstartError("say which directory: headstart report DIR")
     out = located(given["--out"][-1]) if given["--out"] else directories[0]
@@ -87,3 +94,17 @@ def report(args: list[str]) -> None:
     if len(directories) > 1 and out in directories:
         raise HeadstartError(f"{out} has a report of its own: choose another --out for the comparison")
     show_report(report_runs(directories, out), out)
+
+
+def _keep(experiments: list[Path], page: Path, out: bool) -> None:
+    """Put the reports of experiments into a page of results, or make the tables of the page anew if there are none."""
+    from headstart.report import ledger
+
+    if out:
+        raise HeadstartError("--ledger writes its page and the reports beside it: leave --out out")
+    if not experiments and not page.exists():
+        raise HeadstartError(f"{page} does not exist: say which experiments go into it, headstart report DIR --ledger PAGE")
+    for experiment in experiments:
+        ledger.keep(experiment / "report.json", page)
+    ledger.refill(page)
+    print(f"results: {page}")

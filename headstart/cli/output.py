@@ -18,10 +18,8 @@ def exit_code(error: HeadstartError) -> int:
 
 
 def finish(out: Path) -> None:
-    """Report the run at `out`; print which teams it keeps, and the command for a replay."""
-    from headstart.core.env import Drawable
+    """Report the run at `out`; print which teams it keeps, and the command for a replay or why there can be none."""
     from headstart.experiments.report import report_runs
-    from headstart.registry import command
     from headstart.storage import files, schema
     from headstart.teams.saved import load
 
@@ -30,8 +28,20 @@ def finish(out: Path) -> None:
     for path in filter(own, sorted(out.glob("*/kept.json"))):
         kept = files.read_json(path, schema.Kept)
         print(f"kept: {path.parent}, the team after {kept['env_steps']:,} env-steps, return {kept['return']:.2f}")
-    if isinstance(load(out).env, Drawable):
-        print(f"replay: {command('render', out)}")
+    if (env := load(out).env) is not None:
+        print(_replay(env, out))
+
+
+def _replay(env: Any, out: Path) -> str:
+    """The line about a replay of the run at `out`."""
+    from headstart.registry import command
+    from headstart.replay.record import check_drawable
+
+    try:
+        check_drawable(env)
+    except HeadstartError as error:
+        return f"no replay: {' '.join(str(error).split())}"
+    return f"replay: {command('render', out)}"
 
 
 def show_report(made: dict[str, Any], out: Path) -> None:

@@ -48,6 +48,7 @@ def train(args: list[str]) -> None:
         ("learner", None, registry.preset("learner", learner), ""),
     ]
     one = len(guides) == 1
+    _check_guidance_flags(rest, given["--guidance"])
     fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
     choices, example = ("--learner", "--guidance", "--teacher", "--use"), "headstart train spread --learner ippo --out runs/a"
     options = read_flags(options_of(fields), rest, f"headstart train {name}", train.__doc__ or "", choices, example)
@@ -62,6 +63,22 @@ def train(args: list[str]) -> None:
     with progress() as bar:
         run.train(config, options.out, (bar(options.out.name),))
     finish(options.out)
+
+
+def _check_guidance_flags(args: list[str], names: list[str]) -> None:
+    """Refuse a flag of guidance that is numbered if there is one guidance, or not numbered if there are several."""
+    for arg in args:
+        found = re.match(r"--guidance(\d*)\.([^=]+)", arg)
+        if not found:
+            continue
+        number, setting = found.groups()
+        if not names:
+            raise HeadstartError(f"--guidance{number}.{setting} needs --guidance NAME (headstart list names them)")
+        if len(names) == 1 and number:
+            raise HeadstartError(f"there is one guidance, so that its flags have no number: --guidance.{setting}")
+        if len(names) > 1 and not (number and int(number) < len(names)):
+            flags = " or ".join(f"--guidance{i}.{setting} ({name})" for i, name in enumerate(names))
+            raise HeadstartError(f"there are {len(names)} guidance, numbered in their order: {flags}")
 
 
 def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:

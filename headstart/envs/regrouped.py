@@ -4,8 +4,9 @@ headstart train regrouped:tag --env.role adversary --env.groups leader=0 adversa
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
+from numbers import Integral
 from typing import Any, Generic, TypeVar
 
 import jax.numpy as jnp
@@ -96,10 +97,26 @@ class Regrouped(Wrapper, Generic[Inner]):
 
 
 def regrouped(env: Any, role: str, groups: Mapping[str, Sequence[int]]) -> Regrouped:
-    """`env` with the agents of `role` as the roles of `groups`, {name: numbers of its agents}; see `Regrouped`."""
+    """`env` with the agents of `role` as the roles of `groups`, {name: numbers of its agents}; see `Regrouped`.
+
+    Raises HeadstartError if the groups have another form, or if they do not divide the role.
+    """
+    if not isinstance(groups, Mapping):
+        raise HeadstartError(f'groups must be a dict such as {{"leader": [0], "others": [1, 2]}}, not {groups!r}')
+    for name, index in groups.items():
+        _check_numbers(name, index)
     out = Regrouped(env, role, tuple(f"{name}={','.join(map(str, index))}" for name, index in groups.items()))
     _ = out.spec  # refuses groups that do not divide the role
     return out
+
+
+def _check_numbers(name: Any, index: Any) -> None:
+    """Raise HeadstartError unless `index` is a list of agents' numbers."""
+    whole = lambda x: isinstance(x, Integral) and not isinstance(x, bool)
+    if whole(index):
+        raise HeadstartError(f"the agents of group '{name}' must be a list of numbers: [{index}], not {index}")
+    if isinstance(index, str) or not isinstance(index, Iterable) or not all(map(whole, index)):
+        raise HeadstartError(f"the agents of group '{name}' must be a list of numbers such as [0, 1], not {index!r}")
 
 
 PRESETS = {"regrouped": Regrouped()}

@@ -42,14 +42,28 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Measure:
+    """A further quantity of a run, for claims and for the report."""
+
+    meaning: str
+    """What it is, in words, for a table's caption."""
+    of: Callable[[Path], np.ndarray]
+    """The run's directory -> [S], one value per seed."""
+
+    def __call__(self, run: Path) -> np.ndarray:
+        """[S] of a run."""
+        return self.of(run)
+
+
+@dataclasses.dataclass(frozen=True)
 class Arm:
     """Stages in order: the last one is measured, and the others are the cost of its teacher."""
 
     stages: tuple[Stage, ...]
     versus: str | None = None
     """The arm to compare it with."""
-    measures: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
-    """Further quantities of the last stage, for claims: name -> (run directory -> one value per seed)."""
+    measures: Mapping[str, Measure] = dataclasses.field(default_factory=dict)
+    """Further quantities of the last stage, by name; arms that share a name share its meaning."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,13 +20,20 @@ from headstart.core.env import unwrapped
 from headstart.core.episodes import Moment, actor_of, episodes
 from headstart.envs.particle import physics, world
 from headstart.envs.particle.tag import ADVERSARY_RADIUS, PREY_RADIUS, Tag, TagState
+from headstart.experiments.base import Measure
 from headstart.teams.saved import load
 
 REACH = 0.5
 """Distance at which a predator is near the prey; the arena is 2 wide."""
 EPISODES = 64
 """Greedy episodes of each seed."""
-QUANTITIES = ("near", "surround", "tags")
+QUANTITIES = {
+    "near": f"predators within {REACH:g} of a prey, the mean over prey and env-steps",
+    "surround": f"0 if the predators within {REACH:g} of a tagged prey are on one side of it, 1 if they surround it evenly; "
+    "the mean over tagged prey",
+    "tags": "tags in an episode",
+}
+"""What each measure is, in words."""
 
 
 def moments(hunters: Array, prey: Array) -> dict[str, Array]:
@@ -77,5 +84,5 @@ def _hunts(run: Path, written: int) -> dict[str, np.ndarray]:
         }
 
 
-MEASURES = {quantity: functools.partial(measure, quantity) for quantity in QUANTITIES}
+MEASURES = {name: Measure(meaning, functools.partial(measure, name)) for name, meaning in QUANTITIES.items()}
 """For `Arm.measures`."""

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, notice
 from headstart.core.env import Drawable, Env
 from headstart.experiments.attention import attention_of
 from headstart.experiments.base import Experiment
+from headstart.experiments.comparable import incomparable
 from headstart.registry import command
 from headstart.replay.record import record
 from headstart.report.build import build_report, read_curve, read_stage, read_worth, write
@@ -34,6 +35,7 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
         }
     header: dict[str, Any] = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
     header |= {"goal": experiment.goal} if experiment.goal is not None else {}
+    header["measures"] = {key: measure.meaning for arm in experiment.arms.values() for key, measure in arm.measures.items()}
     report = build_report(
         header | {"metric": name_in_report(experiment.metric), "headline": experiment.headline}, arms, experiment.claims
     )
@@ -93,7 +95,11 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
         for path in directories
     }
     kind = {"kind": "run"} if len(names) == 1 else {"kind": "experiment", "headline": names[-1]}
-    report = build_report({"experiment": " vs ".join(names), **kind}, arms)
+    header: dict[str, Any] = {"experiment": " vs ".join(names), **kind}
+    if caution := incomparable(manifests):
+        notice(f"warning: {caution}")
+        header["caution"] = caution
+    report = build_report(header, arms)
     replays = [replay for path in directories if (replay := replay_of(path, path.name))]
     write(out, report, replays, {"runs": manifests})
     return report

@@ -20,8 +20,8 @@ class Moments(eqx.Module):
 
     mean: Float[Array, " I"]
     variance: Float[Array, " I"]
-    count: Float[Array, ""]
-    """Vectors seen so far."""
+    count: Float[Array, " I"]
+    """Vectors seen so far, for each number: a team of another size, whose means do not fit, does not take over the count."""
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n I"]:
         """(x − mean)/√(variance + ε); no gradient reaches the statistics."""
@@ -43,4 +43,4 @@ class Moments(eqx.Module):
 
 def moments(size: int) -> Moments:
     """Before anything is seen: mean 0 and variance 1, which leave vectors as they are."""
-    return Moments(jnp.zeros(size), jnp.ones(size), jnp.zeros(()))
+    return Moments(jnp.zeros(size), jnp.ones(size), jnp.zeros(size))

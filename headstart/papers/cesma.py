@@ -19,7 +19,7 @@ from headstart.envs.centralized import centralized
 from headstart.envs.particle.reference import Reference
 from headstart.envs.particle.speaker_listener import SpeakerListener
 from headstart.envs.particle.spread import Spread
-from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
+from headstart.experiments.base import Arm, Experiment, Measure, Scale, Stage, planned
 from headstart.guidance.dagger import Dagger
 from headstart.learners.ddpg import DDPG
 from headstart.learners.imitator import Imitator
@@ -227,8 +227,7 @@ def reward_vs_loss(scale: Scale) -> Experiment:
         env = navigation(3, mixed, control="force")
         expert = dataclasses.replace(_expert(env, 225, plan, scale), name=f"expert-{name}")
         students = _students(env, 128, plan, scale, name, f"expert-{name}")
-        measures = {"loss_correlation": _correlation, "loss_of_slow_over_fast": _slow_over_fast}
-        arms[name] = Arm((expert, students), measures=measures)
+        arms[name] = Arm((expert, students), measures=MEASURES)
     return Experiment(
         title="CESMA with continuous actions: return against imitation loss",
         source=f"{SOURCE}, Fig. 9",
@@ -262,6 +261,12 @@ def _slow_over_fast(run: Path) -> np.ndarray:
     """For each seed, the loss of the big, slow agent over that of the small, fast one; agents follow the order of `RADII`."""
     mean = _errors(run).mean(-1)
     return mean[2] / mean[0]
+
+
+MEASURES = {
+    "loss_correlation": Measure("rank correlation of imitation loss and return along the run", _correlation),
+    "loss_of_slow_over_fast": Measure("imitation loss of the slowest agent over that of the fastest", _slow_over_fast),
+}
 
 
 def _talk(agents: int, landmarks: int) -> Reference:

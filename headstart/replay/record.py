@@ -53,11 +53,23 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
     }
 
 
-def _film(team: TeamPolicy, env: Env, seed: int, episode: int, title: str) -> dict[str, Any]:
-    """The record of an episode in another library's environment."""
+def check_drawable(env: Env) -> None:
+    """Raise HeadstartError, which says why, if no episode in an environment can be drawn."""
+    if not isinstance(env, Drawable):
+        _host(env).check_drawn()
+
+
+def _host(env: Env) -> HostEnv:
+    """The environment of another library inside all wrappers; HeadstartError if it is none."""
     inner = unwrapped(env)
     if not isinstance(inner, HostEnv):
         raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
+    return inner
+
+
+def _film(team: TeamPolicy, env: Env, seed: int, episode: int, title: str) -> dict[str, Any]:
+    """The record of an episode in another library's environment."""
+    inner = _host(env)
     reset_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), episode))
 
     @jax.jit

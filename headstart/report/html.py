@@ -63,9 +63,14 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "rows": [{"colour": palette[row[0]], "name": row[0], "cells": [_split(c) for c in row[1:]]} for row in rows],
         "stages": _stages(report),
+        "measures": [(_sentence(name.replace("_", " ")), _sentence(x)) for name, x in report.get("measures", {}).items()],
         "charged": any(teacher_steps(arm["stages"]) for arm in report["arms"].values()),
         "threshold": text(report["threshold"]) if report["threshold"] is not None else None,
     }
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _facts(report: dict[str, Any]) -> list[str]:

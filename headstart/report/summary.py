@@ -5,6 +5,8 @@ from typing import Any
 
 from headstart.report.plain import interval_text, text
 
+SMOKE = "A smoke run shows that everything works: its numbers and verdicts mean nothing."
+
 
 def leading_arm(report: dict[str, Any]) -> str | None:
     """The arm that the page shows first: `report["headline"]` if given, else the first that has a baseline."""
@@ -14,10 +16,11 @@ def leading_arm(report: dict[str, Any]) -> str | None:
 
 
 def caution(report: dict[str, Any]) -> str:
-    """A warning about the numbers of a smoke run; "" for other scales."""
-    return (
-        "A smoke run shows that everything works: its numbers and verdicts mean nothing." if report["scale"] == "smoke" else ""
-    )
+    """A warning about the numbers of a smoke run, and that of the report itself; "" if there is none."""
+    told = [SMOKE] if report["scale"] == "smoke" else []
+    if own := report.get("caution"):
+        told.append(f"{own[0].upper()}{own[1:]}.")
+    return " ".join(told)
 
 
 def headline(report: dict[str, Any]) -> str:

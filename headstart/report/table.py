@@ -21,7 +21,7 @@ COLUMNS = (
     "gain",
 )
 MEANINGS = {
-    "initial": "initial: the mean of the evaluations in the first tenth of the env-steps after learning starts",
+    "initial": "initial: the mean of the evaluations in the first tenth of learning, without one at its very start",
     "jump start": "jump start: initial less the baseline's",
     "steps to threshold": "steps to threshold: env-steps until three evaluations in a row reach it on average",
     "time ratio": "time ratio: steps to threshold over the baseline's",
@@ -33,8 +33,19 @@ MEANINGS = {
 STYLES = {"reproduced": ("✓", "green"), "not reproduced": ("✗", "red"), "undecided": ("?", "yellow")}
 
 
+def headings(report: dict[str, Any]) -> tuple[str, ...]:
+    """`COLUMNS`, then the measures of the report's own."""
+    return (*COLUMNS, *(name.replace("_", " ") for name in report.get("measures", {})))
+
+
+def meanings(report: dict[str, Any]) -> dict[str, str]:
+    """{heading: what it is} of the quantities."""
+    own = {name.replace("_", " "): meaning for name, meaning in report.get("measures", {}).items()}
+    return MEANINGS | {name: f"{name}: {meaning}" for name, meaning in own.items()}
+
+
 def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row of text for each arm, in the order of `COLUMNS`; `–` if an arm has no such number."""
+    """One row of text for each arm, in the order of `headings`; `–` if an arm has no such number."""
     return [
         (
             name,
@@ -45,6 +56,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
             _reaching(arm, "time_ratio_with_teacher_interval", report["seeds"]),
             interval_text(arm["final"]),
             interval_text(arm.get("asymptotic_gain")),
+            *(interval_text(arm.get(quantity)) for quantity in report.get("measures", {})),
         )
         for name, arm in report["arms"].items()
     ]
@@ -62,9 +74,9 @@ def _reaching(arm: dict[str, Any], quantity: str, seeds: int) -> str:
 
 def filled(report: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The columns in which some arm has a value, and the rows with only these columns."""
-    found = rows(report)
-    kept = [i for i in range(len(COLUMNS)) if any(row[i] != "–" for row in found)]
-    return tuple(COLUMNS[i] for i in kept), [tuple(row[i] for i in kept) for row in found]
+    found, columns = rows(report), headings(report)
+    kept = [i for i in range(len(columns)) if any(row[i] != "–" for row in found)]
+    return tuple(columns[i] for i in kept), [tuple(row[i] for i in kept) for row in found]
 
 
 def transfer_table(report: dict[str, Any]) -> "Table":
@@ -90,7 +102,8 @@ def caption(report: dict[str, Any]) -> str:
     if threshold is not None and report["kind"] != "run":
         improved = f"the return of {report['baseline']} before training and 90 % of its improvement"
         lines.append(f"threshold {text(threshold)}: {'stated by the experiment' if 'goal' in report else improved}")
-    return "\n".join([*lines, *(MEANINGS[column] for column in filled(report)[0] if column in MEANINGS)])
+    meant = meanings(report)
+    return "\n".join([*lines, *(meant[column] for column in filled(report)[0] if column in meant)])
 
 
 def print_report(report: dict[str, Any], console: "Console | None" = None) -> None:
@@ -103,7 +116,7 @@ def print_report(report: dict[str, Any], console: "Console | None" = None) -> No
     console.print(transfer_table(report))
     console.print(Text(caption(report)))  # below and not in the table, which may be narrow
     if caution(report):
-        console.print(caution(report), style="yellow")
+        console.print(Text(caution(report), "yellow"))
     if not report["claims"]:
         return
     claims = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

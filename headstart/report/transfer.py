@@ -46,7 +46,8 @@ def initial(curve: Curve) -> np.ndarray:
     """Return early in learning, [S]: the mean of the evaluations in the first tenth of learning.
 
     These are the evaluations at env-steps in ``(w, w + 0.1 (total - w)]`` with w = learning_starts; if there are none, the
-    first one after w. If training ended before learning started, it is the last evaluation.
+    first one after w. An evaluation at w, before the first gradient step, shows what was copied and does not count. If
+    training ended before learning started, it is the last evaluation.
     """
     steps, warm_up = curve.env_steps, curve.learning_starts
     chosen = (steps > warm_up) & (steps <= warm_up + TENTH * (steps[-1] - warm_up))
@@ -72,8 +73,8 @@ def threshold(baseline: Curve) -> float | None:
 def steps_to_threshold(curve: Curve, threshold: float) -> np.ndarray:
     """The first env-steps at which each seed reaches the threshold, [S]; inf if it never does.
 
-    A seed is judged by the mean of three evaluations in a row, all after learning starts: neither one lucky evaluation nor
-    the score of a copied policy before its first gradient step counts. If there are fewer than three, all of them are used.
+    A seed is judged by the mean of three evaluations in a row, none of them from before learning starts: one lucky evaluation
+    is not enough, nor is the score of a copied policy at the start. If there are fewer than three, all of them are used.
     """
     learning = curve.env_steps >= min(curve.learning_starts, curve.env_steps[-1])
     steps, returns = curve.env_steps[learning], curve.returns[:, learning]

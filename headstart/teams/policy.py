@@ -65,6 +65,8 @@ class TeamPolicy:
     """The entities that a fitted team observes if there are more than in training."""
     run: str = ""
     """The id of the run that trained it."""
+    loaded_from: str = ""
+    """The directory that it was loaded from, for messages."""
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields: what is computed from them on first use is made anew in a copy or after pickling."""

@@ -68,7 +68,7 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
     params = storage.load_tree(directory / "policy.safetensors", like, manifest.get("parameters"), finite=True)
     select = manifest.get("select", "nearest")
     run = manifest.get("run", "")
-    return TeamPolicy(spec, config, params, seeds, env, manifest["env_steps"], trained, select, run)
+    return TeamPolicy(spec, config, params, seeds, env, manifest["env_steps"], trained, select, run, str(directory))
 
 
 def _env(saved: Any) -> Any:

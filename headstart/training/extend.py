@@ -66,8 +66,7 @@ def extension(directory: RunDir, manifest: dict[str, Any], config: Config, steps
         what = "the optimiser and the replay memory start" if learner.memory.replays else "the optimiser starts"
         what = f"{what}, and so does what guidance has learned," if config.guidance else what
         notes.append(
-            f"{what} afresh from the team's parameters, because the checkpoint of the end was not kept: "
-            "keep it with --keep last"
+            f"{what} afresh from the team's parameters, because the last training state was not kept: train with --keep last"
         )
     elif had and isinstance(config.env, Vectorised) and hasattr(config.env, "at_once"):
         notes.append("episodes that were running in the environment's own processes are cut off")

@@ -40,6 +40,9 @@ def rules(keep: Sequence[str]) -> tuple[Rule, ...]:
     found: list[Rule] = []
     for wish in keep:
         metric, equals, levels = wish.partition("=")
+        several = wish.replace(",", " ").split()
+        if len(several) > 1 and {BEST, LAST} & set(several):
+            raise HeadstartError(f"keep takes each wish by itself, --keep {' '.join(several)}, not '{wish}'")
         if wish == BEST:
             found.append(Rule(BEST, RETURN))
         elif metric and equals:

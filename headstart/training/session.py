@@ -24,7 +24,7 @@ from headstart.core.types import Metrics
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
-from headstart.training import extend, footprint, lanes, programs, worth
+from headstart.training import copied, extend, footprint, lanes, programs, worth
 from headstart.training.config import Config, describe
 from headstart.training.directory import RunDir
 from headstart.training.keep import LAST, Keeper, in_columns, rules
@@ -65,7 +65,8 @@ class Session:
         self.config, self.directory, self.changed = config, directory, changed
         spec = config.env.spec
         self.learner = config.learner.make(spec)
-        guidance = chain(*(guide.make(spec, self.learner) for guide in config.guidance))
+        guides = [guide.make(spec, self.learner) for guide in config.guidance]
+        guidance, self.copied = chain(*guides), [start_rows(guide, self.learner) for guide in guides]
         per_update, extended = self.learner.rollout * self.learner.num_envs, (bound or {}).get("extended", ())
         self.fresh_at = extend.fresh_at(extended, per_update)
         self.trainer = make_trainer(config.env, self.learner, guidance, config.steps, self.fresh_at)
@@ -81,7 +82,8 @@ class Session:
             self.shape = jax.eval_shape(lambda key: programs.begin(self.trainer, key, jnp.asarray(0)), jr.key(0))
             footprint.check_training(config, self.learner, self.shape)
         self.seeds = config.first_seed + np.arange(config.seeds)
-        self.manifest = describe(config, self.trainer, start_rows(guidance, self.learner), self.seeds.tolist()) | (bound or {})
+        rows = [row for rows in self.copied for row in rows]
+        self.manifest = describe(config, self.trainer, rows, self.seeds.tolist()) | (bound or {})
         self.compile_s, self.run_s, self.kept, self.room = 0.0, 0.0, 0, 0
         self.begun = False
         """Whether there is anything to go on with: an evaluation, a checkpoint, or a wish to try again."""
@@ -161,8 +163,10 @@ class Session:
         saved = self._loaded(shape)
         done, tree, note = saved or (0, None, {})
         self.kept = done
-        if saved is None and not self.fresh_at and "worth" not in self.manifest:
-            self._appraise(keys, seeds)
+        if saved is None and not self.fresh_at:
+            self._tell_copied()
+            if "worth" not in self.manifest:
+                self._appraise(keys, seeds)
             self._leave(stop)
         loop = lanes.Blocks((tree,)) if saved else self._first(keys, seeds)
         self.run_s += note.get("run_s", 0.0)
@@ -213,6 +217,11 @@ class Session:
         self.run_s, self.compile_s = ((last.get("timing") or {}).get(name) or 0.0 for name in ("run_s", "compile_s"))
         keys = jax.vmap(lambda key: jr.fold_in(key, self.fresh_at))(keys)  # other numbers than those of the run's beginning
         return self._compiled(start, keys, seeds, team.params, mapped=3)(keys, seeds, team.params)
+
+    def _tell_copied(self) -> None:
+        """Tell what guidance copies into the networks that the run begins with."""
+        if lines := copied.in_words(self.config.guidance, self.copied, self.config.env.spec):
+            self.watched.tell("copied", lines)
 
     def _appraise(self, keys: PyTree, seeds: PyTree) -> None:
         """Measure the teachers before anything is trained; tell, and keep it in run.json."""

@@ -32,6 +32,9 @@ class Watcher:
     def begin(self, manifest: dict[str, Any]) -> None:
         """The run begins or goes on; `manifest` is the content of run.json: "config", "seeds", "env_steps" and more."""
 
+    def copied(self, lines: list[str]) -> None:
+        """Guidance copied weights before training: what was copied from where, in words."""
+
     def worth(self, lines: list[str]) -> None:
         """The teachers were measured before training: what each is worth in this environment, in words."""
 

@@ -5,7 +5,7 @@ starts, all in one program. A teacher that is no better than these has probably 
 these episodes, and they change nothing of the training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -49,37 +49,51 @@ class Player(NamedTuple):
 
 def appraise(config: Any, learner: Learner, keys: Array, seeds: Array, count: int) -> list[dict[str, Any]]:
     """What run.json keeps of every teacher that can play: returns of each seed, in `count` episodes; [] if there is none."""
-    spec = config.env.spec
-    found = [_player(i, guide, spec) for i, guide in enumerate(config.guidance)]
-    players = [player for player in found if player is not None]
-    if not players or not count:
+    players = list(_players(config, learner)) if count else []
+    if not players:
         return []
     run = jax.vmap(_play(config.env, learner, players, count))
     returns = compile_program(run, keys, seeds, mapped=2)(keys, seeds).whole()
     return [_entry(config, player, np.asarray(returns)[:, i], count) for i, player in enumerate(players)]
 
 
-def _player(index: int, guide: Any, spec: TeamSpec) -> Player | None:
-    """The teacher of a guide as a player; None if it has none that can play these roles."""
-    teacher = teacher_of(guide)
-    if not isinstance(teacher, Teacher):
-        return None
-    try:
-        if (seen := controlled(teacher, spec)) is not None:
-            expert = controller(teacher, seen)
-            return Player(index, tuple(spec.roles), teacher.seed, expert.start, expert.step)
-        if getattr(guide, "into", ()):  # the teacher of one role plays another
-            return None
-        roles = tuple(role for _, role in role_pairs(teacher, spec, getattr(guide, "roles", ())))
-        fit = fitted(teacher, spec, roles, getattr(guide, "select", "nearest"))
-    except HeadstartError:
-        return None
+def _players(config: Any, learner: Learner) -> Iterator[Player]:
+    """The teachers that can play. If the user asked for a measure, a line on stderr says which cannot, and why."""
+    for i, guide in enumerate(config.guidance):
+        teacher, copied = teacher_of(guide), getattr(guide, "networks", ())
+        acts = not copied or bool(set(copied) & set(learner.policy_networks))  # a copied critic does not play
+        if not isinstance(teacher, Teacher) or not acts:
+            continue
+        try:
+            yield _player(i, guide, teacher, config.env.spec)
+        except HeadstartError as error:
+            if config.worth:
+                notice(f"the teacher of guidance {i} ({type(guide).__name__}) cannot be measured before training: {error}")
+
+
+def _player(index: int, guide: Any, teacher: Any, spec: TeamSpec) -> Player:
+    """The teacher of a guide as a player; HeadstartError if it cannot play these roles."""
+    if (seen := controlled(teacher, spec)) is not None:
+        expert = controller(teacher, seen)
+        return Player(index, tuple(spec.roles), teacher.seed, expert.start, expert.step)
+    pairs = role_pairs(teacher, spec, getattr(guide, "roles", ()), getattr(guide, "into", ()))
+    ours = dict(pairs)
+    fit = fitted(teacher, _renamed(spec, pairs), tuple(ours), getattr(guide, "select", "nearest"))
 
     def act(params, carry, obs, available):
-        carry, logits = fit.policy(params, carry, obs)
-        return carry, {role: _greedy(spec.roles[role], x, available and available[role]) for role, x in logits.items()}
+        carry, logits = fit.policy(params, carry, {theirs: obs[role] for theirs, role in pairs})
+        moves = {ours[theirs]: x for theirs, x in logits.items()}
+        return carry, {role: _greedy(spec.roles[role], x, available and available[role]) for role, x in moves.items()}
 
-    return Player(index, roles, fit.params, fit.start, act)
+    return Player(index, tuple(ours.values()), fit.params, fit.start, act)
+
+
+def _renamed(spec: TeamSpec, pairs: Sequence[tuple[str, str]]) -> TeamSpec:
+    """The students' roles under the names of the teacher's roles [(theirs, ours)]; HeadstartError if a role would have two."""
+    theirs = [role for role, _ in pairs]
+    if twice := next((role for role in theirs if theirs.count(role) > 1), None):
+        raise HeadstartError(f"its role '{twice}' goes into several roles")
+    return spec._replace(roles={role: spec.roles[ours]._replace(names=spec.names[ours]) for role, ours in pairs}, messages=())
 
 
 def _play(env: Env, learner: Learner, players: Sequence[Player], count: int) -> Any:

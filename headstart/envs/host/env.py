@@ -90,9 +90,17 @@ class HostEnv:
         scope.innermost().own(self, lambda: self._new_host(film=film))
         return film
 
+    def check_drawn(self) -> None:
+        """Raise HeadstartError unless it can be opened to be drawn; it is opened once in a worker to find out."""
+        look(self.opener, self._opening(draws=True), self.timeout)
+
+    def _opening(self, draws: bool) -> dict[str, Any]:
+        """The settings with the length of an episode, which need not be found again."""
+        return self.settings | {"found": self.spec.horizon} | ({"draws": True} if draws else {})
+
     def _new_host(self, restart: bool = False, film: Film | None = None) -> Host:
         opener, spec, workers, timeout = self.opener, self.spec, self.workers, self.timeout
-        settings = self.settings | {"found": spec.horizon} | ({"draws": True} if film is not None else {})
+        settings = self._opening(draws=film is not None)
         return Host(lambda lanes, stop: Pool(opener, settings, spec, lanes, workers, timeout, stop), spec, restart, film)
 
     def _host(self) -> Host:
