@@ -167,6 +167,13 @@ def default(scale: Scale) -> Experiment:
     return _experiment("A leader among novices", "Fig. 3", scale, stages, claims)
 
 
+def longer(scale: Scale) -> Experiment:
+    """The default task with five times the env-steps: whether LLDR and MADDPG had time to learn."""
+    plan = planned(PLANS, scale)
+    stages = _stages(("maddpg", "lldr"), hunt(), dataclasses.replace(plan, team=5 * plan.team))
+    return _experiment("A leader among novices, five times as long", "Fig. 3", scale, stages, _better("lldr", "Fig. 3"))
+
+
 def critic_compression(scale: Scale) -> Experiment:
     """A linear layer in front of the leader's critic as well (§4.1)."""
     stages = _stages(("maddpg", "lldr", "lldr-critic", "agp"), hunt(), planned(PLANS, scale))
@@ -221,6 +228,7 @@ def few_shot(scale: Scale) -> Experiment:
 
 EXPERIMENTS = {
     "default": default,
+    "longer": longer,
     "three-prey": lambda scale: harder("Three prey", "Fig. 4a", hunt(prey=3), scale),
     "fast-prey": lambda scale: harder("Fast prey", "Fig. 4b", hunt(obstacles=3, **FAST), scale),
     "fast-prey-literal": lambda scale: harder(
