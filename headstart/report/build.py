@@ -29,7 +29,8 @@ def build_report(
     experiment: {"experiment": name, "scale", "metric", ...}. `metric` is that of the curves, from
     `metric.name_in_report`. `seeds` (their number) is counted from the curves if not given. `baseline` names the arm
     that sets the threshold; without it, that is the first arm that others are compared with, or else the first arm.
-    Other keys ("title", "source", "kind": "run", "headline") are carried over.
+    Other keys ("title", "source", "kind": "run" or "sweep", "headline", "sweep": of
+    `sweep.sweep_summary`) are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
     "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional), "attention":
     {"agents", "vertices", "weights": [agents][vertices]} (optional)}. The curve is that of an arm's last stage; the stages

@@ -149,6 +149,7 @@ class _Run(TypedDict):
     files: NotRequired[Files]
     worth: NotRequired[tuple[Worth, ...]]
     extended: NotRequired[tuple[Extended, ...]]
+    diverged: NotRequired[str]
 
 
 class Measured(_Run):
@@ -220,6 +221,22 @@ class Experiment(TypedDict):
     scale: str
     arms: Annotated[tuple[str, ...], MinLen(1)]
     seeds: Annotated[int, Interval(ge=1, le=2**16)]
+
+
+class Swept(TypedDict):
+    """A point of a sweep: the name of its directory, and its values by setting."""
+
+    name: Annotated[str, MinLen(1)]
+    values: dict[str, Any]
+
+
+class Sweep(TypedDict):
+    """sweep.json. `separate`: whether each point has a program of its own."""
+
+    format: int
+    settings: Annotated[tuple[str, ...], MinLen(1)]
+    points: Annotated[tuple[Swept, ...], MinLen(1)]
+    separate: bool
 
 
 class Note(TypedDict):
