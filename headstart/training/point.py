@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from headstart.core.checks import notice
+from headstart.core.checks import HeadstartError, notice
 from headstart.core.guidance import Rows, teacher_of
 from headstart.core.types import Metrics
 from headstart.storage import files
@@ -118,3 +118,25 @@ class Point:
         self.watched.tell("end", team)
         self.watched.check(f"the run has finished: {path}")
         return team
+
+
+def load_together(
+    points: Sequence[Point], like: Callable[[int], PyTree]
+) -> tuple[int, list[PyTree], list[dict[str, float]]] | None:
+    """(updates, states, notes) of the newest checkpoint that every point has; None if a point has none.
+
+    A kill between two points' checkpoints leaves some of them one ahead, and these have the one before it as well.
+    """
+    found: list[tuple[int, PyTree, dict[str, float]]] = []
+    for point in points:
+        if (saved := point.load(like)) is None:
+            return None
+        found.append(saved)
+    done = min(updates for updates, *_ in found)
+    for i, point in enumerate(points):
+        if found[i][0] == done:
+            continue
+        if (saved := point.load(like, done)) is None:
+            raise HeadstartError(f"{point.directory.path} has no checkpoint after {done} updates, as others of its sweep have")
+        found[i] = saved
+    return done, [tree for _, tree, _ in found], [note for *_, note in found]

@@ -26,11 +26,11 @@ from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import extend, footprint, lanes, programs, worth
-from headstart.training.directory import RunDir
+from headstart.training.ends import Diverged, Interrupted, divergence
 from headstart.training.keep import LAST
 from headstart.training.made import begun, check_alike, in_lane, make
 from headstart.training.metrics import columns_of
-from headstart.training.point import Point
+from headstart.training.point import Point, load_together
 from headstart.training.settings import values_of
 from headstart.training.signals import Signals
 
@@ -38,14 +38,6 @@ PIECE_SECONDS = 0.5
 """Target duration of one piece; the progress bar moves and signals are checked once a piece."""
 CHECKPOINT_SECONDS = 30.0
 """Least time between two checkpoints of a run that is not interrupted."""
-
-
-class Interrupted(HeadstartError):
-    """The run was asked to stop; it left a checkpoint."""
-
-
-class Diverged(HeadstartError):
-    """A loss or a parameter became NaN or infinite."""
 
 
 class Session:
@@ -202,28 +194,13 @@ class Session:
         return columns_of(self.shape["sums"], scores)
 
     def _loaded(self) -> tuple[int, lanes.Blocks, list[dict[str, float]]] | None:
-        """The newest checkpoint that every point has, with a memory of the length that it needs; None if one has none.
-
-        A kill between two points' checkpoints leaves some of them one ahead, with the one before it beside.
-        """
+        """The newest checkpoint that every point has, with a memory of the length that it needs; None if one has none."""
         shape = self._of_all(self.shape, self.config.seeds)
         like = lambda room: {**shape, "state": extend.with_room(shape["state"], room)} if room else shape
-        found = []
-        for point in self.points:
-            saved = point.load(like)
-            if saved is None:
-                return None
-            found.append(saved)
-        done = min(saved[0] for saved in found)
-        for i, point in enumerate(self.points):
-            if found[i][0] > done and (saved := point.load(like, done)) is not None:
-                found[i] = saved
-        if any(saved[0] != done for saved in found):
-            raise HeadstartError(
-                f"the points of {self.home} have no checkpoint after the same number of updates: start it anew"
-            )
-        fitted = lambda tree: {**tree, "state": extend.in_room(tree["state"], shape["state"])}
-        return done, lanes.Blocks(tuple(fitted(tree) for _, tree, _ in found)), [note for *_, note in found]
+        if (saved := load_together(self.points, like)) is None:
+            return None
+        done, trees, notes = saved
+        return done, lanes.Blocks(tuple({**x, "state": extend.in_room(x["state"], shape["state"])} for x in trees)), notes
 
     def _first(self, keys: PyTree, seeds: PyTree) -> lanes.Blocks:
         """The loop state with which the run begins, or goes on from a team that was kept without its training state."""
@@ -244,15 +221,8 @@ class Session:
 
         Points of one environment share what is found for the first of them.
         """
-        if any(name.startswith("env.") for name in self.values):
-            return
-        episodes = worth.EPISODES if self.config.worth is None else self.config.worth
-        count = self.config.seeds
-        found = worth.appraise(self.config, self.learner, keys[:count], seeds[:count], episodes)
-        if found:
-            worth.warn(found)
-            for point in self.points:
-                point.appraised(found, worth.in_words(found))
+        if not any(name.startswith("env.") for name in self.values):
+            worth.appraise_points(self.points, self.learner, keys, seeds)
 
     def _compiled(self, function: Callable, *args: Any, mapped: int, donate: int | None = None) -> lanes.Program:
         start = time.perf_counter()
@@ -310,7 +280,7 @@ class Session:
         """Go on without the points of a sweep that have diverged; a run alone ends."""
         for point, place in self._active:
             if (broken[place] != -1).any():
-                why = _diverged(broken[place], point.seeds, point.directory)
+                why = divergence(broken[place], point.seeds, point.directory)
                 if self.home is None:
                     raise Diverged(why)
                 point.set_aside(why)
@@ -342,14 +312,3 @@ class Session:
 
 def _params(loop: lanes.Blocks) -> lanes.Blocks:
     return loop["state"].map(lambda state: state.params)
-
-
-def _diverged(broken: np.ndarray, seeds: np.ndarray, directory: RunDir) -> str:
-    updates = np.where(broken < -1, -2 - broken, broken)
-    where = ", ".join(f"seed {seed} at update {at}" for seed, at in zip(seeds, updates, strict=True) if at >= 0)
-    kept = (
-        f"the last good checkpoint is in {directory.checkpoints}" if directory.has_checkpoint() else "no checkpoint was due yet"
-    )
-    if (broken < -1).any():
-        return f"the environment's observations or rewards became NaN or infinite: {where}; {kept}; mend the environment"
-    return f"a loss or parameter became NaN or infinite: {where}; {kept}; try a lower learning rate"

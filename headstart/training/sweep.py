@@ -26,9 +26,10 @@ from headstart.teams.saved import load
 from headstart.training import cores, settings
 from headstart.training.config import Config, restore
 from headstart.training.directory import POINTS, SWEEP, RunDir, check_free, undone_if_refused
+from headstart.training.ends import Diverged
 from headstart.training.point import Point
 from headstart.training.run import bound_of, with_teachers
-from headstart.training.session import Diverged, Session
+from headstart.training.session import Session
 from headstart.training.signals import Signals
 from headstart.training.watch import Watcher
 
