@@ -7,13 +7,13 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from probes import shown, small
 from test_cli import refused
 from test_runs import DDPG4, ENV, identical, one_line, stopper
 
+from headstart import registry
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.part import part
@@ -25,7 +25,7 @@ from headstart.learners.qlearning import QLearning
 from headstart.report.sweep import sweep_figure, sweep_summary
 from headstart.report.transfer import Curve
 from headstart.teams.policy import TeamPolicy
-from headstart.training import lanes, run, session, settings, sweep
+from headstart.training import lanes, made, run, session, settings, sweep
 from headstart.training.config import Config
 from headstart.training.ends import Diverged, Interrupted
 
@@ -34,11 +34,6 @@ TEACHER = TeamPolicy(SPEC, DDPG4, jax.jit(jax.vmap(DDPG4.make(SPEC).init))(jax.r
 TAUGHT = Config(ENV, DDPG4, (Distill(TEACHER, schedule="constant"),), steps=200, seeds=1, evaluations=2, episodes=5)
 OVER = {"guidance.alpha": [0.0, 0.5], "learner.actor_lr": [1e-2, 1e-3]}
 FIRST, LAST = "alpha=0,actor_lr=0.01", "alpha=0.5,actor_lr=0.001"
-
-
-@pytest.fixture(autouse=True)
-def _users(as_users):
-    """Traced settings are no floats to the import hook."""
 
 
 @pytest.fixture
@@ -53,7 +48,6 @@ def finished(tmp_path_factory):
     """(a sweep of four points, the number of programs that it compiled)."""
     compiled, real = [], lanes.compile_program
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         patch.setattr(lanes, "compile_program", lambda *args, **named: compiled.append(1) or real(*args, **named))
         return sweep.sweep(TAUGHT, OVER, tmp_path_factory.mktemp("sweeps") / "grid"), len(compiled)
 
@@ -189,6 +183,24 @@ def test_settings_of_an_environment_are_swept(one_call, tmp_path, monkeypatch):
     monkeypatch.setattr(lanes, "compile_program", lambda *args, **named: real(*args, **named, one_call=one_call))
     found = sweep.sweep(WORK, {"env.wage": [1.0, 3.0]}, tmp_path / "paid")
     assert {point.values["env.wage"]: point.returns.tolist() for point in found.points.values()} == {1.0: [1.0], 3.0: [3.0]}
+
+
+BRANCHES = {"learner.tau", "learner.weight_decay"}
+"""Settings of `dqn` by which Python decides what the program does."""
+IDLE = {"learner.noise"}
+"""Without continuous actions."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddpg", "dqn", "ippo", "imitator"])
+def test_every_other_real_setting_of_a_learner_can_be_swept(name):
+    learner = small(
+        registry.preset("learner", name), num_envs=2, rollout=2, train_every=2, batch=2, warmup=2, hidden=(4,), epochs=1
+    )
+    config = Config(Paid(), learner, steps=8)
+    real = {name for name, (_, hint) in settings.settings(config).items() if settings.is_real(hint)} - BRANCHES - IDLE
+    swept = {name: [0.5] for name in real if name.startswith("learner")}
+    assert len(swept) and "state" in made.begun(made.in_lane(config, made.make(config)), swept)
 
 
 @pytest.mark.slow
