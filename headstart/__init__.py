@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from headstart.teams.saved import load as load
     from headstart.teams.scripted import Scripted as Scripted
     from headstart.training.api import resume as resume
+    from headstart.training.api import resume_sweep as resume_sweep
+    from headstart.training.api import sweep as sweep
     from headstart.training.api import train as train
     from headstart.training.run import score as score
     from headstart.training.watch import Watcher as Watcher
@@ -94,6 +96,8 @@ _HOMES = {
     "TeamPolicy": "teams.policy",
     "load": "teams.saved",
     "resume": "training.api",
+    "resume_sweep": "training.api",
+    "sweep": "training.api",
     "score": "training.run",
     "Watcher": "training.watch",
     "preset": "registry",

@@ -18,13 +18,13 @@ def team(seed: int = 0, learner=LEARNER, spec=ENV.spec) -> TeamPolicy:
 
 def trained(self, stop):
     """In place of `Session._trained`: the team as it is drawn, with a checkpoint and with rows that depend on the seeds."""
-    params = team(self.config.first_seed, self.config.learner).params
-    self.directory.load_checkpoint({"params": params}, self.trainer.updates, self.manifest.get("id"))
+    params, [point] = team(self.config.first_seed, self.config.learner).params, self.points
+    point.directory.load_checkpoint({"params": params}, self.trainer.updates, point.manifest.get("id"))
     self._checkpoint(10, lanes.Blocks(({"params": params},)))
-    self.metrics.forget_after(-1)
-    for steps in (0, self.manifest["env_steps"]):
-        self.metrics.row(steps, {"eval_return": self.seeds + steps / 7})
-    return params
+    point.metrics.forget_after(-1)
+    for steps in (0, point.manifest["env_steps"]):
+        point.metrics.row(steps, {"eval_return": self.seeds + steps / 7})
+    return lanes.Blocks((params,))
 
 
 def without_training(patch) -> None:

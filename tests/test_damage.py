@@ -363,7 +363,7 @@ def test_a_run_is_held_while_it_trains(tmp_path, monkeypatch):
     seen = []
 
     def look(self, stop):
-        seen.append(refusal(run.resume, self.directory.path))
+        seen.append(refusal(run.resume, self.points[0].directory.path))
         return instant.trained(self, stop)
 
     monkeypatch.setattr(session.Session, "_trained", look)

@@ -52,7 +52,7 @@ def made_small(words: list[str]) -> list[str]:
         return [*words, "--episodes", "4"]
     if words[0] == "reproduce":  # the arm with the paper's name, and those it is compared with
         return [*words, "--arms", words[1].partition("/")[0]]
-    if words[0] != "train" or "--help" in words:
+    if words[0] not in ("train", "sweep") or "--help" in words:
         return words
     if "imitator" in words:
         return [*words, "--learner.warmup", "100", "--evaluations", "2", "--episodes", "4"]

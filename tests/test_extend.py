@@ -27,6 +27,7 @@ from headstart.learners.qlearning import QLearning
 from headstart.storage import arrays, files
 from headstart.teams.saved import load
 from headstart.training import extend, keep, programs, run, session
+from headstart.training.point import Point
 
 ENV = Spread(2, horizon=5)
 LEARNER = small(DDPG(), num_envs=4, train_every=4, batch=16, warmup=40, capacity=400, hidden=(8,))
@@ -169,7 +170,7 @@ def manifest_shape(out: Path):
     """The shape of the training state of an interrupted run."""
     about = manifest(out)
     config = dataclasses.replace(SHORT, keep=(), steps=about["config"]["steps"])
-    made = session.Session(config, run.RunDir(out), bound={"extended": about["extended"]})
+    made = session.Session([Point(config, run.RunDir(out), bound={"extended": about["extended"]})])
     return made._of_all(made.shape)
 
 

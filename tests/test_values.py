@@ -20,6 +20,7 @@ from headstart.teams.scripted import Scripted
 from headstart.training import api, footprint, run
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
+from headstart.training.point import Point
 from headstart.training.session import Session
 
 NAN, INF = math.nan, math.inf
@@ -78,7 +79,7 @@ def test_settings_of_a_run_are_refused_before_anything_is_written(as_users, sett
 
 def test_a_run_of_an_earlier_version_that_saved_a_real_number_is_read(as_users, tmp_path):
     config = Config(TINY_ENV, TINY_PPO, steps=4)
-    manifest = json.loads(json.dumps(Session(config, RunDir(tmp_path / "a")).manifest))
+    manifest = json.loads(json.dumps(Session([Point(config, RunDir(tmp_path / "a"))]).points[0].manifest))
     for name, value in (("steps", 4.0), ("seeds", 1.0)):
         manifest["config"][name] = value
     assert restore(manifest, tmp_path) == config and type(restore(manifest, tmp_path).steps) is int
@@ -144,7 +145,7 @@ LARGE = [
 def test_a_run_that_cannot_fit_names_what_is_largest_and_the_setting_to_lower(given, says, tmp_path, monkeypatch):
     monkeypatch.setattr(footprint, "available", lambda: 8 * GIB)
     with pytest.raises(HeadstartError) as caught:
-        Session(Config(**({"env": TINY_ENV, "learner": TINY_PPO, "steps": 16} | given)), RunDir(tmp_path / "a"))
+        Session([Point(Config(**({"env": TINY_ENV, "learner": TINY_PPO, "steps": 16} | given)), RunDir(tmp_path / "a"))])
     text = one_line(caught)
     assert " of memory and 8.6 GB are free; " in text and text.endswith(says), text
 
@@ -155,10 +156,10 @@ def test_what_fits_is_let_through_and_nothing_is_refused_where_no_limit_is_known
     for there, fits in ((int(needed * 0.9), False), (int(needed * 1.1) + 10**6, True), (None, True)):
         monkeypatch.setattr(footprint, "available", lambda there=there: there)
         if fits:
-            Session(config, RunDir(tmp_path / "a"))
+            Session([Point(config, RunDir(tmp_path / "a"))])
         else:
             with pytest.raises(HeadstartError, match=r"lower learner\.capacity"):
-                Session(config, RunDir(tmp_path / "a"))
+                Session([Point(config, RunDir(tmp_path / "a"))])
 
 
 def _item(config):

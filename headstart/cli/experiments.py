@@ -62,8 +62,8 @@ def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: i
 
 
 def report(args: list[str]) -> None:
-    """Make a report again: headstart report DIR [DIR ...] [--out DIR] (an experiment, or runs to compare)."""
-    from headstart.experiments.report import report_runs
+    """Make a report again: headstart report DIR [DIR ...] [--out DIR] (an experiment, a sweep, or runs to compare)."""
+    from headstart.experiments.report import report_runs, report_sweep
     from headstart.experiments.run import report_again
 
     if {"-h", "--help"} & set(args):
@@ -83,13 +83,17 @@ def report(args: list[str]) -> None:
     if not directories or not all(rest):
         raise HeadstartError("say which directory: headstart report DIR")
     out = located(given["--out"][-1]) if given["--out"] else directories[0]
+    if (directories[0] / "sweep.json").exists():
+        if len(directories) > 1 or given["--out"]:
+            raise HeadstartError("a sweep is reported alone and in its own directory; its points can be compared, as runs")
+        return show_report(report_sweep(directories[0]), out)
     if (directories[0] / "experiment.json").exists():
         if len(directories) > 1 or given["--out"]:
             raise HeadstartError("an experiment is reported alone and in its own directory; runs can be compared")
         return show_report(report_again(directories[0]), out)
     if len(directories) > 1 and not given["--out"]:
         raise HeadstartError("say where the comparison goes: headstart report RUN RUN --out DIR")
-    if out not in directories and any((out / name).exists() for name in ("run.json", "experiment.json")):
+    if out not in directories and any((out / name).exists() for name in ("run.json", "experiment.json", "sweep.json")):
         raise HeadstartError(f"{out} is a run with a report of its own: choose another --out for the comparison")
     if len(directories) > 1 and out in directories:
         raise HeadstartError(f"{out} has a report of its own: choose another --out for the comparison")

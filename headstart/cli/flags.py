@@ -21,6 +21,7 @@ CHOICES = {
     "--learner NAME": "The learner, by its name in headstart list; --learner.* below are its settings. (default: maddpg)",
     "--guidance NAME": "How to learn from a teacher, by its name in headstart list; may be given several times.",
     "--teacher DIR": "The directory of the run or team that teaches; one for each --guidance.",
+    "--over NAME=VALUE,VALUE..": "A setting and its values, e.g. learner.gamma=0.9,0.99; may be given several times.",
     "--env NAME": "Another environment than that of the training, by its name in headstart list.",
     "--use MODULE": "Add the parts of your own module to those of headstart list; may be given several times.",
     "--accept-changed": "Go on although files in DIR were changed, or do not belong together.",
@@ -129,7 +130,7 @@ def _plainly(told: str) -> str:
     return f"{flag} must be a {'whole ' * whole}number such as {example}, not '{given}'"
 
 
-REPEATED = ("--use", "--guidance", "--teacher")
+REPEATED = ("--use", "--guidance", "--teacher", "--over")
 """Flags that may be given several times."""
 
 

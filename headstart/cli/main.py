@@ -12,7 +12,7 @@ from headstart.cli.experiments import demo, report, reproduce
 from headstart.cli.flags import read_flags, require_text, take
 from headstart.cli.output import exit_code, fail
 from headstart.cli.stopping import Interrupts, sentence
-from headstart.cli.train import resume, train
+from headstart.cli.train import resume, sweep, train
 from headstart.core.checks import HeadstartError, check_known
 from headstart.storage.files import accepting
 
@@ -108,6 +108,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": demo,
     "list": list_parts,
     "train": train,
+    "sweep": sweep,
     "reproduce": reproduce,
     "resume": resume,
     "evaluate": evaluate,

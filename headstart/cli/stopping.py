@@ -9,8 +9,8 @@ _places: list[tuple[Path, bool]] = []
 
 
 def holds_run(directory: Path) -> bool:
-    """Whether a directory holds a run or an experiment."""
-    return any((directory / name).exists() for name in ("run.json", "experiment.json"))
+    """Whether a directory holds a run, a sweep or an experiment."""
+    return any((directory / name).exists() for name in ("run.json", "sweep.json", "experiment.json"))
 
 
 def works_in(directory: Path, resumes: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""headstart train, headstart resume."""
+"""headstart train, headstart sweep, headstart resume."""
 
 import dataclasses
 import re
@@ -13,28 +13,63 @@ from headstart.core.checks import HeadstartError
 
 def train(args: list[str]) -> None:
     """Train a team: headstart train ENV --learner L [--guidance G --teacher RUN] --steps N --seeds S --out DIR."""
-    from headstart import registry
-    from headstart.core.ranges import Count, Evaluations, Natural, Steps
+    example = "headstart train spread --learner ippo --out runs/a"
+    until: Any = ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this.")
+    config, options, _ = _asked("train", train.__doc__ or "", example, args, [until])
     from headstart.training import run
-    from headstart.training.config import Config
     from headstart.training.progress import progress
 
+    works_in(options.out)
+    with progress() as bar:
+        run.train(dataclasses.replace(config, until=options.until), options.out, (bar(options.out.name),))
+    finish(options.out)
+
+
+def sweep(args: list[str]) -> None:
+    """Train every combination of settings in one program: headstart sweep ENV --over NAME=VALUE,VALUE.. --out DIR."""
+    example = (
+        "headstart sweep spread --learner maddpg --over learner.actor_lr=1e-2,1e-3 --over learner.gamma=0.9,0.95 --seeds 3"
+    )
+    text = "Train each point in a program of its own, one after another: then any setting may be swept."
+    config, options, over = _asked("sweep", sweep.__doc__ or "", example, args, [("separate", bool, False, text)])
+    from headstart.experiments.report import report_sweep
+    from headstart.training import settings
+    from headstart.training import sweep as sweeps
+    from headstart.training.progress import sweep_bar
+
+    wanted = settings.read(config, over)
+    for name in wanted:
+        if any(arg.partition("=")[0].replace("_", "-") == f"--{name}".replace("_", "-") for arg in args):
+            raise HeadstartError(f"--over and --{name} both set {name}: leave one of them out")
+    works_in(options.out)
+    with sweep_bar(options.out.name) as watch:
+        sweeps.sweep(config, wanted, options.out, options.separate, watch)
+    show_report(report_sweep(options.out), options.out)
+
+
+def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]) -> tuple[Any, Any, list[str]]:
+    """(configuration, options, values of --over) that the arguments of `train` or `sweep` ask for. `more`: its own flags."""
+    from headstart import registry
+    from headstart.core.ranges import Count, Evaluations, Natural, Steps
+    from headstart.training.config import Config
+
     natural: Any = Natural  # Python knows `Natural | None`, and pyright does not
-    given, rest = take(args, ("--learner", "--guidance", "--teacher"))
+    choices = ("--learner", "--guidance", "--teacher", *(("--over",) if verb == "sweep" else ()))
+    given, rest = take(args, choices)
     if (not rest or rest[0].startswith("-")) and not {"-h", "--help"} & set(rest):
-        raise HeadstartError("say which environment: headstart train ENV (headstart list names them)")
+        raise HeadstartError(f"say which environment: headstart {verb} ENV (headstart list names them)")
     name = rest.pop(0) if rest and not rest[0].startswith("-") else "spread"
     learner = given["--learner"][-1] if given["--learner"] else "maddpg"
     guides = [registry.preset("guidance", guide) for guide in given["--guidance"]]
     if given["--teacher"] and not guides:
         raise HeadstartError("--teacher needs --guidance: how should the team learn from it? (headstart list names them)")
+    out = Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}{'-sweep' * (verb == 'sweep')}")
     fields: list[Any] = [
         ("steps", Steps, 500_000, "Env-steps of each seed."),
         ("seeds", Count, 1, "Independent teams, trained side by side."),
         ("first_seed", Natural, 0, "Number of the first seed."),
         ("evaluations", Evaluations, 20, "How often to evaluate along the run."),
         ("episodes", Count, 100, "Episodes of an evaluation."),
-        ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this."),
         ("worth", natural | None, None, "Episodes in which teachers are measured before training; 0 for none."),
         (
             "keep",
@@ -43,26 +78,22 @@ def train(args: list[str]) -> None:
             "best: keep the team of the best evaluation. last: keep the last training state, so that "
             "the run can go on after its end. METRIC=LEVEL[,LEVEL..]: keep the first teams of these qualities.",
         ),
-        ("out", Path, Path("runs") / re.sub(r"\W+", "-", f"{name}-{learner}"), "Directory for the run; must be new or empty."),
+        *more,
+        ("out", Path, out, f"Directory for the {'run' if verb == 'train' else verb}; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
     ]
     one = len(guides) == 1
     _check_guidance_flags(rest, given["--guidance"])
     fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
-    choices, example = ("--learner", "--guidance", "--teacher", "--use"), "headstart train spread --learner ippo --out runs/a"
-    options = read_flags(options_of(fields), rest, f"headstart train {name}", train.__doc__ or "", choices, example)
+    options = read_flags(options_of(fields), rest, f"headstart {verb} {name}", about, (*choices, "--use"), example)
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
     taught = _taught(chosen, given["--teacher"])
-    names = ("steps", "seeds", "first_seed", "evaluations", "episodes", "until", "worth", "keep")
-    scalars = {name: getattr(options, name) for name in names}
-    config = Config(options.env, options.learner, tuple(taught), **scalars)
+    names = ("steps", "seeds", "first_seed", "evaluations", "episodes", "worth", "keep")
+    config = Config(options.env, options.learner, tuple(taught), **{name: getattr(options, name) for name in names})
     for line in (*_roles(config.env, "--env"), *_rounded(config)):
         print(line)
-    works_in(options.out)
-    with progress() as bar:
-        run.train(config, options.out, (bar(options.out.name),))
-    finish(options.out)
+    return config, options, given.get("--over", [])
 
 
 def _check_guidance_flags(args: list[str], names: list[str]) -> None:
@@ -115,7 +146,7 @@ def _rounded(config: Any) -> list[str]:
 
 
 def resume(args: list[str]) -> None:
-    """Go on with a run or an experiment that was interrupted, or with a run for longer: headstart resume DIR [--steps N]."""
+    """Go on with an interrupted run, sweep or experiment, or with a run for longer: headstart resume DIR [--steps N]."""
     directory, rest = directory_of(args, "resume")
     from headstart.core.ranges import Steps
 
@@ -125,12 +156,20 @@ def resume(args: list[str]) -> None:
     wanted = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example).steps
     works_in(directory, resumes=True)
     from headstart.experiments import run as experiment
+    from headstart.experiments.report import report_sweep
     from headstart.training import run
-    from headstart.training.progress import progress
+    from headstart.training import sweep as sweeps
+    from headstart.training.progress import progress, sweep_bar
 
-    if (directory / "experiment.json").exists():
-        if wanted is not None:
-            raise HeadstartError(f"{directory} is an experiment, which defines the lengths of its runs: leave out --steps")
+    kind = next((kind for kind in ("experiment", "sweep") if (directory / f"{kind}.json").exists()), None)
+    if kind and wanted is not None:
+        a = {"experiment": "an experiment", "sweep": "a sweep"}[kind]
+        raise HeadstartError(f"{directory} is {a}, which defines the lengths of its runs: leave out --steps")
+    if kind == "sweep":
+        with sweep_bar(directory.name) as watch:
+            sweeps.resume(directory, watch)
+        return show_report(report_sweep(directory), directory)
+    if kind == "experiment":
         with progress() as bar:
             report = experiment.resume(directory, bar)
         return show_report(report, directory)

@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from headstart.core.ops import Real
 from headstart.core.types import ActionSpace, Continuous, Discrete
 
 ILLEGAL = -1e9
@@ -44,7 +45,7 @@ def greedy(space: ActionSpace, logits: Float[Array, "*n U"]) -> Float[Array, "*n
 
 
 def gumbel_softmax(
-    space: Discrete, key: Key[Array, ""], logits: Float[Array, "*n U"], temperature: float = 1.0
+    space: Discrete, key: Key[Array, ""], logits: Float[Array, "*n U"], temperature: Real = 1.0
 ) -> Float[Array, "*n U"]:
     """A differentiable sample softmax((logits + g)/τ), g ~ Gumbel(0, 1), head by head (Jang et al. 2017, eq. 2)."""
     noisy = (logits + jr.gumbel(key, logits.shape, logits.dtype)) / temperature

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from headstart.core.ops import chosen_where
+from headstart.core.part import kind_of, settings_of
 from headstart.core.types import TeamSpec, TimeStep
 
 EnvState = PyTree
@@ -112,7 +114,8 @@ def vectorise(env: Env, num_envs: int) -> VectorEnv:
         states = jax.tree.map(lambda n, o: jnp.where(ended, n, o), new_states, states)
         return states, chosen_where(ended, _of_next_episode(new), shown)
 
-    restart_if_any = _skipped_unless_any(restart)
+    traced = any(isinstance(value, Tracer) for _, value, _ in settings_of(env)) if kind_of(env) else False
+    restart_if_any = _skipped_unless_any(restart, traced)
 
     def step(states, action, key):
         step_key, reset_key = jr.split(key)
@@ -128,12 +131,26 @@ def _of_next_episode(step: TimeStep) -> dict[str, Any]:
     return {"obs": step.obs, "state": step.state, "alive": step.alive, "available": step.available}
 
 
-def _skipped_unless_any(change: Callable) -> Callable:
+def _skipped_unless_any(change: Callable, traced: bool) -> Callable:
     """`change(mask, key, *values) -> values`, skipped if no entry of `mask` is true, under `vmap` as well.
 
     A `lax.cond` with a mapped predicate computes both branches. This one has a scalar predicate for all lanes: whether ANY
-    lane needs the change. `change` itself must leave the lanes outside its mask alone.
+    lane needs the change. `change` itself must leave the lanes outside its mask alone. `traced`: whether it reads traced
+    values beside its arguments, which `custom_vmap` takes as arguments only.
     """
+    if not traced:
+        return _conditional(change)
+
+    def converted(mask, key, *values):
+        whole, read = jax.closure_convert(change, mask, key, *values)
+        own = len(values)
+        keep = lambda mask, key, *both: (*whole(mask, key, *both), *both[own:])
+        return _conditional(keep)(mask, key, *values, *read)[:own]
+
+    return converted
+
+
+def _conditional(change: Callable) -> Callable:
 
     @custom_vmap
     def conditional(mask, key, *values):

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
+Real = float | Float[Array, ""]
+"""A setting: a number, or in a sweep's program a traced one."""
+
 
 def gae(
     reward: Float[Array, "*n"],
@@ -13,8 +16,8 @@ def gae(
     next_value: Float[Array, "*n"],
     terminated: Bool[Array, "*#n"],
     ended: Bool[Array, "*#n"],
-    gamma: float,
-    lam: float,
+    gamma: Real,
+    lam: Real,
 ) -> Float[Array, "*n"]:
     """Generalised advantage estimates, over the first axis [T ..].
 
@@ -32,7 +35,7 @@ def gae(
     return jax.lax.scan(back, jnp.zeros_like(value[0]), (delta, ended), reverse=True)[1]
 
 
-def td_target(reward: Array, next_value: Array, terminated: Array, gamma: float) -> Array:
+def td_target(reward: Array, next_value: Array, terminated: Array, gamma: Real) -> Array:
     """One-step target y = r + γ·(1 − terminated)·V(s'), with no gradient."""
     return jax.lax.stop_gradient(reward + gamma * next_value * ~terminated)
 
@@ -42,12 +45,12 @@ def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tupl
     return jnp.where(mask, x, 0.0).sum(axis, keepdims=keepdims) / jnp.maximum(mask.sum(axis, keepdims=keepdims), 1)
 
 
-def polyak(params: PyTree, target: PyTree, tau: float) -> PyTree:
+def polyak(params: PyTree, target: PyTree, tau: Real) -> PyTree:
     """Target tracking θ' ← (1 − τ)·θ' + τ·θ (Lillicrap et al. 2016, Algorithm 1)."""
     return jax.tree.map(lambda new, old: (1 - tau) * old + tau * new, params, target)
 
 
-def linear_schedule(start: float, end: float) -> Callable[[Array], Array]:
+def linear_schedule(start: Real, end: Real) -> Callable[[Array], Array]:
     """`start` at progress 0, `end` at progress 1, linear in between."""
     return lambda progress: start + (end - start) * jnp.clip(progress, 0.0, 1.0)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from headstart.core.networks import RoleNet
+from headstart.core.ops import Real
 
 
 def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.GradientTransformation:
@@ -35,7 +36,7 @@ def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.Gradi
     return optax.GradientTransformation(init, update)
 
 
-def clip_per_variable(limit: float) -> optax.GradientTransformation:
+def clip_per_variable(limit: Real) -> optax.GradientTransformation:
     """Each array's gradient scaled down to norm `limit` on its own, as openai/maddpg does (tf.clip_by_norm)."""
 
     def update(updates, state, params=None):

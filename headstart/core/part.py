@@ -59,6 +59,16 @@ def parts_in(value: Any) -> Iterator[Any]:
         yield from parts_in([getattr(value, field.name) for field in dataclasses.fields(value)])
 
 
+def settings_of(part: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(name, value, annotation) of every setting of a part and, as "INSIDE.NAME", of the parts that it holds in fields."""
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if kind_of(value):
+            yield from settings_of(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value, _hints(type(part))[field.name]
+
+
 def check_part(value: Any) -> None:
     """Raise HeadstartError "KIND.FIELD must be ..., not ..." if a field, or one of a part inside, breaks its annotation.
 
@@ -89,6 +99,19 @@ def _shown(value: Any) -> str:
     except Exception:  # a number too long for Python to write, or an object that cannot
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 80 else f"{text[:60]} ..."
+
+
+def with_unchecked(part: Class, name: str, value: Any) -> Class:
+    """A copy of a part with the setting `name` ("gamma", or "env.speed" of a part inside) replaced, and no check made.
+
+    For a value that a program traces: it has passed the checks as a number, and a check cannot look into a traced one.
+    """
+    head, _, rest = name.partition(".")
+    made = object.__new__(type(part))
+    for field in dataclasses.fields(part):  # pyright: ignore[reportArgumentType]
+        object.__setattr__(made, field.name, getattr(part, field.name))
+    object.__setattr__(made, head, with_unchecked(getattr(part, head), rest, value) if rest else value)
+    return made
 
 
 @functools.cache

@@ -14,8 +14,10 @@ from headstart.registry import command
 from headstart.replay.record import record
 from headstart.report.build import build_report, read_curve, read_stage, read_worth, write
 from headstart.report.metric import RETURN, name_in_report
+from headstart.report.sweep import sweep_summary
 from headstart.storage import files, places, schema
 from headstart.teams.saved import load
+from headstart.training.sweep import swept
 
 
 def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, seeds: int) -> dict[str, Any]:
@@ -71,6 +73,30 @@ def _middle(path: Path, metric: str) -> int:
     """The index of the seed of a run whose final value is nearest to the median."""
     last = read_curve(path, metric).returns[:, -1]
     return int(np.abs(last - np.median(last)).argmin())
+
+
+def report_sweep(home: Path) -> dict[str, Any]:
+    """Report a sweep whose points have all ended: the grid, the best point, and all learning curves."""
+    home = places.located(home)
+    found = swept(home)
+    runs = {name: point.path for name, point in found.points.items() if point.returns is not None}
+    manifests = {name: files.read_json(point.path / "run.json", schema.Run) for name, point in found.points.items()}
+    points = [
+        {"name": name, "values": point.values, "diverged": manifests[name].get("diverged")}
+        for name, point in found.points.items()
+    ]
+    curves = {name: read_curve(path) for name, path in runs.items()}
+    summary = sweep_summary(points, curves)
+    best = summary["best"]
+    arms = {
+        name: {"stages": [*manifests[name].get("teachers", ()), read_stage(path, name)], "curve": curves[name]}
+        for name, path in runs.items()
+    }
+    header = {"experiment": home.resolve().name, "kind": "sweep", "baseline": best, "headline": best, "sweep": summary}
+    report = build_report(header, arms)
+    replay = replay_of(runs[best], best)
+    write(home, report, [replay] if replay else [], {"points": manifests})
+    return report
 
 
 def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def build_report(
     `metric.name_in_report`. `seeds` (their number) is counted from the curves if not given. `baseline` names the arm
     that sets the threshold; without it, that is the first arm that others are compared with, or else the first arm.
     `goal` is a threshold that the experiment states. `measures` says what the quantities of the arms' "measures" are:
-    {quantity: meaning}; the tables show these. Other keys ("title", "source", "kind": "run", "headline", "caution": a warning
-    in words) are carried over.
+    {quantity: meaning}; the tables show these. Other keys ("title", "source", "kind": "run" or "sweep", "headline",
+    "caution": a warning in words, "sweep": of `sweep.sweep_summary`) are carried over.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
     "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional), "attention":
     {"agents", "vertices", "weights": [agents][vertices]} (optional)}. The curve is that of an arm's last stage; the stages

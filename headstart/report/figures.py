@@ -36,7 +36,7 @@ def learning_curves(report: dict[str, Any]) -> "Figure":
     """
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=_layout(440))
+    figure = go.Figure(layout=layout(440))
     for name, colour in colours(report).items():
         arm = report["arms"][name]
         figure.add_traces(_band(name, arm, colour))
@@ -66,7 +66,7 @@ def effects(report: dict[str, Any]) -> "Figure | None":
         return None
     titles = [title for _, title, _ in panels]
     figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
-    figure.update_layout(_layout(80 + 44 * len(taught)), showlegend=False, hovermode="closest")
+    figure.update_layout(layout(80 + 44 * len(taught)), showlegend=False, hovermode="closest")
     figure.update_layout(margin={"b": 28}, font={"size": 12})
     figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False, automargin=True, range=[-0.6, len(taught) - 0.4])
@@ -96,7 +96,7 @@ def attention(report: dict[str, Any]) -> "Figure | None":
     gap = GAP / whole if len(arms) > 1 else 0
     titles = [escape(name, quote=False) for name in arms]
     figure = make_subplots(len(arms), 1, subplot_titles=titles, row_heights=heights, vertical_spacing=gap)
-    figure.update_layout(_layout(whole + 60), hovermode="closest")
+    figure.update_layout(layout(whole + 60), hovermode="closest")
     figure.update_xaxes(showgrid=False, automargin=True)
     figure.update_yaxes(showgrid=False, automargin=True, autorange="reversed")
     figure.update_annotations(font={"size": 13})
@@ -184,7 +184,8 @@ def _dot(name: str, title: str, found: dict[str, Any], colour: str) -> Any:
     )
 
 
-def _layout(height: int) -> dict[str, Any]:
+def layout(height: int) -> dict[str, Any]:
+    """What all figures have in common; pixels high."""
     return {
         "template": "none",
         "height": height,

@@ -7,6 +7,7 @@ from headstart.report.figures import attention, colours, effects, learning_curve
 from headstart.report.metric import label
 from headstart.report.plain import interval_text, plain, script_json, text
 from headstart.report.summary import headline, leading_arm
+from headstart.report.sweep import grid_rows, sweep_figure
 from headstart.report.table import STYLES, filled
 from headstart.report.transfer import teacher_steps
 
@@ -45,6 +46,7 @@ def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenanc
 
 def _figures(report: dict[str, Any]) -> dict[str, Any]:
     made = {"curves": learning_curves(report), "effects": effects(report), "attention": attention(report)}
+    made |= {"sweep": sweep_figure(report)}
     return {name: figure.to_plotly_json() for name, figure in made.items() if figure is not None}
 
 
@@ -62,6 +64,7 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "claims": [{**claim, "mark": STYLES[claim["verdict"]][0]} for claim in report["claims"]],
         "columns": columns,
         "rows": [{"colour": palette[row[0]], "name": row[0], "cells": [_split(c) for c in row[1:]]} for row in rows],
+        "grid": grid_rows(report) if "sweep" in report else None,
         "stages": _stages(report),
         "measures": [(_sentence(name.replace("_", " ")), _sentence(x)) for name, x in report.get("measures", {}).items()],
         "charged": any(teacher_steps(arm["stages"]) for arm in report["arms"].values()),

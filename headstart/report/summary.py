@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from headstart.report.plain import interval_text, text
+from headstart.report.sweep import sweep_headline
 
 SMOKE = "A smoke run shows that everything works: its numbers and verdicts mean nothing."
 
@@ -24,7 +25,9 @@ def caution(report: dict[str, Any]) -> str:
 
 
 def headline(report: dict[str, Any]) -> str:
-    """The report in one sentence: the counts of verdicts, and the leading arm's result beside its baseline."""
+    """The report in one sentence: verdicts counted and the leading arm beside its baseline; or the best point of a sweep."""
+    if "sweep" in report:
+        return sweep_headline(report)
     name = leading_arm(report)
     arm = report["arms"][name] if name else {}
     sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)

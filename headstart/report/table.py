@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.report.metric import label
 from headstart.report.plain import interval_text, text
 from headstart.report.summary import caution
+from headstart.report.sweep import sweep_caption, sweep_headline, sweep_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,12 +108,16 @@ def caption(report: dict[str, Any]) -> str:
 
 
 def print_report(report: dict[str, Any], console: "Console | None" = None) -> None:
-    """Print the transfer table and, below it, every claim with its verdict and evidence."""
+    """Print the transfer table and, below it, every claim with its verdict and evidence; or a sweep's grid."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = console or Console()
+    if "sweep" in report:
+        for part in (sweep_table(report), Text(sweep_caption(report)), Text(sweep_headline(report))):
+            console.print(part)
+        return
     console.print(transfer_table(report))
     console.print(Text(caption(report)))  # below and not in the table, which may be narrow
     if caution(report):

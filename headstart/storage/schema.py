@@ -154,6 +154,7 @@ class _Run(TypedDict):
     files: NotRequired[Files]
     worth: NotRequired[tuple[Worth, ...]]
     extended: NotRequired[tuple[Extended, ...]]
+    diverged: NotRequired[str]
 
 
 class Measured(_Run):
@@ -227,6 +228,22 @@ class Experiment(TypedDict):
     seeds: Annotated[int, Interval(ge=1, le=2**16)]
 
 
+class Swept(TypedDict):
+    """A point of a sweep: the name of its directory, and its values by setting."""
+
+    name: Annotated[str, MinLen(1)]
+    values: dict[str, Any]
+
+
+class Sweep(TypedDict):
+    """sweep.json. `separate`: whether each point has a program of its own."""
+
+    format: int
+    settings: Annotated[tuple[str, ...], MinLen(1)]
+    points: Annotated[tuple[Swept, ...], MinLen(1)]
+    separate: bool
+
+
 class Spread(TypedDict):
     """An interquartile mean and its interval over seeds."""
 
@@ -279,7 +296,7 @@ class Report(TypedDict):
     """report.json of an experiment."""
 
     format: int
-    kind: Literal["experiment", "run"]
+    kind: Literal["experiment", "run", "sweep"]
     experiment: str
     scale: str | None
     seeds: Annotated[int, Interval(ge=1, le=2**16)]

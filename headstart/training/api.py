@@ -1,6 +1,7 @@
 """Training from Python: the same run directory, progress bar and result as from the command line."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from headstart.core.guidance import GuidanceConfig
 from headstart.core.learner import LearnerConfig
 from headstart.teams.policy import TeamPolicy
 from headstart.training import run
+from headstart.training import sweep as sweeps
 from headstart.training.config import Config
 from headstart.training.progress import progress as bars
+from headstart.training.progress import sweep_bar
+from headstart.training.sweep import Swept, Watch
 from headstart.training.watch import Watcher
 
 
@@ -48,18 +52,86 @@ def train(
 
     Raises HeadstartError for settings that do not fit, or if `out` already holds something.
     """
-    if isinstance(guidance, str):
-        raise HeadstartError(f"guidance must be a part, e.g. headstart.Distill(teacher), not {guidance!r}")
     _check_call(out, watchers)
-    made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
-    made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
-    guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
-    kept: Any = (keep,) if isinstance(keep, str) else keep
-    config = Config(made_env, made_learner, guides, steps, seeds, first_seed, evaluations, episodes, until, worth, kept)
+    numbers = {"steps": steps, "seeds": seeds, "first_seed": first_seed, "evaluations": evaluations, "episodes": episodes}
+    config = _config(env, learner, guidance, keep, until=until, worth=worth, **numbers)
     if not progress:
         return run.train(config, out, watchers)
     with bars() as bar:
         return run.train(config, out, (bar(Path(out).name), *watchers))
+
+
+def sweep(
+    env: Env | str,
+    learner: LearnerConfig | str,
+    out: str | Path,
+    over: Mapping[str, Sequence[Any]],
+    *,
+    guidance: GuidanceConfig | Sequence[GuidanceConfig] = (),
+    steps: int = 500_000,
+    seeds: int = 1,
+    first_seed: int = 0,
+    evaluations: int = 20,
+    episodes: int = 100,
+    worth: int | None = None,
+    keep: str | Sequence[str] = (),
+    separate: bool = False,
+    progress: bool = True,
+    watch: Callable[[str], Watcher] | None = None,
+) -> Swept:
+    """Train every combination of settings in one program, as points of a sweep at `out`; returns the sweep.
+
+    over: {setting: values}, e.g. {"learner.actor_lr": [1e-2, 1e-3], "guidance.alpha": [0, 0.5]}. A setting is named as on the
+    command line: of `env`, `learner` or `guidance` (`guidance0`, `guidance1`, .. of several). It must be a real number with
+    which the program computes; `separate` lifts this, and trains the points one after another, each in a program of its own.
+    watch: name of a point -> a watcher of its run. All else is as in `train`.
+
+    Every point is an ordinary run directory, `out`/points/NAME: `.points` lists them and `.best` is that with the highest
+    return. Raises HeadstartError as `train` does, and for a setting that cannot be swept.
+    """
+    _check_call(out, ())
+    if not isinstance(over, Mapping) or not all(isinstance(name, str) for name in over):
+        raise HeadstartError(f"over must be a dict of values by setting, e.g. {{'learner.gamma': [0.9, 0.99]}}, not {over!r}")
+    numbers = {"steps": steps, "seeds": seeds, "first_seed": first_seed, "evaluations": evaluations, "episodes": episodes}
+    config = _config(env, learner, guidance, keep, worth=worth, **numbers)
+    with _watching(out, progress, watch) as told:
+        return sweeps.sweep(config, over, out, separate, told)
+
+
+def resume_sweep(
+    out: str | Path,
+    *,
+    teacher: Any = None,
+    progress: bool = True,
+    watch: Callable[[str], Watcher] | None = None,
+    accept_changed: bool = False,
+) -> Swept:
+    """Go on with the sweep at `out` from its last checkpoint; a finished sweep is loaded. See `resume` and `sweep`."""
+    _check_call(out, ())
+    with _watching(out, progress, watch) as told:
+        return sweeps.resume(Path(out), told, teacher, accept_changed)
+
+
+@contextlib.contextmanager
+def _watching(out: str | Path, progress: bool, watch: Callable[[str], Watcher] | None) -> Iterator[Watch]:
+    """The watchers of a sweep's points: the user's, and with `progress` those that move one bar for all."""
+    own: Watch = lambda name: (watch(name),) if watch else ()
+    if not progress:
+        yield own
+        return
+    with sweep_bar(Path(out).name) as behind:
+        yield lambda name: (*behind(name), *own(name))
+
+
+def _config(env: Any, learner: Any, guidance: Any, keep: Any, **scalars: Any) -> Config:
+    """A configuration, with names in place of parts allowed, and one guidance or wish to keep in place of a tuple."""
+    if isinstance(guidance, str):
+        raise HeadstartError(f"guidance must be a part, e.g. headstart.Distill(teacher), not {guidance!r}")
+    made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
+    made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
+    guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
+    kept: Any = (keep,) if isinstance(keep, str) else keep
+    return Config(made_env, made_learner, guides, keep=kept, **scalars)
 
 
 def _check_call(out: Any, watchers: Any) -> None:

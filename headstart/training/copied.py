@@ -35,6 +35,14 @@ def in_words(guides: Sequence[Any], rows: Sequence[Rows], spec: TeamSpec) -> lis
     return lines
 
 
+def tell(points: Sequence[Any], rows: Sequence[Rows]) -> None:
+    """Tell the watchers of points (`training.point`) of one learner what guidance copies as they begin."""
+    config = points[0].config
+    if lines := in_words(config.guidance, rows, config.env.spec):
+        for point in points:
+            point.watched.tell("copied", lines)
+
+
 def _by_network(rows: Rows, spec: TeamSpec) -> Tables:
     """The rows by role and network; their names are NETWORK/ROLE and the weight's path in the network."""
     found: Tables = {}

@@ -22,11 +22,13 @@ from headstart.storage import files, places, schema
 from headstart.training import keep
 
 KEEP = 2
+SWEEP, POINTS = "sweep.json", "points"
+"""In the directory of a sweep: what it is, and the folder of its points' runs."""
 
 
 def go_on(path: Path) -> str:
     """The advice to resume, if a directory holds a run or an experiment; else empty."""
-    begun = any((path / name).exists() for name in ("run.json", "experiment.json"))
+    begun = any((path / name).exists() for name in ("run.json", "experiment.json", SWEEP))
     return f", or go on with: {command('resume', path)}" if begun else ""
 
 
@@ -41,9 +43,9 @@ def undone_if_refused(path: Path, begun: Callable[[], bool]) -> Iterator[None]:
         raise
     except Exception:
         if ours and not begun():
-            for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json")):
+            for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json", SWEEP)):
                 entry.unlink(missing_ok=True)
-            for entry in (path / "stages", *path.glob("teacher-*")):
+            for entry in (path / "stages", path / POINTS, *path.glob("teacher-*")):
                 shutil.rmtree(entry, ignore_errors=True)
             with contextlib.suppress(OSError):  # somebody else has put something there
                 for parent in missing:
@@ -55,6 +57,12 @@ def check_free(path: Path) -> None:
     """Refuse a directory that holds anything, so that nothing is ever overwritten."""
     if not places.empty(path):
         raise HeadstartError(f"{path} already holds something: choose another --out{go_on(path)}")
+
+
+def sweep_of(path: Path) -> Path | None:
+    """The directory of the sweep of which a run is a point; None for other runs."""
+    home = path.resolve().parent.parent
+    return home if path.resolve().parent.name == POINTS and (home / SWEEP).exists() else None
 
 
 class RunDir:
@@ -114,16 +122,18 @@ class RunDir:
                 old.unlink()
 
     def load_checkpoint(
-        self, like: PyTree | Callable[[int], PyTree], most: int, run: str | None
+        self, like: PyTree | Callable[[int], PyTree], most: int, run: str | None, at: int | None = None
     ) -> tuple[int, PyTree, dict[str, float]] | None:
         """The newest checkpoint that can be read: (updates, state, seconds by name); None if there is none.
+
+        `at`: only that after so many updates.
 
         `like`: the state's shape, or a function of the room of its memory (0: unknown), which depends on the run's length.
         Damaged checkpoints are skipped; raises HeadstartError if all are damaged. A checkpoint after more than `most`
         updates, or of another run than the one with the id `run`, is damaged.
         """
         trouble = None
-        for path in reversed(self._saved()):
+        for path in (path for path in reversed(self._saved()) if at is None or int(path.stem) == at):
             try:
                 note = _checked(path, storage.read_note(path), most, run)
                 room = int(note.pop("room"))

@@ -25,7 +25,7 @@ from headstart.core.trainer import Trainer
 from headstart.registry import command
 from headstart.report.build import read_column
 from headstart.training.config import Config
-from headstart.training.directory import RunDir
+from headstart.training.directory import RunDir, sweep_of
 
 
 class Extension(NamedTuple):
@@ -76,9 +76,11 @@ def extension(directory: RunDir, manifest: dict[str, Any], config: Config, steps
 
 
 def _check_stage(path: Path) -> None:
-    """Refuse a stage of an experiment, which defines its length."""
+    """Refuse a stage of an experiment or a point of a sweep, which defines its length."""
     if path.resolve().parent.name == "stages" and (path.resolve().parents[1] / "experiment.json").exists():
         raise HeadstartError(f"{path} is a stage of an experiment, which defines its length: --steps is for runs of their own")
+    if sweep_of(path):
+        raise HeadstartError(f"{path} is a point of a sweep, which defines its length: copy it to go on with --steps")
 
 
 def _goal_reached(path: Path, config: Config) -> bool:

@@ -21,8 +21,11 @@ STATES = 2
 """A training state, and the copy of it that is made to write a checkpoint."""
 
 
-def check_training(config: Any, learner: Learner, loop: PyTree) -> None:
-    """Raise HeadstartError if a run cannot fit into memory. `loop` has the shapes of one seed's loop state."""
+def check_training(config: Any, learner: Learner, loop: PyTree, points: int = 1) -> None:
+    """Raise HeadstartError if a run cannot fit into memory, or so many that train together.
+
+    `loop` has the shapes of one seed's loop state.
+    """
     state, items = loop["state"], jax.tree.leaves(loop["state"].memory)[0].shape[0]
     collecting = ("num_envs",) if learner.num_envs >= learner.rollout else ("rollout", "train_every", "num_envs")
     keeping = ("capacity", *collecting) if items > learner.rollout * learner.num_envs else collecting
@@ -37,9 +40,10 @@ def check_training(config: Any, learner: Learner, loop: PyTree) -> None:
     at_once = {("a batch", named("batch", *collecting)): plan.shape[-1] * (size(state.memory) // max(items, 1))}
     at_once |= {("the order of its samples", named("gradient_steps", "epochs")): size(plan)}
     at_once |= evaluation(config.env, learner, config.episodes)
-    lanes = _lanes(config.seeds)
-    parts = {name: config.seeds * bytes for name, bytes in each.items()} | {k: lanes * v for k, v in at_once.items()}
-    _check(f"a run of {config.seeds} seeds" if config.seeds > 1 else "this run", parts, config.seeds)
+    seeds = config.seeds * points
+    parts = {name: seeds * bytes for name, bytes in each.items()} | {k: _lanes(seeds) * v for k, v in at_once.items()}
+    many = f"a sweep of {points} points" if points > 1 else f"a run of {seeds} seeds" if seeds > 1 else "this run"
+    _check(many, parts, seeds)
 
 
 def check_evaluation(env: Env, learner: Learner, episodes: int, seeds: int) -> None:

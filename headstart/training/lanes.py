@@ -43,6 +43,17 @@ class Blocks:
         """The tree [S ..], as it is saved."""
         return self.trees[0] if len(self.trees) == 1 else jax.tree.map(_joined, *self.trees)
 
+    def part(self, start: int, stop: int) -> PyTree:
+        """The tree of the lanes start .. stop − 1 alone."""
+        found, at = [], 0
+        for tree in self.trees:
+            count = _lanes(tree)
+            low, high = max(start - at, 0), min(stop - at, count)
+            if low < high:
+                found.append(tree if high - low == count else _lanes_of(tree, low, high - low))
+            at += count
+        return Blocks(tuple(found)).whole()
+
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -57,7 +68,9 @@ class Program:
 
     def __call__(self, *args: Any) -> Blocks:
         """Call the program for all lanes; arguments with a lane axis are `Blocks` or whole trees [S ..]."""
-        each = zip(*(_blocks(arg, self.size).trees for arg in args[: self.mapped]), strict=True)
+        blocks = [_blocks(arg, self.size).trees for arg in args[: self.mapped]]
+        count = max(map(len, blocks))
+        each = zip(*(trees if jax.tree.leaves(trees) else trees * count for trees in blocks), strict=True)  # () is of all lanes
         calls = [(*of_lanes, *args[self.mapped :]) for of_lanes in each]
         if len(calls) == 1 and self.calls_python:
             return Blocks((interruptible(lambda: jax.block_until_ready(self.compiled(*calls[0]))),))
@@ -101,18 +114,21 @@ def _is_key(x: Any) -> bool:
 def _blocks(arg: Any, size: int) -> Blocks:
     """`arg` as blocks of `size` lanes: unchanged, or cut anew."""
     if isinstance(arg, Blocks):
-        if all(_lanes(tree) == size for tree in arg.trees):
-            return arg
+        if all(_lanes(tree) % size == 0 for tree in arg.trees):
+            return Blocks(tuple(block for tree in arg.trees for block in _blocks(tree, size).trees))
         arg = arg.whole()
-    if _lanes(arg) == size:
+    if _lanes(arg) == size or not jax.tree.leaves(arg):
         return Blocks((arg,))
-    cut = lambda start: jax.tree.map(lambda x: _cut(x, start, size), arg)
-    return Blocks(tuple(map(cut, range(0, _lanes(arg), size))))
+    return Blocks(tuple(_lanes_of(arg, start, size) for start in range(0, _lanes(arg), size)))
 
 
 def _lanes(tree: PyTree) -> int:
     leaves = jax.tree.leaves(tree)
     return leaves[0].shape[0] if leaves else 1
+
+
+def _lanes_of(tree: PyTree, start: int, size: int) -> PyTree:
+    return jax.tree.map(lambda x: _cut(x, start, size), tree)
 
 
 def _cut(x: Any, start: int, size: int) -> jax.Array:

@@ -29,13 +29,20 @@ def begin(trainer: Trainer, key: Array, seed: Array, params: PyTree = None) -> P
 
 
 def advance(trainer: Trainer) -> Callable[..., PyTree]:
-    """`(loop, start, stop, data) -> loop` of all seeds [S ..] after the updates start .. stop − 1.
+    """`(loop, start, stop, data) -> loop` of all seeds [S ..] after the updates start .. stop − 1: see `advance_lanes`."""
+    step = advance_lanes(lambda values: trainer)
+    return lambda loop, start, stop, data: step(loop, {}, start, stop, data)
 
-    The bounds are values, not shapes: one program serves pieces of every length, and cutting a run into pieces does not
-    change a bit of it. `data` is the trainer's, one for all seeds.
+
+def advance_lanes(make: Callable[[PyTree], Trainer]) -> Callable[..., PyTree]:
+    """`(loop, values, start, stop, data) -> loop` of all lanes [S ..] after the updates start .. stop − 1.
+
+    Each lane is trained by the trainer that `make` makes of its `values`. The bounds are values, not shapes: one program serves
+    pieces of every length, and cutting a run into pieces does not change a bit of it. `data` is one for all lanes.
     """
 
-    def one(loop, index, data):
+    def one(loop, values, index, data):
+        trainer = make(values)
         state, metrics = trainer.update(loop["state"], index, data)
         floats = [x for x in jax.tree.leaves((state.params, metrics)) if jnp.issubdtype(x.dtype, jnp.floating)]
         fine = jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
@@ -46,21 +53,28 @@ def advance(trainer: Trainer) -> Callable[..., PyTree]:
         broken = jnp.where((loop["broken"] == -1) & ~(fine & told), jnp.where(told, index, -2 - index), loop["broken"])
         return {"state": state, "sums": jax.tree.map(jnp.add, loop["sums"], metrics), "broken": broken}
 
-    seeds = jax.vmap(one, in_axes=(0, None, None))
-    return lambda loop, start, stop, data: jax.lax.fori_loop(start, stop, lambda i, loop: seeds(loop, i, data), loop)
+    lanes = jax.vmap(one, in_axes=(0, 0, None, None))
+    return lambda loop, values, start, stop, data: jax.lax.fori_loop(
+        start, stop, lambda i, loop: lanes(loop, values, i, data), loop
+    )
 
 
 def score(env: Env, learner: Learner, episodes: int) -> Callable[[PyTree, Array, Array], Metrics]:
     """`(params [S ..], keys [S], index) -> {"eval_return": [S], ..}` of fresh greedy episodes, new ones for each index."""
-    run = evaluate(env, learner, episodes)
+    lanes = score_lanes(lambda values: (env, learner), episodes)
+    return lambda params, keys, index: lanes(params, keys, {}, index)
 
-    def one(params, key, index):
-        out = run(params, jr.fold_in(jr.fold_in(key, 1), index))
+
+def score_lanes(make: Callable[[PyTree], tuple[Env, Learner]], episodes: int) -> Callable[..., Metrics]:
+    """`(params [S ..], keys [S], values, index) -> {..}`: as `score`, with the environment and learner of a lane's `values`."""
+
+    def one(params, key, values, index):
+        out = evaluate(*make(values), episodes)(params, jr.fold_in(jr.fold_in(key, 1), index))
         roles = {f"eval_return/{role}": x.mean() for role, x in out["return"].items()} if len(out["return"]) > 1 else {}
         events = {f"eval_event/{name}": x.mean() for name, x in out["events"].items()}
         return {"eval_return": team_mean(out["return"]).mean(), "eval_length": out["length"].mean(), **roles, **events}
 
-    return jax.vmap(one, in_axes=(0, 0, None))
+    return jax.vmap(one, in_axes=(0, 0, 0, None))
 
 
 def use_compilation_cache() -> None:

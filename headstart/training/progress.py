@@ -1,7 +1,8 @@
 """The progress display of a run while it trains: a bar for each stage."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headstart.training.watch import Progress, Watcher
@@ -39,6 +40,44 @@ class Bar(Watcher):
         """Fill the bar."""
         total = self.display.tasks[self.task].total
         self.display.update(self.task, completed=total, total=total)
+
+
+class Behind(Watcher):
+    """Moves the bar that the points of a sweep share; it shows the best return of those that train. `bests`: by point."""
+
+    def __init__(self, bar: Bar, name: str, bests: dict[str, Any]):
+        self.bar, self.name, self.bests = bar, name, bests
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Show the bar, once for all points."""
+        self.leads = self.bar.task is None
+        if self.leads:
+            self.bar.begin(manifest)
+
+    def worth(self, lines: list[str]) -> None:
+        """Print the lines, which are the same for all points."""
+        if self.leads:
+            self.bar.worth(lines)
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar."""
+        if progress.returns is not None:
+            self.bests[self.name] = progress.returns
+        best = max(self.bests.values(), key=lambda returns: returns.mean(), default=None)
+        self.bar.progress(dataclasses.replace(progress, returns=best))
+
+    def end(self, team: Any) -> None:
+        """Fill the bar."""
+        self.bar.end(team)
+
+
+@contextlib.contextmanager
+def sweep_bar(name: str) -> Iterator[Callable[[str], Sequence[Watcher]]]:
+    """One bar for a sweep: a function from the name of a point to its watchers."""
+    bests: dict[str, Any] = {}
+    with progress() as bar:
+        shared = bar(name)
+        yield lambda point: (Behind(shared, point, bests),)
 
 
 @contextlib.contextmanager

@@ -19,13 +19,15 @@ from headstart.core.part import checked
 from headstart.core.ranges import Count
 from headstart.core.scope import innermost, scope
 from headstart.core.types import TeamSpec
+from headstart.registry import command
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import cores, extend, footprint
-from headstart.training.config import Config, bind, restore
-from headstart.training.directory import RunDir, check_free, undone_if_refused
+from headstart.training.config import Config, restore
+from headstart.training.directory import RunDir, check_free, sweep_of, undone_if_refused
 from headstart.training.lanes import compile_program
+from headstart.training.point import Point
 from headstart.training.session import Session
 from headstart.training.signals import Signals
 from headstart.training.watch import Watcher
@@ -36,15 +38,15 @@ def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> 
     """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
     directory = RunDir(out)
     check_free(directory.path)
-    session = Session(_with_teachers(config), directory, watchers)
-    teachers = [teacher_of(guide) for guide in session.config.guidance]
+    point = Point(with_teachers(config), directory, watchers)
+    session = Session([point])
     with Signals(innermost().stop), undone_if_refused(directory.path, lambda: session.begun):
-        session.manifest = directory.create(session.manifest, lambda path: bind(session.manifest, teachers, path))
+        point.create()
         with directory.held():
-            return session.go()
+            return session.go()[0]
 
 
-def _with_teachers(config: Config) -> Config:
+def with_teachers(config: Config) -> Config:
     """The configuration with every teacher loaded that was given by its path."""
     given = lambda guide: isinstance(teacher_of(guide), str | Path)
     loaded = lambda guide: dataclasses.replace(guide, teacher=load(teacher_of(guide))) if given(guide) else guide
@@ -69,6 +71,8 @@ def resume(
     directory = RunDir(out)
     with directory.held(), files.accepting(accept_changed):
         manifest = directory.manifest()
+        if not manifest.get("finished") and (home := sweep_of(directory.path)):
+            raise HeadstartError(f"{directory.path} is a point of a sweep: go on with {command('resume', home)}")
         if manifest.get("finished"):
             directory.clear(manifest)  # a kill may have left something to do
         if manifest.get("finished") and steps is None:
@@ -79,10 +83,15 @@ def resume(
             return team
         cores.use_pool(manifest.get("cores"))
         config = restore(manifest, directory.path, teacher)
-        bound = {name: manifest[name] for name in ("guides", "id", "worth", "extended") if name in manifest}
+        bound = bound_of(manifest)
         if steps is None:
-            return Session(config, directory, watchers, bound).go()
-        return _extended(directory, manifest, config, steps, watchers, bound).go()
+            return Session([Point(config, directory, watchers, bound)]).go()[0]
+        return _extended(directory, manifest, config, steps, watchers, bound).go()[0]
+
+
+def bound_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a run that goes on keeps of its run.json beside the configuration."""
+    return {name: manifest[name] for name in ("guides", "id", "worth", "extended") if name in manifest}
 
 
 def _extended(
@@ -96,13 +105,14 @@ def _extended(
     """The session of a run that goes on to another length. Nothing is written before it goes on."""
     longer, extended, notes = extend.extension(directory, manifest, config, steps)
     if longer is config:
-        return Session(config, directory, watchers, bound)
+        return Session([Point(config, directory, watchers, bound)])
     bound |= {"extended": extended, "learning_starts": manifest.get("learning_starts")}
-    session = Session(longer, directory, watchers, bound, changed=True)
+    point = Point(longer, directory, watchers, bound)
+    session = Session([point], changed=True)
     if extended[-1]["env_steps"] and extend.follows_progress(session.trainer, session.shape["state"]):
         notes.append("its schedules follow the new length")
     rounded = extend.rounded(longer.steps, session.trainer.steps_per_update)
-    for line in filter(None, (rounded, extend.told(directory, extended, notes, session.manifest["env_steps"]))):
+    for line in filter(None, (rounded, extend.told(directory, extended, notes, point.manifest["env_steps"]))):
         notice(line)
     if extended[-1]["fresh"]:
         directory.drop_checkpoints()

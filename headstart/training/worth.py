@@ -57,6 +57,17 @@ def appraise(config: Any, learner: Learner, keys: Array, seeds: Array, count: in
     return [_entry(config, player, np.asarray(returns)[:, i], count) for i, player in enumerate(players)]
 
 
+def appraise_points(points: Sequence[Any], learner: Learner, keys: Array, seeds: Array) -> None:
+    """Measure the teachers of points (`training.point`) of one environment and learner: what is found for one holds for all."""
+    config = points[0].config
+    episodes = EPISODES if config.worth is None else config.worth
+    found = appraise(config, learner, keys[: config.seeds], seeds[: config.seeds], episodes)
+    if found:
+        warn(found)
+        for point in points:
+            point.appraised(found, in_words(found))
+
+
 def _players(config: Any, learner: Learner) -> Iterator[Player]:
     """The teachers that can play. If the user asked for a measure, a line on stderr says which cannot, and why."""
     for i, guide in enumerate(config.guidance):

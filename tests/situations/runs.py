@@ -19,6 +19,7 @@ from headstart.core.spec import Discrete
 from headstart.storage import places
 from headstart.training.config import Config
 from headstart.training.directory import RunDir
+from headstart.training.point import Point
 from headstart.training.session import Session
 from situations.odd import Spoilt
 from situations.table import ALL, Situation, refused, right
@@ -74,7 +75,7 @@ def _():
 def _():
     config = Config(ENV, dataclasses.replace(TINY, capacity=10**9), steps=10**9)
     with tempfile.TemporaryDirectory() as place:
-        Session(config, RunDir(Path(place, "run")))
+        Session([Point(config, RunDir(Path(place, "run")))])
 
 
 @right("settings", "an evaluation of many episodes opens a few environments at a time")
