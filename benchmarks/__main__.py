@@ -5,7 +5,7 @@
 
 import argparse
 
-from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, stepping
+from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, stepping, sweep
 from benchmarks.common import Options
 
 ALL = {
@@ -18,6 +18,7 @@ ALL = {
     "dagger": dagger,
     "floor": floor,
     "graphs": graphs,
+    "sweep": sweep,
 }
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from headstart.core.checks import HeadstartError
 from headstart.report.metric import label
 from headstart.report.plain import text
+from headstart.report.schema import Report
 from headstart.report.summary import headline
 from headstart.report.table import filled
-from headstart.storage import files, schema
+from headstart.storage import files
 
 OPENS, CLOSES = "<!-- report: {} -->", "<!-- end of report -->"
 BLOCK = re.compile(r"<!-- report: (?P<name>[\w-]+/[\w-]+) -->\n.*?" + re.escape(CLOSES), re.DOTALL)
@@ -64,7 +65,7 @@ def _data(page: Path, name: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return files.read_json(path, schema.Report)
+    return files.read_json(path, Report)
 
 
 def _command(report: dict[str, Any]) -> Iterator[str]:

@@ -244,69 +244,6 @@ class Sweep(TypedDict):
     separate: bool
 
 
-class Spread(TypedDict):
-    """An interquartile mean and its interval over seeds."""
-
-    iqm: float | None
-    low: float | None
-    high: float | None
-
-
-class Priced(TypedDict):
-    """A stage of an arm of report.json."""
-
-    env_steps: Steps
-
-
-class Charted(TypedDict):
-    """A learning curve of report.json."""
-
-    env_steps: Annotated[tuple[Steps, ...], MinLen(1)]
-    iqm: Annotated[tuple[float | None, ...], MinLen(1)]
-
-
-class Reported(TypedDict):
-    """An arm of report.json: what a page of results reads."""
-
-    stages: Annotated[tuple[Priced, ...], MinLen(1)]
-    curve: Charted
-    initial: Spread
-    final: Spread
-    reached: NotRequired[float | None]
-    versus: NotRequired[str]
-    jump_start: NotRequired[Spread]
-    asymptotic_gain: NotRequired[Spread]
-    steps_to_threshold: NotRequired[Spread | None]
-    time_ratio: NotRequired[float | None]
-    time_ratio_interval: NotRequired[Spread | None]
-    time_ratio_with_teacher: NotRequired[float | None]
-    time_ratio_with_teacher_interval: NotRequired[Spread | None]
-
-
-class Judged(TypedDict):
-    """A claim of report.json and its verdict."""
-
-    claim: str
-    source: str
-    verdict: Literal["reproduced", "not reproduced", "undecided"]
-    evidence: str
-
-
-class Report(TypedDict):
-    """report.json of an experiment."""
-
-    format: int
-    kind: Literal["experiment", "run", "sweep"]
-    experiment: str
-    scale: str | None
-    seeds: Annotated[int, Interval(ge=1, le=2**16)]
-    metric: str
-    baseline: str
-    threshold: float | None
-    arms: dict[str, Reported]
-    claims: tuple[Judged, ...]
-
-
 class Note(TypedDict):
     """The note of a checkpoint."""
 
