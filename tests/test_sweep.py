@@ -18,6 +18,8 @@ from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.part import part
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec
+from headstart.experiments import run as experiments
+from headstart.experiments.base import Arm, Experiment, Stage
 from headstart.experiments.report import report_sweep
 from headstart.guidance.distill import Distill
 from headstart.learners.ppo import PPO
@@ -28,6 +30,7 @@ from headstart.teams.policy import TeamPolicy
 from headstart.training import lanes, made, run, session, settings, sweep
 from headstart.training.config import Config
 from headstart.training.ends import Diverged, Interrupted
+from headstart.training.watch import Watcher
 
 SPEC = ENV.spec
 TEACHER = TeamPolicy(SPEC, DDPG4, jax.jit(jax.vmap(DDPG4.make(SPEC).init))(jax.random.split(jax.random.key(7), 1)), (0,), ENV)
@@ -286,3 +289,41 @@ def test_sweeps_are_refused_before_anything_is_written(config, over, says, tmp_p
 def test_the_command_line_refuses_in_one_line(args, says, tmp_path, capsys):
     assert says in refused(capsys, "sweep", "spread", *args, "--out", str(tmp_path / "new"))
     assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------ in experiments
+
+
+def own(scale):
+    """Two arms that differ in one number, and one without a teacher."""
+    stage = lambda name, *guides, **more: Stage(name, ENV, DDPG4, 200, guides, 2, **more)
+    teacher = stage("teacher")
+    taught = {f"alpha={a:g}": stage(f"alpha={a:g}", Distill("teacher", alpha=a), sweep="alphas") for a in (0.1, 1.0)}
+    arms = {"alone": Arm((stage("alone"),))} | {name: Arm((teacher, last), "alone") for name, last in taught.items()}
+    return Experiment("Two weights", "ours", 1, arms, (), "alpha=1")
+
+
+@pytest.mark.slow
+def test_stages_that_differ_in_one_number_are_a_sweep_and_go_on_with_their_experiment(tmp_path, eager):
+    out, points = tmp_path / "own", tmp_path / "own/stages/alphas/points"
+    told = []
+
+    def watch(name):
+        told.append(name)
+        return stopper(3)[0] if name == "alpha=1" and told.count(name) == 1 else Watcher()
+
+    with pytest.raises(Interrupted, match=r"stopped in stage 'alphas'; go on with: headstart resume .*own$"):
+        experiments.reproduce("own/own", own, "smoke", out, watch=watch)
+    assert (out / "stages/teacher/policy.json").exists() and not (points / "alpha=1/policy.json").exists()
+    report = experiments.continue_experiment("own/own", own("smoke"), "smoke", out, 1)
+    assert set(report["arms"]) == {"alone", "alpha=0.1", "alpha=1"} and (points / "alpha=1/policy.json").exists()
+    assert report["arms"]["alpha=1"]["stages"][0]["name"] == "teacher"
+    with pytest.raises(HeadstartError, match="must differ in one setting"):
+        settings.differing([TAUGHT, TAUGHT])
+
+
+def test_the_stages_of_a_sweep_have_the_names_of_its_points():
+    for scale in ("smoke", "laptop", "paper"):
+        swept = [stage for stage in registry.experiments()["knowru/alpha-sweep"](scale).stages if stage.sweep]
+        configs = [Config(stage.env, stage.learner, stage.guidance, stage.steps) for stage in swept]
+        assert [stage.name for stage in swept] == list(settings.grid(configs[0], settings.differing(configs)))

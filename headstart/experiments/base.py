@@ -12,6 +12,8 @@ from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.report.claims import Claim
+from headstart.storage.places import inside
+from headstart.training.directory import POINTS
 
 Scale = Literal["smoke", "demo", "laptop", "paper", "literal"]
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper", "literal")
@@ -39,6 +41,12 @@ class Stage:
     evaluations: int = 25
     until: str = ""
     """An earlier stage: training stops once this stage has reached its final return."""
+    sweep: str = ""
+    """Stages of one sweep train in one program. They may differ only in real settings, and have the names of its points."""
+
+    def path(self, out: Path) -> Path:
+        """The directory of its run in an experiment at `out`."""
+        return inside(out, "stages", self.sweep, POINTS, self.name) if self.sweep else inside(out, "stages", self.name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,8 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
     """Report an experiment whose stages have all finished; returns the content of report.json."""
     arms = {}
     for arm_name, arm in experiment.arms.items():
-        stages = [read_stage(out / "stages" / stage.name, stage.name) for stage in arm.stages]
-        last = out / "stages" / arm.stages[-1].name
+        stages = [read_stage(stage.path(out), stage.name) for stage in arm.stages]
+        last = arm.stages[-1].path(out)
         measures = {quantity: measure(last) for quantity, measure in arm.measures.items()}
         arms[arm_name] = {
             "stages": stages,
@@ -44,14 +44,14 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
     command = "headstart demo" if scale == "demo" else f"headstart reproduce {name} --scale {scale} --seeds {seeds}"
     provenance: dict[str, Any] = {"command": command, "notes": list(experiment.notes)}
     provenance["stages"] = {
-        stage.name: files.read_json(out / "stages" / stage.name / "run.json", schema.Run) for stage in experiment.stages
+        stage.name: files.read_json(stage.path(out) / "run.json", schema.Run) for stage in experiment.stages
     }
     write(out, report, _replays(experiment, out), provenance)
     return report
 
 
 def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
-    runs = {name: out / "stages" / arm.stages[-1].name for name, arm in experiment.arms.items()}
+    runs = {name: arm.stages[-1].path(out) for name, arm in experiment.arms.items()}
     return [replay for name, path in runs.items() if (replay := replay_of(path, name, experiment.metric))]
 
 

@@ -1,7 +1,7 @@
 """Run an experiment: train its stages in order, each once, resume them after an interruption, and report."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from headstart.report.build import read_curve
 from headstart.report.stats import iqm
 from headstart.report.transfer import final
 from headstart.storage import files, places, schema
-from headstart.training import cores, run, session
+from headstart.training import cores, run, session, settings, sweep
 from headstart.training.config import Config, differences
-from headstart.training.directory import check_free, undone_if_refused
+from headstart.training.directory import SWEEP, check_free, undone_if_refused
 from headstart.training.watch import Watcher
 
 Watch = Callable[[str], Watcher]
@@ -40,7 +40,7 @@ def reproduce(
     if before:
         before(experiment, seeds)
     manifest = {"experiment": name, "scale": scale, "arms": list(experiment.arms), "seeds": seeds, "headstart": __version__}
-    with undone_if_refused(out, lambda: any(out.glob("stages/*/run.json"))):
+    with undone_if_refused(out, lambda: any(out.glob("stages/**/run.json"))):
         with places.made_at_once(out) as staged:
             files.write_json(staged / "experiment.json", manifest, schema.Experiment)
         return continue_experiment(name, experiment, scale, out, seeds, watch)
@@ -54,46 +54,75 @@ def continue_experiment(
         out.mkdir(parents=True, exist_ok=True)
     with places.held(out):
         places.tidy(out)
-        for stage in experiment.stages:
-            path = places.inside(out, "stages", stage.name)
+        for stages in _programs(experiment.stages):
+            name = stages[0].sweep or stages[0].name
             try:
-                _train_or_resume(stage, path, seeds, (watch(stage.name),) if watch else ())
+                if stages[0].sweep:
+                    _sweep_or_resume(stages, out, seeds, watch)
+                else:
+                    _train_or_resume(stages[0], out, seeds, (watch(name),) if watch else ())
             except session.Interrupted:
                 again = registry.command("resume", out)
-                raise session.Interrupted(f"stopped in stage '{stage.name}'; go on with: {again}") from None
+                raise session.Interrupted(f"stopped in stage '{name}'; go on with: {again}") from None
             except files.NotWritten as error:
                 raise files.NotWritten(error.what, out) from None
         return report_experiment(name, experiment, scale, out, seeds)
 
 
-def _train_or_resume(stage: Stage, path: Path, seeds: int, watchers: tuple[Watcher, ...]) -> None:
+def _programs(stages: Sequence[Stage]) -> list[list[Stage]]:
+    """The stages in order, those of one sweep together."""
+    groups: dict[str, list[Stage]] = {}
+    for stage in stages:
+        groups.setdefault(f"sweep {stage.sweep}" if stage.sweep else f"stage {stage.name}", []).append(stage)
+    return list(groups.values())
+
+
+def _train_or_resume(stage: Stage, out: Path, seeds: int, watchers: tuple[Watcher, ...]) -> None:
+    path = stage.path(out)
     if (path / "run.json").exists():
-        _check_stage(stage, path, seeds)
+        _check_stage(stage, out, seeds)
         run.resume(path, watchers)
         return
+    run.train(_taught(stage, out, seeds), path, watchers)
+
+
+def _sweep_or_resume(stages: Sequence[Stage], out: Path, seeds: int, watch: Watch | None) -> None:
+    """Train the stages of a sweep as its points, in one program."""
+    home, watchers = stages[0].path(out).parents[1], lambda name: (watch(name),) if watch else ()
+    if (home / SWEEP).exists():
+        for stage in stages:
+            _check_stage(stage, out, seeds)
+        sweep.resume(home, watchers)
+        return
+    configs = [_taught(stage, out, seeds) for stage in stages]
+    sweep.sweep(configs[0], settings.differing(configs), home, watch=watchers)
+
+
+def _taught(stage: Stage, out: Path, seeds: int) -> Config:
+    """The configuration of a stage, with its teachers as paths."""
     named = lambda guide: isinstance(teacher_of(guide), str)
-    found = lambda guide: dataclasses.replace(guide, teacher=path.parent / teacher_of(guide)) if named(guide) else guide
-    config = _config(stage, path, seeds)
-    run.train(dataclasses.replace(config, guidance=tuple(map(found, stage.guidance))), path, watchers)
+    found = lambda guide: dataclasses.replace(guide, teacher=out / "stages" / teacher_of(guide)) if named(guide) else guide
+    return dataclasses.replace(_config(stage, out, seeds), guidance=tuple(map(found, stage.guidance)))
 
 
-def _config(stage: Stage, path: Path, seeds: int) -> Config:
-    """The configuration of a stage at `path`; its teachers are names of stages."""
-    until = float(iqm(final(read_curve(path.parent / stage.until)))) if stage.until else None
+def _config(stage: Stage, out: Path, seeds: int) -> Config:
+    """The configuration of a stage; its teachers are names of stages."""
+    until = float(iqm(final(read_curve(out / "stages" / stage.until)))) if stage.until else None
     return Config(stage.env, stage.learner, stage.guidance, stage.steps, seeds, evaluations=stage.evaluations, until=until)
 
 
-def _check_stage(stage: Stage, path: Path, seeds: int) -> None:
+def _check_stage(stage: Stage, out: Path, seeds: int) -> None:
     """Refuse a run that is not the one that the experiment defines, e.g. because two stages were exchanged."""
+    path = stage.path(out)
     manifest = files.read_json(path / "run.json", schema.Run)
     if manifest["format"] < 2:  # written before runs had digests
         return
-    if odd := differences(manifest, _config(stage, path, seeds)):
+    if odd := differences(manifest, _config(stage, out, seeds)):
         where = f"{path} is not the stage '{stage.name}' that the experiment defines"
         return files.refuse_change(f"{where}: it differs in {', '.join(odd)}")
     for i, guide in enumerate(stage.guidance):
         if isinstance(teacher_of(guide), str):
-            _check_teacher(path, i, manifest.get("guides"), path.parent / teacher_of(guide))
+            _check_teacher(path, i, manifest.get("guides"), out / "stages" / teacher_of(guide))
 
 
 def _check_teacher(path: Path, index: int, digests: list[str | None] | None, stage: Path) -> None:
@@ -112,7 +141,7 @@ def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
     out = places.located(out)
     begun = _begun(out)
     for stage in begun[1].stages:  # stages of one experiment are of one pool
-        if (manifest := places.inside(out, "stages", stage.name) / "run.json").exists():
+        if (manifest := stage.path(out) / "run.json").exists():
             cores.use_pool(files.read_json(manifest, schema.Run).get("cores"))
             break
     return continue_experiment(*begun, watch)
@@ -122,10 +151,9 @@ def report_again(out: Path) -> dict[str, Any]:
     """Write the report of an experiment again from its files, if all its stages have finished."""
     name, experiment, scale, out, seeds = _begun(places.located(out))
     for stage in experiment.stages:
-        path = places.inside(out, "stages", stage.name)
-        if not (path / "policy.json").exists():
+        if not (stage.path(out) / "policy.json").exists():
             raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: {registry.command('resume', out)}")
-        _check_stage(stage, path, seeds)
+        _check_stage(stage, out, seeds)
     return report_experiment(name, experiment, scale, out, seeds)
 
 

@@ -162,6 +162,15 @@ def _short_names(names: list[str]) -> dict[str, str]:
     return {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
 
 
+def differing(configs: Sequence[Config]) -> dict[str, list[Any]]:
+    """{the one setting in which runs differ: its value in each}; HeadstartError if they differ in none or in several."""
+    found = [settings(config) for config in configs]
+    odd = [name for name, (value, _) in found[0].items() if any(other.get(name, (None,))[0] != value for other in found)]
+    if len(odd) != 1:
+        raise HeadstartError(f"stages of one sweep must differ in one setting, not in {', '.join(odd) or 'none'}")
+    return {odd[0]: [each[odd[0]][0] for each in found]}
+
+
 def values_of(configs: Sequence[Config], names: Sequence[str]) -> dict[str, np.ndarray]:
     """{name: [P]} of runs that train together; HeadstartError if they differ in anything else."""
     for config in configs[1:]:

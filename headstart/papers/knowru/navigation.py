@@ -102,12 +102,17 @@ def alpha_sweep(scale: Scale) -> Experiment:
     seeds = min(planned(PLANS, scale)[1], 5 if scale == "paper" else 3)
     alphas = [round(0.1 * i, 1) for i in range(11)]
     taught = {f"alpha-{alpha}": Distill("teacher", alpha=alpha, schedule="constant") for alpha in alphas[1:]}
+    arms = dataclasses.replace(spread_task(8, scale), alone="alpha-0.0").arms(taught)
+    points = {f"alpha-{alpha}": {"sweep": "alphas", "name": f"alpha={alpha:g}"} for alpha in alphas[1:]}
+    for name, point in points.items():
+        *before, last = arms[name].stages
+        arms[name] = dataclasses.replace(arms[name], stages=(*before, dataclasses.replace(last, **point)))
     faster = "needs fewer episodes to converge"
     return Experiment(
         title="KnowRU with other weights of the teacher",
         source=f"{SOURCE}, Fig. 7",
         seeds=seeds,
-        arms=dataclasses.replace(spread_task(8, scale), alone="alpha-0.0").arms(taught),
+        arms=arms,
         claims=(
             *(Claim(f"α = {alpha} {faster} than α = 0", "Fig. 7", f"alpha-{alpha}", "time_ratio", "below one")
               for alpha in alphas[2:]),
