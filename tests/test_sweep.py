@@ -27,6 +27,7 @@ from headstart.learners.qlearning import QLearning
 from headstart.report.sweep import sweep_figure, sweep_summary
 from headstart.report.transfer import Curve
 from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import load
 from headstart.training import lanes, made, run, session, settings, sweep
 from headstart.training.config import Config
 from headstart.training.ends import Diverged, Interrupted
@@ -68,6 +69,12 @@ def test_all_points_train_in_one_program(finished):
     found, compiled = finished
     assert list(found.points) == [FIRST, "alpha=0,actor_lr=0.001", "alpha=0.5,actor_lr=0.01", LAST]
     assert compiled == 3, "to begin, to advance and to evaluate, as for one run"
+
+
+def test_a_sweep_is_no_team_and_says_where_its_teams_are(finished):
+    found, _ = finished
+    with pytest.raises(HeadstartError, match=r"is a sweep: its teams are in .*points, one directory each"):
+        load(found.path)
 
 
 @pytest.mark.slow

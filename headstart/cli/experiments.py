@@ -19,7 +19,8 @@ def reproduce(args: list[str]) -> None:
     names = sorted(registry.experiments())
     if (not args or args[0].startswith("-")) and not {"-h", "--help"} & set(args):
         raise HeadstartError(f"say which experiment: headstart reproduce NAME; there are: {', '.join(names)}")
-    name = args[0] if args and not args[0].startswith("-") else names[0]
+    named = bool(args) and not args[0].startswith("-")
+    name = args[0] if named else names[0]
     check_known("experiment", name, names)
     arms = registry.experiments()[name]("smoke").arms
     fields: list[Any] = [
@@ -35,7 +36,8 @@ def reproduce(args: list[str]) -> None:
         ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
     ]
     rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]
-    prog, example = f"headstart reproduce {name}", f"headstart reproduce {name} --arms {next(iter(arms))} --seeds 2"
+    prog = f"headstart reproduce {name}" if named else "headstart reproduce PAPER/EXPERIMENT"
+    example = f"headstart reproduce {name} --arms {next(iter(arms))} --seeds 2"
     options = read_flags(options_of(fields), rest, prog, reproduce.__doc__ or "", example=example)
     if options.seeds < 0:
         raise HeadstartError(f"seeds must be at least 0, not {options.seeds}: 0 takes the number of the scale")

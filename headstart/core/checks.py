@@ -21,7 +21,8 @@ def check_known(kind: str, name: str, names: Iterable[str]) -> None:
     names = sorted(names)
     if name in names:
         return
-    near = get_close_matches(str(name), names, 3, 0.4)
+    within = [known for known in names if len(str(name)) > 2 and str(name) in known]
+    near = within[:12] or get_close_matches(str(name), names, 3, 0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
     raise HeadstartError(f"unknown {kind} '{name}': {hint}")
 

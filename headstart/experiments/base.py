@@ -12,8 +12,7 @@ from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.report.claims import Claim
-from headstart.storage.places import inside
-from headstart.training.directory import POINTS
+from headstart.storage.places import POINTS, inside
 
 Scale = Literal["smoke", "demo", "laptop", "paper", "literal"]
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "paper", "literal")

@@ -17,7 +17,7 @@ from headstart.report.transfer import final
 from headstart.storage import files, places, schema
 from headstart.training import cores, run, session, settings, sweep
 from headstart.training.config import Config, differences
-from headstart.training.directory import SWEEP, check_free, undone_if_refused
+from headstart.training.directory import check_free, undone_if_refused
 from headstart.training.watch import Watcher
 
 Watch = Callable[[str], Watcher]
@@ -89,7 +89,7 @@ def _train_or_resume(stage: Stage, out: Path, seeds: int, watchers: tuple[Watche
 def _sweep_or_resume(stages: Sequence[Stage], out: Path, seeds: int, watch: Watch | None) -> None:
     """Train the stages of a sweep as its points, in one program."""
     home, watchers = stages[0].path(out).parents[1], lambda name: (watch(name),) if watch else ()
-    if (home / SWEEP).exists():
+    if (home / places.SWEEP).exists():
         for stage in stages:
             _check_stage(stage, out, seeds)
         sweep.resume(home, watchers)

@@ -118,8 +118,9 @@ class WarmStart:
         if self.at not in parts:
             there = f"its parts are {', '.join(parts)}" if parts else "it has no parts"
             raise HeadstartError(
-                f"guidance.at names '{self.at}', no part of the student's {name}: {there}; a network without it needs a "
-                "--guidance warm_start of its own (--guidance.networks)"
+                f"guidance.at names '{self.at}', no part of the student's {name}: {there}; add the layer in front "
+                "of it (--learner.reduce-actor ROLE=NUMBERS), or give a network without it a --guidance warm_start of its own "
+                "(--guidance.networks)"
             )
         part = RoleNet(getattr(own.net, self.at), own.shared)
         part, rows = transplant(part, given, pairs, f"{name}.{self.at}", self.resize)

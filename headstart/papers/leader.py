@@ -180,8 +180,8 @@ def critic_compression(scale: Scale) -> Experiment:
     claims = (
         Claim("with linear layers in actor and critic, the team ends below LLDR", "§4.1", "lldr-critic", "asymptotic_gain",
               "negative", "lldr"),
-        Claim("with linear layers in actor and critic, the team is as poor as AGP", "§4.1", "lldr-critic", "asymptotic_gain",
-              "not positive", "agp"),
+        Claim("with linear layers in actor and critic, the team ends no higher than AGP", "§4.1", "lldr-critic",
+              "asymptotic_gain", "not positive", "agp"),
     )  # fmt: skip
     return _experiment("A leader's critic behind a linear layer", "§4.1", scale, stages, claims)
 

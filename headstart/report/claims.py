@@ -65,7 +65,17 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
         return _verdict(claim.expect, bound, None, shown)
     if claim.quantity == "recovered" and found is not None:
         return "undecided", f"recovered is undefined: {arm.get('versus')} did not improve, so there is nothing to recover"
+    if claim.quantity == "time_ratio":
+        return "undecided", f"no interval: {_arrivals(claim.arm, arm, report)}"
     return "undecided", f"{claim.quantity} is not known" if found is None else f"{claim.quantity} has no interval"
+
+
+def _arrivals(name: str, arm: dict[str, Any], report: dict[str, Any]) -> str:
+    """How many seeds of an arm and of its baseline reach the threshold, in words."""
+    other, seeds = arm.get("versus"), report["seeds"]
+    shares = {name: arm.get("reached"), other: report["arms"].get(other, {}).get("reached")}
+    found = [f"{round(share * seeds)} of {seeds} seeds of {who}" for who, share in shares.items() if share is not None]
+    return f"{' and '.join(found) or 'no seed'} reach the threshold"
 
 
 def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> tuple[str, str]:

@@ -94,7 +94,8 @@ def sweep_caption(report: dict[str, Any]) -> str:
     """What the numbers of the grid are."""
     seeds = report["seeds"]
     mean = f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
-    return f"{mean}, of the last tenth of the evaluations\nlevel: the interval of the difference to the best contains 0"
+    level = "level: it cannot be told from the best, since the interval of their difference contains 0"
+    return f"{mean}, of the last tenth of the evaluations\n{level}"
 
 
 def sweep_figure(report: dict[str, Any]) -> "Figure | None":

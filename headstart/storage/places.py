@@ -11,6 +11,8 @@ from pathlib import Path
 from headstart.core.checks import HeadstartError
 from headstart.storage import files
 
+SWEEP, POINTS = "sweep.json", "points"
+"""A sweep's own file, and the directory of its points."""
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<host>[0-9a-f]{8})\.\d+", re.DOTALL)
 
 
@@ -23,6 +25,12 @@ def located(path: str | os.PathLike[str]) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise HeadstartError(f"{text}: there is no such user; write ./{text} for a directory of this name") from None
+
+
+def sweep_of(path: Path) -> Path | None:
+    """The directory of the sweep of which a run is a point; None for other runs."""
+    home = path.resolve().parent.parent
+    return home if path.resolve().parent.name == POINTS and (home / SWEEP).exists() else None
 
 
 def inside(root: Path, *names: str) -> Path:

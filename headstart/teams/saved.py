@@ -25,9 +25,12 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
     if not directory.is_dir():
         raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a finished run")
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
-        raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {directory}")
+        again = places.sweep_of(directory) or directory
+        raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {again}")
     if (directory / "experiment.json").exists():
         raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
+    if (directory / places.SWEEP).exists():
+        raise HeadstartError(f"{directory} is a sweep: its teams are in {directory / places.POINTS}, one directory each")
     with files.accepting(accept_changed):
         manifest = files.read_json(directory / "policy.json", schema.Policy)
         _check_origin(directory, manifest, digest)

@@ -22,13 +22,12 @@ from headstart.storage import files, places, schema
 from headstart.training import keep
 
 KEEP = 2
-SWEEP, POINTS = "sweep.json", "points"
-"""In the directory of a sweep: what it is, and the folder of its points' runs."""
+"""Checkpoints that a run keeps while it goes on."""
 
 
 def go_on(path: Path) -> str:
     """The advice to resume, if a directory holds a run or an experiment; else empty."""
-    begun = any((path / name).exists() for name in ("run.json", "experiment.json", SWEEP))
+    begun = any((path / name).exists() for name in ("run.json", "experiment.json", places.SWEEP))
     return f", or go on with: {command('resume', path)}" if begun else ""
 
 
@@ -43,9 +42,9 @@ def undone_if_refused(path: Path, begun: Callable[[], bool]) -> Iterator[None]:
         raise
     except Exception:
         if ours and not begun():
-            for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json", SWEEP)):
+            for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json", places.SWEEP)):
                 entry.unlink(missing_ok=True)
-            for entry in (path / "stages", path / POINTS, *path.glob("teacher-*")):
+            for entry in (path / "stages", path / places.POINTS, *path.glob("teacher-*")):
                 shutil.rmtree(entry, ignore_errors=True)
             with contextlib.suppress(OSError):  # somebody else has put something there
                 for parent in missing:
@@ -57,12 +56,6 @@ def check_free(path: Path) -> None:
     """Refuse a directory that holds anything, so that nothing is ever overwritten."""
     if not places.empty(path):
         raise HeadstartError(f"{path} already holds something: choose another --out{go_on(path)}")
-
-
-def sweep_of(path: Path) -> Path | None:
-    """The directory of the sweep of which a run is a point; None for other runs."""
-    home = path.resolve().parent.parent
-    return home if path.resolve().parent.name == POINTS and (home / SWEEP).exists() else None
 
 
 class RunDir:

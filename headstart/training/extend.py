@@ -24,8 +24,9 @@ from headstart.core.ranges import Steps
 from headstart.core.trainer import Trainer
 from headstart.registry import command
 from headstart.report.build import read_column
+from headstart.storage.places import sweep_of
 from headstart.training.config import Config
-from headstart.training.directory import RunDir, sweep_of
+from headstart.training.directory import RunDir
 
 
 class Extension(NamedTuple):

@@ -21,11 +21,12 @@ from headstart.core.scope import innermost, scope
 from headstart.core.types import TeamSpec
 from headstart.registry import command
 from headstart.storage import files
+from headstart.storage.places import sweep_of
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import cores, extend, footprint
 from headstart.training.config import Config, restore
-from headstart.training.directory import RunDir, check_free, sweep_of, undone_if_refused
+from headstart.training.directory import RunDir, check_free, undone_if_refused
 from headstart.training.lanes import compile_program
 from headstart.training.point import Point
 from headstart.training.session import Session

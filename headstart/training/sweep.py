@@ -21,11 +21,12 @@ from headstart.report.build import read_curve
 from headstart.report.stats import iqm
 from headstart.report.transfer import final
 from headstart.storage import files, places, schema
+from headstart.storage.places import POINTS, SWEEP
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import cores, settings
 from headstart.training.config import Config, restore
-from headstart.training.directory import POINTS, SWEEP, RunDir, check_free, undone_if_refused
+from headstart.training.directory import RunDir, check_free, undone_if_refused
 from headstart.training.ends import Diverged
 from headstart.training.point import Point
 from headstart.training.run import bound_of, with_teachers

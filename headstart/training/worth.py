@@ -202,11 +202,17 @@ def _which(worth: dict[str, Any], found: Sequence[dict[str, Any]]) -> str:
     return "the teacher" if len(found) == 1 else f"the teacher of guidance {worth['guidance']} ({worth['name']})"
 
 
+def _below(mine: Any, others: Any) -> bool:
+    """Whether the whole interval of returns lies below the others'."""
+    return bool(interval(np.array(mine, float))["high"] < interval(np.array(others, float))["low"])
+
+
 def warn(found: Sequence[dict[str, Any]]) -> None:
     """A line on stderr for each teacher that is no better than random actions or the untrained team."""
     for worth in found:
         if not worth["better"]:
+            how = "worse" if all(_below(worth["teacher"], worth[who]) for who in WHO if who != "teacher") else "no better"
             notice(
-                f"warning: {_which(worth, found)} is no better in this environment than random actions or the untrained team: "
+                f"warning: {_which(worth, found)} is {how} in this environment than random actions or the untrained team: "
                 "it may cost more than it teaches"
             )
