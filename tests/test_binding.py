@@ -194,27 +194,27 @@ def test_a_stage_whose_teacher_is_not_the_stage_before_is_refused(own, known):
     path = own / "toy/stages/teacher"
     shutil.rmtree(path)
     run.train(STAGED, path)
-    experiment_run._check_stage(toy().stages[1], own / "toy/stages/student", 2)  # the same again is the same
+    experiment_run._check_stage(toy().stages[1], own / "toy", 2)  # the same again is the same
     shutil.rmtree(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(instant, "team", lambda *args, team=instant.team: team(77))
         run.train(STAGED, path)
-    says = refusal(experiment_run._check_stage, toy().stages[1], own / "toy/stages/student", 2)
+    says = refusal(experiment_run._check_stage, toy().stages[1], own / "toy", 2)
     assert "the teacher of" in says and "student" in says
 
 
 def test_an_experiment_may_have_stages_of_earlier_versions(own):
     """The student was taught by this version, and its teacher trained by one that wrote no digests."""
     as_format_1(own / "toy/stages/teacher")
-    experiment_run._check_stage(toy().stages[1], own / "toy/stages/student", 2)
-    experiment_run._check_stage(toy().stages[0], own / "toy/stages/teacher", 2)
+    experiment_run._check_stage(toy().stages[1], own / "toy", 2)
+    experiment_run._check_stage(toy().stages[0], own / "toy", 2)
 
 
 def test_an_exchanged_copy_of_the_teacher_is_refused(own):
     kept = own / "toy/stages/student/teacher-0"
     edit(kept / "policy.json", lambda value: value.update(env_steps=401))
     edit(kept / "policy.json", lambda value: value.update(digest=files.digest_of(value)))
-    assert "the teacher of" in refusal(experiment_run._check_stage, toy().stages[1], kept.parent, 2)
+    assert "the teacher of" in refusal(experiment_run._check_stage, toy().stages[1], own / "toy", 2)
 
 
 OTHERS = {
@@ -228,28 +228,29 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_stage_of_other_settings_is_refused(name, tmp_path):
-    run.train(dataclasses.replace(STAGED, **{name: OTHERS[name]}), tmp_path / "one")
+    run.train(dataclasses.replace(STAGED, **{name: OTHERS[name]}), tmp_path / "stages/one")
     stage = Stage("one", ENV, LEARNER, 400, evaluations=2)
-    says = refusal(experiment_run._check_stage, stage, tmp_path / "one", 2)
+    says = refusal(experiment_run._check_stage, stage, tmp_path, 2)
     assert says.split("it differs in ")[1].split(":")[0] == name
 
 
 def test_a_goal_is_compared_up_to_its_last_bits(tmp_path):
-    run.train(STAGED, tmp_path / "first")
-    goal = float(np.nextafter(read_curve(tmp_path / "first").returns[:, -1].mean(), 99))
-    run.train(dataclasses.replace(STAGED, until=goal), tmp_path / "second")
+    run.train(STAGED, tmp_path / "stages/first")
+    goal = float(np.nextafter(read_curve(tmp_path / "stages/first").returns[:, -1].mean(), 99))
+    run.train(dataclasses.replace(STAGED, until=goal), tmp_path / "stages/second")
     stage = Stage("second", ENV, LEARNER, 400, evaluations=2, until="first")
-    experiment_run._check_stage(stage, tmp_path / "second", 2)
-    assert "differs in until" in refusal(experiment_run._check_stage, stage, tmp_path / "first", 2)
+    experiment_run._check_stage(stage, tmp_path, 2)
+    stage = dataclasses.replace(stage, name="first")
+    assert "differs in until" in refusal(experiment_run._check_stage, stage, tmp_path, 2)
 
 
 def test_settings_that_a_later_version_adds_have_their_defaults(tmp_path):
-    out = tmp_path / "one"
+    out = tmp_path / "stages/one"
     run.train(STAGED, out)
     about = json.loads((out / "run.json").read_text())
     del about["config"]["learner"]["settings"]["noise"]
     files.write_json(out / "run.json", about)
-    experiment_run._check_stage(Stage("one", ENV, LEARNER, 400, evaluations=2), out, 2)
+    experiment_run._check_stage(Stage("one", ENV, LEARNER, 400, evaluations=2), tmp_path, 2)
 
 
 # ------------------------------------------------------------------ the command line, and earlier versions
