@@ -73,11 +73,13 @@ def pytest_configure(config):
 @pytest.fixture(autouse=True)
 def _own_modules():
     """What a test lets the user import is forgotten after it."""
+    from headstart import registry
     from headstart.core.own import OWN
 
-    before = list(OWN.directories), set(OWN.names), set(OWN.found)
+    before, used = (list(OWN.directories), set(OWN.names), set(OWN.found)), set(registry.used)
     yield
     OWN.directories[:], OWN.names, OWN.found = before
+    registry.used = used
 
 
 kept = {"bytes": 0}
