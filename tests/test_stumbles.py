@@ -52,7 +52,7 @@ def test_a_mistake_names_the_flag_and_the_fix(args, says, capsys, tmp_path, monk
     (["train", "spread"], ["--learner NAME", "--guidance NAME", "--teacher DIR", "--keep", "(at least 0) (default: None)"]),
     (["evaluate"], ["usage: headstart evaluate DIR", "--env NAME", "--use MODULE", "--accept-changed"]),
     (["render"], ["usage: headstart render DIR", "--use MODULE", "--accept-changed"]),
-    (["resume"], ["usage: headstart resume DIR", "Go on with an interrupted run", "--steps", "--use MODULE", "--accept-changed"]),
+    (["resume"], ["usage: headstart resume DIR", "Go on with an interrupted", "--steps", "--use MODULE", "--accept-changed"]),
     (["reproduce", "leader/default"], ["maddpg, lldr, agp, agnn, by-field, by-field-held", "(at least 0) (default: 0)"]),
     (["report"], ["usage: headstart report DIR [DIR ...]", "Make a report again", "--out", "--accept-changed"]),
 ])  # fmt: skip
