@@ -60,7 +60,7 @@ def _replaced(part: Any, name: str, value: Any) -> Any:
 
 
 def is_real(hint: Any) -> bool:
-    """Whether an annotation is that of a real number, whatever its range."""
+    """Whether an annotation is that of a real number, of any range."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return is_real(args[0])
