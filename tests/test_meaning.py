@@ -592,8 +592,9 @@ def test_a_teacher_is_measured_beside_random_actions_and_the_untrained_team(caps
     assert max(bad["teacher"]) < min(good["teacher"]) and good["episodes"] == 16 and len(good["teacher"]) == 2
     capsys.readouterr()
     worth.warn([good, bad])
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and "guidance 1 (Distill) is no better" in told[0]
+    worth.warn([bad | {"teacher": bad["student"]}])
+    worse, level = capsys.readouterr().err.splitlines()
+    assert "guidance 1 (Distill) is worse in" in worse and "is no better in" in level
     assert all("random actions have" in line for line in worth.in_words([good, bad]))
 
 
