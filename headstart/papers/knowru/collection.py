@@ -1,8 +1,9 @@
 """Treasure collection on MAAC, with the distillation of the authors' public code beside the paper's."""
 
 from headstart.envs.particle.treasure import Treasure
-from headstart.experiments.base import Experiment, Scale, planned
+from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
 from headstart.guidance.distill import Distill
+from headstart.learners.ddpg import DDPG
 from headstart.learners.maac import MAAC
 from headstart.papers.knowru.task import NEAREST, SOURCE, Task
 from headstart.report.claims import Claim
@@ -25,16 +26,19 @@ def treasure(scale: Scale) -> Experiment:
         "maac+knowru-literal": Distill("teacher", scale=0.01, schedule="constant", detached=True),
     }
     task = Task(Treasure(4, 1), Treasure(6, 2), learners[scale], steps, 12 if scale == "smoke" else 50, "maac")
+    small = {"batch": 32, "warmup": 600, "hidden": (16, 16)} if scale == "smoke" else {}
+    alone = Stage("independent", task.target, DDPG(critic="local", **small), steps, evaluations=task.evaluations)
     return Experiment(
         title="KnowRU on treasure collection: four collectors and a bank teach six and two",
         source=f"{SOURCE}, §4.2 and Fig. 6",
         seeds=seeds,
-        arms=task.arms(taught),
+        arms=task.arms(taught) | {"independent": Arm((alone,), "maac")},
         claims=(
             Claim("KnowRU reaches the threshold in fewer episodes than MAAC", "§4.3", "maac+knowru", "time_ratio", "below one"),
             Claim("KnowRU ends above MAAC", "§4.3", "maac+knowru", "asymptotic_gain", "positive"),
             Claim("as published, the code distils nothing: it starts no higher than MAAC", "public code", "maac+knowru-literal",
                   "jump_start", "not positive"),
+            Claim("independent DDPG ends below MAAC", "ours", "independent", "asymptotic_gain", "negative"),
         ),
         headline="maac+knowru",
         goal=150.0 if scale == "paper" else None,
