@@ -100,14 +100,18 @@ def check_replay(config: Any) -> None:
     require(fits, "learner.train_every", config.train_every, f"a multiple of num_envs ({config.num_envs})")
 
 
-def replaying(config: Any) -> dict[str, Any]:
-    """The `Learner` fields for collecting, keeping and drawing, from settings that have passed `check_replay`."""
+def replaying(config: Any, state: bool = False) -> dict[str, Any]:
+    """The `Learner` fields for collecting, keeping and drawing, from settings that have passed `check_replay`.
+
+    `state`: whether memory keeps global states.
+    """
+    kept = (lambda rollout: rollout) if state else without_state
     return {
         "num_envs": config.num_envs,
         "rollout": config.train_every // config.num_envs,
         "warmup": config.warmup,
         "memory": uniform(config.capacity, config.batch, config.gradient_steps),
-        "prepare": lambda params, carry, rollout: (params, flatten(without_state(rollout))),
+        "prepare": lambda params, carry, rollout: (params, flatten(kept(rollout))),
         "start": lambda num_envs: (),
     }
 
@@ -119,9 +123,12 @@ def shares(spec: TeamSpec, shared: bool) -> dict[str, float]:
 
 def actors(spec: TeamSpec, params: Params, obs: dict[str, Array]) -> dict[str, Array]:
     """Feed-forward actors {role: [*n A U]}: logits of discrete actions, means squashed to [-1, 1] of continuous ones."""
-    out = {name: params["actor"][name](x) for name, x in obs.items()}
-    squash = lambda name, x: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x
-    return {name: squash(name, x) for name, x in out.items()}
+    return squashed(spec, {name: params["actor"][name](x) for name, x in obs.items()})
+
+
+def squashed(spec: TeamSpec, out: dict[str, Array]) -> dict[str, Array]:
+    """Outputs of actors {role: [*n A U]}, those for continuous actions brought to [-1, 1]."""
+    return {name: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x for name, x in out.items()}
 
 
 def flatten(rollout: Transition) -> Transition:

@@ -8,15 +8,18 @@ head. With one head this is plain Q-learning. For a controller with one head per
 observations, whose outputs grow with the number of agents and not with the number of joint actions.
 """
 
+import dataclasses
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
-from headstart.core.learner import Learner, check_replay, replaying, shares
+from headstart.core.learner import Learner, flatten, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import linear_schedule, masked_mean, polyak, td_target
@@ -24,7 +27,8 @@ from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
-from headstart.learners.bodies import mlp_body
+from headstart.learners.bodies import mlp_body, recurrent_body
+from headstart.learners.recurrent import along, check_sequences, collecting, forward, policy
 
 
 @part("learner")
@@ -33,6 +37,9 @@ class QLearning:
 
     mixing: Literal["none", "sum"] = "none"
     """A target for every agent from its own reward, or one for the sum of all living agents' values (VDN)."""
+    core: Literal["mlp", "gru"] = "mlp"
+    """Feed-forward, or recurrent: a GRU of the last hidden layer's size behind the hidden layers. It learns from sequences of
+    train_every / num_envs env-steps, each one environment's."""
     shared: bool = False
     """One network for all agents of a role, instead of one each."""
     hidden: Sizes = (64, 64)
@@ -64,7 +71,7 @@ class QLearning:
     weight_decay: NonNegative = 0.0
     """Factor on the parameters, added to the clipped gradient (an L2 penalty)."""
     batch: Count = 32
-    """Env-steps in a batch."""
+    """Env-steps in a batch; with recurrent networks, sequences."""
     capacity: Count = 100_000
     """Env-steps kept for replay."""
     warmup: Natural = 1_000
@@ -77,7 +84,7 @@ class QLearning:
     """Environments that step together; divides `train_every`."""
 
     def __post_init__(self):
-        check_replay(self)
+        check_sequences(self)
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError if its actions are continuous."""
@@ -87,15 +94,15 @@ class QLearning:
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         optimizer = optax.chain(optax.clip_by_global_norm(self.clip), *decay, optax.adam(self.lr))
         return Learner(
-            **replaying(self),
+            **collecting(self, spec, "q"),
             optimizer=per_team({"q": optimizer}),
             init=lambda key: self._init(spec, key),
-            policy=lambda params, carry, obs: (carry, _policy(params, obs)),
-            unroll=lambda params, batch: ((), _policy(params, batch.obs)),
-            act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key, progress)),
+            policy=partial(policy, "q"),
+            unroll=lambda params, batch: along("q", params, batch, spec),
+            act=lambda params, carry, step, key, progress: self._act(spec, params, carry, step, key, progress),
             objective=lambda params, target, batch, key: self._objective(spec, params, target, batch),
             share=shares(spec, self.shared),
-            value=lambda params, obs, action: {name: (q * action[name]).sum(-1) for name, q in _policy(params, obs).items()},
+            value=None if self.core == "gru" else _value,
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,
             policy_networks=("q",),
@@ -104,17 +111,18 @@ class QLearning:
         )
 
     def _init(self, spec, key):
-        body = mlp_body(self.hidden, self.activation)
+        body = (mlp_body if self.core == "mlp" else recurrent_body)(self.hidden, self.activation)
         make = lambda role: lambda k: body(k, role.obs, role.actions.size)
         keys = jr.split(key, len(spec.roles))
         drawn = zip(spec.roles.items(), keys, strict=True)
         return {"q": {name: role_net(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
 
-    def _act(self, spec, params, step, key, progress):
+    def _act(self, spec, params, carry, step, key, progress):
         """The best legal choice of every head, by values that exploration replaces at random (ε) or adds noise to."""
         epsilon = linear_schedule(self.epsilon, self.epsilon_end)(progress / self.exploration_share)
+        carry, values = policy("q", params, carry, step.obs)
         out = {}
-        for i, (name, q) in enumerate(_policy(params, step.obs).items()):
+        for i, (name, q) in enumerate(values.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
             if self.exploration == "noise":
                 q = q + self.noise * jr.gumbel(k, q.shape)
@@ -124,7 +132,21 @@ class QLearning:
                 wide = [jnp.broadcast_to(heads[..., h, None], (*q.shape[:-1], n)) for h, n in enumerate(space.heads)]
                 q = jnp.where(jnp.concatenate(wide, -1), jr.uniform(random, q.shape), q)
             out[name] = actions.greedy(space, actions.legal(q, step.available and step.available[name]))
-        return out
+        return carry, out
+
+    def _values(self, spec, params, batch: Transition):
+        """Values of the choices at `obs` and at `next_obs`, each {role: [A B U]}; of sequences [B T ..] they are [A B·T U].
+
+        A sequence's next values go on from the carry after each step, so that a truncated episode is bootstrapped with all
+        that it remembers.
+        """
+        if self.core == "mlp":
+            each = lambda obs: {name: net.agent_first(_agents_first(obs[name])) for name, net in params["q"].items()}
+            return each(batch.obs), each(batch.next_obs)
+        carries, now = along("q", params, batch, spec)
+        _, after = forward(params["q"], carries["q"], batch.next_obs)
+        flat = lambda x: _agents_first(x.reshape(-1, *x.shape[-2:]))
+        return jax.tree.map(flat, now), jax.tree.map(flat, after)
 
     def _objective(self, spec, params, target, batch: Transition):
         """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's living entries.
@@ -132,15 +154,17 @@ class QLearning:
         Mixing "sum" has Q_tot = Σ_i Q_i over the living agents of all roles, Q'_tot over those of them that continue, and the
         team's reward: the mean over ALL agents, in which the dead count 0. Its one loss is split evenly among agents.
         """
+        (q, score), (_, value) = (self._values(spec, networks, batch) for networks in (params, target))
+        if not self.double:
+            score = value  # only for the choice, so no gradient passes
+        if self.core == "gru":
+            batch = flatten(dataclasses.replace(batch, extras={}))
         taken, following = {}, {}
         for name, role in spec.roles.items():
-            network, after = params["q"][name], _agents_first(batch.next_obs[name])
-            value = target["q"][name].agent_first(after)
-            score = network.agent_first(after) if self.double else value  # only for the choice, so no gradient passes
             may = None if batch.next_available is None else _agents_first(batch.next_available[name])
-            following[name] = (value * actions.greedy(role.actions, actions.legal(score, may))).sum(-1)  # [A B]
-            q = network.agent_first(_agents_first(batch.obs[name]))
-            taken[name] = (q * _agents_first(batch.action[name])).sum(-1)
+            best = actions.greedy(role.actions, actions.legal(score[name], may))
+            following[name] = (value[name] * best).sum(-1)  # [A B]
+            taken[name] = (q[name] * _agents_first(batch.action[name])).sum(-1)
         loss = self._team_loss if self.mixing == "sum" else self._own_losses
         return {"q": loss(spec, taken, following, batch)}, {"q": sum(x.mean() for x in taken.values()) / len(taken)}
 
@@ -167,9 +191,9 @@ class QLearning:
         return optax.huber_loss(q, y) if self.loss == "huber" else jnp.square(q - y)
 
 
-def _policy(params, obs):
-    """Values of all choices of all heads; as logits, the largest is the best choice."""
-    return {name: params["q"][name](x) for name, x in obs.items()}
+def _value(params, obs, action):
+    """Values of actions as all heads take them; as logits, the largest is the best choice."""
+    return {name: (q * action[name]).sum(-1) for name, q in policy("q", params, (), obs)[1].items()}
 
 
 def _agents_first(x):
@@ -177,5 +201,7 @@ def _agents_first(x):
     return jnp.moveaxis(x, -2, 0)
 
 
+VARIANTS = {"iql-gru": QLearning(core="gru", train_every=128)}
+"""Settings that the contract tests try beside the presets."""
 PRESETS = {"dqn": QLearning(), "iql": QLearning(), "vdn": QLearning(mixing="sum")}
 """Names on the command line, and the settings each starts from."""
