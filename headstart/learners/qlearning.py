@@ -28,6 +28,8 @@ from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body, recurrent_body
+from headstart.learners.mixers import Kind as Mixing
+from headstart.learners.mixers import Mixer, mixer, states_of
 from headstart.learners.recurrent import along, check_sequences, collecting, forward, policy
 
 
@@ -35,8 +37,13 @@ from headstart.learners.recurrent import along, check_sequences, collecting, for
 class QLearning:
     """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN if their values are summed."""
 
-    mixing: Literal["none", "sum"] = "none"
-    """A target for every agent from its own reward, or one for the sum of all living agents' values (VDN)."""
+    mixing: Mixing = "none"
+    """A target for every agent from its own reward (none), or one for all living agents' values together: their sum (VDN), or a
+    monotone function of them that depends on the global state (QMIX)."""
+    mixing_units: Count = 32
+    """Hidden units of the monotone function."""
+    hypernet_units: Count = 64
+    """Hidden units of the networks that put out its weights."""
     core: Literal["mlp", "gru"] = "mlp"
     """Feed-forward, or recurrent: a GRU of the last hidden layer's size behind the hidden layers. It learns from sequences of
     train_every / num_envs env-steps, each one environment's."""
@@ -91,18 +98,19 @@ class QLearning:
         for name, role in spec.roles.items():
             if isinstance(role.actions, Continuous):
                 raise HeadstartError(f"Q-learning needs discrete actions, and those of role '{name}' are continuous: use ddpg")
+        mixing = mixer(self.mixing, spec, self.mixing_units, self.hypernet_units)
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         optimizer = optax.chain(optax.clip_by_global_norm(self.clip), *decay, optax.adam(self.lr))
         return Learner(
-            **collecting(self, spec, "q"),
-            optimizer=per_team({"q": optimizer}),
-            init=lambda key: self._init(spec, key),
+            **collecting(self, spec, "q", mixing.reads_state),
+            optimizer=per_team(dict.fromkeys(("q", "mixer") if mixing.reads_state else ("q",), optimizer)),
+            init=lambda key: self._init(spec, mixing, key),
             policy=partial(policy, "q"),
             unroll=lambda params, batch: along("q", params, batch, spec),
             act=lambda params, carry, step, key, progress: self._act(spec, params, carry, step, key, progress),
-            objective=lambda params, target, batch, key: self._objective(spec, params, target, batch),
+            objective=lambda params, target, batch, key: self._objective(spec, mixing, params, target, batch),
             share=shares(spec, self.shared),
-            value=None if self.core == "gru" else _value,
+            value=None if self.core == "gru" or self.mixing == "monotone" else _value,
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,
             policy_networks=("q",),
@@ -110,12 +118,14 @@ class QLearning:
             outputs="values",
         )
 
-    def _init(self, spec, key):
+    def _init(self, spec, mixing: Mixer, key):
         body = (mlp_body if self.core == "mlp" else recurrent_body)(self.hidden, self.activation)
         make = lambda role: lambda k: body(k, role.obs, role.actions.size)
         keys = jr.split(key, len(spec.roles))
         drawn = zip(spec.roles.items(), keys, strict=True)
-        return {"q": {name: role_net(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
+        nets = {"q": {name: role_net(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
+        mixers = mixing.init(jr.fold_in(key, len(keys)))  # a number that `split` has not used
+        return nets | ({"mixer": mixers} if mixers else {})
 
     def _act(self, spec, params, carry, step, key, progress):
         """The best legal choice of every head, by values that exploration replaces at random (ε) or adds noise to."""
@@ -148,11 +158,11 @@ class QLearning:
         flat = lambda x: _agents_first(x.reshape(-1, *x.shape[-2:]))
         return jax.tree.map(flat, now), jax.tree.map(flat, after)
 
-    def _objective(self, spec, params, target, batch: Transition):
+    def _objective(self, spec, mixing: Mixer, params, target, batch: Transition):
         """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's living entries.
 
-        Mixing "sum" has Q_tot = Σ_i Q_i over the living agents of all roles, Q'_tot over those of them that continue, and the
-        team's reward: the mean over ALL agents, in which the dead count 0. Its one loss is split evenly among agents.
+        Mixing has Q_tot = mix(Q_i) of the living agents of all roles, Q'_tot of those of them that continue, and the team's
+        reward: the mean over ALL agents, in which the dead count 0. Its one loss is split evenly among agents.
         """
         (q, score), (_, value) = (self._values(spec, networks, batch) for networks in (params, target))
         if not self.double:
@@ -165,8 +175,12 @@ class QLearning:
             best = actions.greedy(role.actions, actions.legal(score[name], may))
             following[name] = (value[name] * best).sum(-1)  # [A B]
             taken[name] = (q[name] * _agents_first(batch.action[name])).sum(-1)
-        loss = self._team_loss if self.mixing == "sum" else self._own_losses
-        return {"q": loss(spec, taken, following, batch)}, {"q": sum(x.mean() for x in taken.values()) / len(taken)}
+        if mixing.mix is None:
+            loss = self._own_losses(spec, taken, following, batch)
+        else:
+            now, then = (partial(mixing.mix, networks.get("mixer", {})) for networks in (params, target))
+            loss = self._team_loss(spec, now, then, taken, following, batch)
+        return {"q": loss}, {"q": sum(x.mean() for x in taken.values()) / len(taken)}
 
     def _own_losses(self, spec, taken, following, batch):
         """{role: [A]}; with a shared network, divided by the number of agents, so that their sum is the agents' mean."""
@@ -176,14 +190,15 @@ class QLearning:
             out[name] = share[name] * masked_mean(self._loss(taken[name], y), batch.alive[name].T, -1)
         return out
 
-    def _team_loss(self, spec, taken, following, batch):
-        """{role: [A]}: equal parts of one loss."""
+    def _team_loss(self, spec, now, then, taken, following, batch):
+        """{role: [A]}: equal parts of one loss of the values that `now` and, for the target, `then` mix."""
+        state, next_state = states_of(spec, batch)
         alive = jnp.concatenate([batch.alive[name] for name in spec.roles], -1).T  # [A B], the agents of all roles
         beside = lambda parts: jnp.where(alive, jnp.concatenate(list(parts), 0), 0.0)
         goes_on = (jnp.where(batch.ended_for(name).T, 0.0, following[name]) for name in spec.roles)
         reward = beside(batch.reward[name].T for name in spec.roles).mean(0)
-        y = td_target(reward, beside(goes_on).sum(0), batch.terminated, self.gamma)
-        total = beside(taken[name] for name in spec.roles).sum(0)
+        y = td_target(reward, then(beside(goes_on), next_state), batch.terminated, self.gamma)
+        total = now(beside(taken[name] for name in spec.roles), state)
         mean = masked_mean(self._loss(total, y), alive.any(0), -1)
         return {name: jnp.full(role.agents, mean / alive.shape[0]) for name, role in spec.roles.items()}
 
