@@ -262,10 +262,11 @@ SMALL = {
 def small(config: Any, **settings: Any) -> Any:
     """The learner's settings for a tiny problem; `settings` that it does not have are left out.
 
-    A recurrent learner that replays has sequences of `rollout` steps.
+    A recurrent learner that replays has sequences of `rollout` steps, and few of them in a batch.
     """
-    names, chosen = {f.name for f in dataclasses.fields(config)}, SMALL | settings
-    if (settings.get("core") or getattr(config, "core", "mlp")) == "gru":
+    names, recurrent = {f.name for f in dataclasses.fields(config)}, getattr(config, "core", "mlp") == "gru"
+    chosen = SMALL | ({"batch": 8, "gradient_steps": 2} if recurrent else {}) | settings
+    if recurrent:
         chosen["train_every"] = chosen["num_envs"] * chosen["rollout"]
     return dataclasses.replace(config, **{k: v for k, v in chosen.items() if k in names})
 

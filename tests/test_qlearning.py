@@ -543,6 +543,7 @@ def test_continuous_actions_are_refused_in_one_line():
     [
         {"gamma": 1.1}, {"tau": -0.1}, {"tau": 1.5}, {"target_every": 0}, {"epsilon": 1.5}, {"epsilon_end": -0.1},
         {"exploration_share": 0.0}, {"lr": 0.0}, {"clip": 0.0}, {"weight_decay": -1.0}, {"noise": float("nan")},
+        {"exploration_steps": -1}, {"mixing_units": 0}, {"hypernet_units": 0},
         {"batch": 0}, {"capacity": 0}, {"warmup": -1}, {"gradient_steps": 0}, {"num_envs": 0}, {"hidden": (0,)},
         {"train_every": 12, "num_envs": 8},
     ],

@@ -12,7 +12,8 @@ import pytest
 from probes import loop, one_role, played, shown, small
 from test_qlearning import ROLES, SPEC, losses_by_loops, random_batch
 
-from headstart.core.guidance import NONE
+from headstart import registry
+from headstart.core.guidance import NONE, Clock
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Discrete
 from headstart.learners.mixers import mixer, states_of
@@ -250,3 +251,44 @@ def test_the_two_step_game(mixing, best):
     made = loop(TwoSteps(), config, 600)
     state = made.train((0, 1))["state"]
     assert (played(TwoSteps(), made.learner, state.params)["agent"] == best).all()
+
+
+# ------------------------------------------------------------------ settings
+
+
+@pytest.mark.parametrize("steps", [0, 64])
+def test_exploration_by_env_steps(steps):
+    """`act` is told the share of `exploration_steps` that the run has made, warm-up included; else the run's progress."""
+    config = small(QLearning(exploration_steps=steps), num_envs=2, train_every=8, warmup=16, gradient_steps=1, hidden=(2,))
+    told = lambda params, carry, step, key, progress: (carry, {"agent": jnp.full((2, 2, 2), progress)})
+    learner = config.make(TwoSteps().spec)._replace(act=told)
+    trainer = make_trainer(TwoSteps(), learner, NONE, 48)
+    run = lambda state: jax.lax.fori_loop(0, 6, lambda i, state: trainer.update(state, i)[0], state)
+    memory = jax.jit(lambda key: run(trainer.init(key, jnp.asarray(0))))(jr.key(0)).memory
+    want = np.arange(6) * 8 / 64 if steps else [0, 0, 0, 1 / 3, 2 / 3, 1]
+    np.testing.assert_allclose(memory.action["agent"].reshape(6, -1), np.repeat(want, 32).reshape(6, -1), rtol=1e-6)
+    epsilon = [float(jnp.asarray(learner.pace(Clock(jnp.asarray(i), jnp.asarray(0.5))))) for i in (0, 8, 100)]
+    assert epsilon == ([0, 1, 12.5] if steps else [0.5] * 3)
+
+
+def test_rmsprop_is_that_of_pymarl():
+    """torch.optim.RMSprop: v ← 0.99·v + 0.01·g², θ ← θ − lr·g / (√v + 1e-5)."""
+    learner = QLearning(optimizer="rmsprop", lr=0.1, hidden=()).make(SPEC)
+    params, rng = learner.init(jr.key(0)), np.random.default_rng(0)
+    state, second, step = learner.optimizer.init(params), 0.0, jax.jit(learner.optimizer.update)
+    for _ in range(3):
+        grads = jax.tree.map(lambda x: jnp.asarray(0.1 * rng.normal(size=x.shape), jnp.float32), params)
+        updates, state = step(grads, state, params)
+        got, g = (np.asarray(tree["q"]["mover"].net.layers[0].weight) for tree in (updates, grads))
+        second = 0.99 * second + 0.01 * g**2
+        np.testing.assert_allclose(got, -0.1 * g / (np.sqrt(second) + 1e-5), rtol=1e-4)
+
+
+def test_the_preset_has_pymarls_numbers():
+    """In sequences: 5,000 kept, 32 in a batch, 32 before learning, and as many gradient steps as new ones."""
+    config = registry.preset("learner", "qmix")
+    learner = config.make(SPEC)
+    assert (learner.memory.capacity, learner.track_every, learner.rollout) == (5000, 200, 32)
+    plan = jax.eval_shape(learner.memory.plan, jr.key(0), 32)
+    assert plan.shape == (learner.num_envs, 32)
+    assert -(-learner.warmup // (learner.rollout * learner.num_envs)) * learner.num_envs == 32

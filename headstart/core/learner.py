@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from headstart.core.checks import require
+from headstart.core.guidance import Clock
 from headstart.core.memory import Memory, uniform
 from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
@@ -56,7 +57,7 @@ class Learner(NamedTuple):
     after each step, so that `policy(params, carries, next_obs)` gives the next output; () if feed-forward.
     """
     act: Callable[[Params, PyTree, TimeStep, Array, Array], tuple[PyTree, dict[str, Array]]]
-    """params, carry, step [E ..], key, progress -> carry, action {role: [E A U]}, exploring."""
+    """params, carry, step [E ..], key, progress of exploration (see `pace`) -> carry, action {role: [E A U]}, exploring."""
     prepare: Callable[[Params, PyTree, Transition], tuple[Params, PyTree]]
     """params, carry at the rollout's start, rollout [T E ..] -> params, items [N ..] for memory, with the rollout's `extras`.
 
@@ -76,6 +77,8 @@ class Learner(NamedTuple):
     """params, target -> target, after every `track_every`-th gradient step."""
     track_every: int = 1
     """Gradient steps between two calls of `track`, counted over the whole run."""
+    pace: Callable[[Clock], Array] = lambda clock: clock.progress
+    """clock -> the progress that `act` is told: the run's, or e.g. one that counts env-steps (index · T · E)."""
     rate: Callable[[Array], Any] = lambda progress: 1.0
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
     policy_networks: tuple[str, ...] = ("actor",)

@@ -1,7 +1,9 @@
-"""Deep Q-learning with discrete actions: for one agent (DQN), for each agent alone (IQL), or with summed values (VDN).
+"""Deep Q-learning with discrete actions: for one agent (DQN), for each agent alone (IQL), or for a team whose value is a sum of
+its agents' values (VDN) or a monotone function of them (QMIX).
 
 Mnih et al. 2015, "Human-level control through deep reinforcement learning"; Tan 1993 for independent agents; Sunehag et
-al. 2018, "Value-Decomposition Networks For Cooperative Multi-Agent Learning"; van Hasselt et al. 2016 for double Q.
+al. 2018, "Value-Decomposition Networks For Cooperative Multi-Agent Learning"; Rashid et al. 2018 for QMIX (see `mixers`);
+van Hasselt et al. 2016 for double Q. `core` picks feed-forward or recurrent networks.
 
 The values of an action's heads add up: Q_i(o, a) = Σ_h Q_ih(o)[a_h], so that the best action is the best choice of every
 head. With one head this is plain Q-learning. For a controller with one head per agent it is a sum of values over joint
@@ -19,6 +21,7 @@ import optax
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
+from headstart.core.guidance import Clock
 from headstart.core.learner import Learner, flatten, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
@@ -35,7 +38,7 @@ from headstart.learners.recurrent import along, check_sequences, collecting, for
 
 @part("learner")
 class QLearning:
-    """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN if their values are summed."""
+    """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN or QMIX if their values are mixed."""
 
     mixing: Mixing = "none"
     """A target for every agent from its own reward (none), or one for all living agents' values together: their sum (VDN), or a
@@ -52,6 +55,8 @@ class QLearning:
     hidden: Sizes = (64, 64)
     """Units of the hidden layers."""
     activation: Activation = "relu"
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """Adam, or RMSprop (α 0.99, ε 1e-5 outside the root)."""
     lr: Positive = 5e-4
     gamma: Unit = 0.99
     """Discount."""
@@ -71,6 +76,8 @@ class QLearning:
     """ε at last."""
     exploration_share: Share = 0.3
     """Share of the learning in which ε falls, linearly."""
+    exploration_steps: Natural = 0
+    """Env-steps in which ε falls, linearly from the run's first one on; if 0, see `exploration_share`."""
     noise: NonNegative = 0.1
     """Factor on the Gumbel noise added to values: Boltzmann exploration, softmax(Q/noise), at that temperature."""
     clip: Positive = 10.0
@@ -99,11 +106,9 @@ class QLearning:
             if isinstance(role.actions, Continuous):
                 raise HeadstartError(f"Q-learning needs discrete actions, and those of role '{name}' are continuous: use ddpg")
         mixing = mixer(self.mixing, spec, self.mixing_units, self.hypernet_units)
-        decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
-        optimizer = optax.chain(optax.clip_by_global_norm(self.clip), *decay, optax.adam(self.lr))
         return Learner(
             **collecting(self, spec, "q", mixing.reads_state),
-            optimizer=per_team(dict.fromkeys(("q", "mixer") if mixing.reads_state else ("q",), optimizer)),
+            optimizer=per_team(dict.fromkeys(("q", "mixer") if mixing.reads_state else ("q",), self._optimizer())),
             init=lambda key: self._init(spec, mixing, key),
             policy=partial(policy, "q"),
             unroll=lambda params, batch: along("q", params, batch, spec),
@@ -111,12 +116,24 @@ class QLearning:
             objective=lambda params, target, batch, key: self._objective(spec, mixing, params, target, batch),
             share=shares(spec, self.shared),
             value=None if self.core == "gru" or self.mixing == "monotone" else _value,
+            pace=self._pace,
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,
             policy_networks=("q",),
             policy_term="q",
             outputs="values",
         )
+
+    def _optimizer(self) -> optax.GradientTransformation:
+        decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
+        rule = optax.adam(self.lr) if self.optimizer == "adam" else optax.rmsprop(self.lr, 0.99, 1e-5, eps_in_sqrt=False)
+        return optax.chain(optax.clip_by_global_norm(self.clip), *decay, rule)
+
+    def _pace(self, clock: Clock):
+        """The run's progress, or the share of `exploration_steps` that it has made."""
+        if not self.exploration_steps:
+            return clock.progress
+        return clock.index * (self.train_every / self.exploration_steps)  # an update collects `train_every` env-steps
 
     def _init(self, spec, mixing: Mixer, key):
         body = (mlp_body if self.core == "mlp" else recurrent_body)(self.hidden, self.activation)
@@ -129,7 +146,8 @@ class QLearning:
 
     def _act(self, spec, params, carry, step, key, progress):
         """The best legal choice of every head, by values that exploration replaces at random (ε) or adds noise to."""
-        epsilon = linear_schedule(self.epsilon, self.epsilon_end)(progress / self.exploration_share)
+        share = 1.0 if self.exploration_steps else self.exploration_share
+        epsilon = linear_schedule(self.epsilon, self.epsilon_end)(progress / share)
         carry, values = policy("q", params, carry, step.obs)
         out = {}
         for i, (name, q) in enumerate(values.items()):
@@ -216,7 +234,13 @@ def _agents_first(x):
     return jnp.moveaxis(x, -2, 0)
 
 
+QMIX = QLearning(
+    mixing="monotone", core="gru", shared=True, hidden=(64,), optimizer="rmsprop", loss="mse", exploration_steps=50_000,
+    capacity=160_000, train_every=256, gradient_steps=8,
+)  # fmt: skip
+"""The settings of pymarl, the QMIX authors' code, with sequences of 32 env-steps in the place of episodes: memory keeps 5,000,
+a batch has 32, learning begins with 32, every new one brings a gradient step, and the target is a copy at every 200th."""
 VARIANTS = {"iql-gru": QLearning(core="gru", train_every=128)}
 """Settings that the contract tests try beside the presets."""
-PRESETS = {"dqn": QLearning(), "iql": QLearning(), "vdn": QLearning(mixing="sum")}
+PRESETS = {"dqn": QLearning(), "iql": QLearning(), "vdn": QLearning(mixing="sum"), "qmix": QMIX}
 """Names on the command line, and the settings each starts from."""
