@@ -115,24 +115,25 @@ class Coordination:
 
 @dataclass(frozen=True)
 class Recall:
-    """What was seen: the sign shown at the first of three steps names the action that pays at the third."""
+    """What was seen: the sign that an agent is shown at the first of three steps names its action that pays at the third."""
 
+    agents: int = 1
     best = 1.0
 
     @property
     def spec(self):
-        return one_role(1, 2, Discrete((2,)), 3)
+        return one_role(self.agents, 2, Discrete((2,)), 3)
 
     def reset(self, key):
-        cue = jnp.where(jr.bernoulli(key), 1.0, -1.0)
-        return (cue, jnp.zeros((), jnp.int32)), shown({"agent": jnp.stack([cue, 0.0])[None]})
+        cue = jnp.where(jr.bernoulli(key, shape=(self.agents,)), 1.0, -1.0)
+        return (cue, jnp.zeros((), jnp.int32)), shown({"agent": jnp.stack([cue, jnp.zeros(self.agents)], -1)})
 
     def step(self, state, action, key):
         cue, time = state
-        a, last = action["agent"][0], time == 2
-        reward = jnp.where(last, cue * (a[0] - a[1]), 0.0)
-        obs = jnp.stack([0.0, (time + 1) / 2])[None]
-        return (cue, time + 1), shown({"agent": obs}, {"agent": reward[None]}, terminated=last)
+        a, last = action["agent"], time == 2
+        reward = jnp.where(last, cue * (a[:, 0] - a[:, 1]), 0.0)
+        obs = jnp.broadcast_to(jnp.stack([0.0, (time + 1) / 2]), (self.agents, 2))
+        return (cue, time + 1), shown({"agent": obs}, {"agent": reward}, terminated=last)
 
 
 @dataclass(frozen=True)
@@ -259,9 +260,15 @@ SMALL = {
 
 
 def small(config: Any, **settings: Any) -> Any:
-    """The learner's settings for a tiny problem; `settings` that it does not have are left out."""
-    names = {f.name for f in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{k: v for k, v in (SMALL | settings).items() if k in names})
+    """The learner's settings for a tiny problem; `settings` that it does not have are left out.
+
+    A recurrent learner that replays has sequences of `rollout` steps, and few of them in a batch.
+    """
+    names, recurrent = {f.name for f in dataclasses.fields(config)}, getattr(config, "core", "mlp") == "gru"
+    chosen = SMALL | ({"batch": 8, "gradient_steps": 2} if recurrent else {}) | settings
+    if recurrent:
+        chosen["train_every"] = chosen["num_envs"] * chosen["rollout"]
+    return dataclasses.replace(config, **{k: v for k, v in chosen.items() if k in names})
 
 
 def learners() -> dict[str, Any]:

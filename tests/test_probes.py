@@ -40,7 +40,7 @@ def worth(learner, params, obs):
 
 
 @pytest.mark.slow
-@every
+@pytest.mark.parametrize("name", [n for n, c in LEARNERS.items() if c.make(Values().spec).value])
 def test_values(name):
     """Constant, observed, and one step away: 1, 1, −1, γ, 1."""
     config = small(LEARNERS[name])
@@ -89,8 +89,8 @@ def test_illegal_actions_are_never_taken(name):
 def test_the_dead_teach_nobody(name, agents):
     """A dead agent's observations and rewards change no parameter of the living (with shared ones: no parameter at all)."""
     config = small(LEARNERS[name], shared=agents == "shared", warmup=16)
-    # A critic that sees the whole team sees the dead one's place as well: there the environment must show zeros.
-    blind = getattr(config, "critic", "local") == "joint"
+    # A critic or mixer that sees the whole team sees the dead one's place as well: there the environment must show zeros.
+    blind = getattr(config, "critic", "local") == "joint" or getattr(config, "mixing", "none") == "monotone"
     living = lambda state: [
         team.net if team.shared else jax.tree.map(lambda x: x[:, 0], team.net)
         for team in (roles["agent"] for roles in state.params.values())

@@ -109,3 +109,14 @@ def core_body(
         return Core(encoder, gru(memory, size, size), linear(head, size, outputs, gain, last=True), log_std)
 
     return make
+
+
+def recurrent_body(hidden: tuple[int, ...], activation: Activation) -> Body:
+    """A recurrent `Core` behind layers through `hidden`, the last of which is also the GRU's size."""
+
+    def encoder(key, fields, size):
+        net = mlp(key, (width(fields), *hidden[:-1], size), activation, (2**0.5, 2**0.5), fields)
+        inner = dataclasses.replace(net.layers[-1], last=False)  # its outputs are no action's
+        return dataclasses.replace(net, layers=[*net.layers[:-1], inner])
+
+    return core_body("gru", hidden, activation, 1.0, encoder)
