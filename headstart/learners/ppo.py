@@ -28,10 +28,11 @@ from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import Body, core_body
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
+from headstart.learners.values import ValueSettings, value_loss
 
 
 @part("learner")
-class PPO(GraphSettings):
+class PPO(GraphSettings, ValueSettings):
     """PPO with a clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
     core: Literal["mlp", "gru"] = "mlp"
@@ -162,6 +163,7 @@ class PPO(GraphSettings):
         _, next_value = judge(carries, (rollout.next_obs, rollout.next_alive))
         *_, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
         extras: dict[str, Any] = {name: {} for name in ("advantage", "value_target", "log_prob")}
+        extras |= {"value": value} if self.value_clip else {}
         ended = (rollout.terminated | rollout.truncated)[..., None]
         for name in rollout.obs:
             gone, alive = rollout.ended_for(name), rollout.alive[name]
@@ -185,7 +187,7 @@ class PPO(GraphSettings):
         return actions.log_prob(space, out, batch.action[name])
 
     def _objective(self, spec, valued: Critic, params, batch):
-        """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·½·(V − target)²; means over the batch."""
+        """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·`value_loss`; means over the batch."""
         _, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
         judge = lambda carry, now: valued.v(params["critic"], carry, *now)
         _, value = self._along(spec, judge, (batch.obs, batch.alive), batch, "critic")
@@ -205,8 +207,8 @@ class PPO(GraphSettings):
             clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
             surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
             terms["actor"][name] = mean(-surrogate - self.entropy * entropy)
-            error = value[name] - batch.extras["value_target"][name]
-            terms["critic"][name] = self.value * mean(0.5 * jnp.square(error))
+            before = batch.extras["value"][name] if self.value_clip else None
+            terms["critic"][name] = self.value * mean(value_loss(self, value[name], batch.extras["value_target"][name], before))
             metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
         return terms, metrics
 
