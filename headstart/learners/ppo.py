@@ -28,7 +28,7 @@ from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import Body, core_body
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
-from headstart.learners.values import ValueSettings, value_loss
+from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, outputs_for, value_loss, values_of
 
 
 @part("learner")
@@ -86,7 +86,7 @@ class PPO(GraphSettings, ValueSettings):
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
         graphs = Graphs(self, self.hidden, self.activation, (2**0.5, 1.0))
         valued = critic(self.critic, spec, lambda role: self._body(1.0), graphs, self.shared, acts=False)
-        single = lambda params, obs, action: valued.v(params["critic"], (), obs, None)[1]
+        single = lambda params, obs, action: values_of(params, valued.v(params["critic"], (), obs, None)[1])
         return Learner(
             num_envs=self.num_envs,
             rollout=self.rollout,
@@ -115,7 +115,8 @@ class PPO(GraphSettings, ValueSettings):
         for i, (name, role) in enumerate(spec.roles.items()):
             make = lambda k, role=role: body(k, role.obs, role.actions.size)
             actors[name] = role_net(make, jr.split(jr.fold_in(key, i))[0], role.agents, self.shared)
-        return {"actor": actors, "critic": valued.init(lambda i: jr.split(jr.fold_in(key, i))[1])}
+        critics = valued.init(lambda i: jr.split(jr.fold_in(key, i))[1])
+        return {"actor": actors, "critic": critics} | fresh_stats(self, spec, self.shared)
 
     def _start(self, spec, num_envs) -> Any:
         if self.core == "mlp":
@@ -159,25 +160,33 @@ class PPO(GraphSettings, ValueSettings):
             step, carry[network] if recurrent else (), inputs, rollout.first, fresh[network] if recurrent else ()
         )
         judge = lambda carry, now: valued.v(params["critic"], carry, *now)
-        _, carries, value = along(judge, (rollout.obs, rollout.alive), "critic")
-        _, next_value = judge(carries, (rollout.next_obs, rollout.next_alive))
+        _, carries, put_out = along(judge, (rollout.obs, rollout.alive), "critic")
+        _, next_out = judge(carries, (rollout.next_obs, rollout.next_alive))
         *_, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
-        extras: dict[str, Any] = {name: {} for name in ("advantage", "value_target", "log_prob")}
-        extras |= {"value": value} if self.value_clip else {}
-        ended = (rollout.terminated | rollout.truncated)[..., None]
-        for name in rollout.obs:
-            gone, alive = rollout.ended_for(name), rollout.alive[name]
+        extras = {"log_prob": {name: self._log_prob(spec, params, name, out[name], rollout) for name in rollout.obs}}
+        value = values_of(params, put_out)
+        extras["advantage"] = self._advantages(rollout, value, values_of(params, next_out))
+        target = {name: x + value[name] for name, x in extras["advantage"].items()}
+        after = learn_scale(self, params, target, rollout.alive)
+        extras["value_target"] = outputs_for(after, target)
+        if self.value_clip:  # the outputs of the parameters that the update begins with
+            extras["value"] = outputs_for(after, value) if self.value_norm == "popart" else put_out
+        rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
+        if not recurrent:
+            return after, flatten(rollout)
+        sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
+        return after, dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
+
+    def _advantages(self, rollout: Transition, value, next_value) -> dict[str, jax.Array]:
+        """{role: [T E A]}."""
+        advantage, ended = {}, (rollout.terminated | rollout.truncated)[..., None]
+        for name, alive in rollout.alive.items():
+            gone = rollout.ended_for(name)
             # An agent that is truncated before its team is bootstrapped; no later reward counts for it.
             leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
             over = ended | gone | leaves
-            advantage = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
-            extras["advantage"][name], extras["value_target"][name] = advantage, advantage + value[name]
-            extras["log_prob"][name] = self._log_prob(spec, params, name, out[name], rollout)
-        rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
-        if not recurrent:
-            return params, flatten(rollout)
-        sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
-        return params, dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
+            advantage[name] = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
+        return advantage
 
     def _log_prob(self, spec, params, name, out, batch):
         space = spec.roles[name].actions
