@@ -15,7 +15,7 @@ import optax
 from annotated_types import MinLen
 
 from headstart.core import actions
-from headstart.core.checks import require
+from headstart.core.checks import HeadstartError, require
 from headstart.core.learner import Learner, flatten, shares
 from headstart.core.memory import latest
 from headstart.core.modules import Activation
@@ -25,7 +25,7 @@ from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, NonNegative, Positive, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
-from headstart.learners.bodies import Body, core_body
+from headstart.learners.bodies import Body, CoreBody, width
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
 from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, outputs_for, value_loss, values_of
@@ -45,8 +45,15 @@ class PPO(GraphSettings, ValueSettings):
     shared: bool = True
     """One actor and one value function for all agents of a role, instead of one each."""
     hidden: Annotated[Sizes, MinLen(1)] = (64, 64)
-    """Units of the hidden layers; a GRU takes the last number as its size."""
+    """Units of the hidden layers. With a GRU, the last number is its size and those before it are its encoder's layers."""
     activation: Activation = "tanh"
+    """Activation of feed-forward networks; recurrent ones have ReLUs."""
+    layer_norm: bool = False
+    """Normalise each observation and what each hidden layer puts out over its numbers (layer norm)."""
+    actor_gain: Positive = 0.01
+    """Gain of the orthogonal weights of an actor's last layer; those before it have √2."""
+    critic_gain: Positive = 1.0
+    """The same for a value function."""
     lr: Positive = 1e-3
     anneal: bool = True
     """Let the learning rate fall linearly to 0 along the run."""
@@ -74,6 +81,8 @@ class PPO(GraphSettings, ValueSettings):
         fits = self.core == "mlp" or self.critic in ("joint", "local")
         check_graph(self, self.critic)
         require(fits, "learner.critic", self.critic, "joint or local with recurrent networks (--learner.core gru)")
+        graphs = {self.actor, self.critic} & {"agp", "agnn"}
+        require(not (graphs and self.layer_norm), "learner.layer_norm", True, f"left out with {' and '.join(sorted(graphs))}")
         require(self._items % self.minibatches == 0, "learner.minibatches", self.minibatches, must)
 
     @property
@@ -82,10 +91,13 @@ class PPO(GraphSettings, ValueSettings):
         return self.num_envs if self.core == "gru" else self.num_envs * self.rollout
 
     def make(self, spec: TeamSpec) -> Learner:
-        """The learner for a team."""
+        """The learner for a team; raises HeadstartError if there is nothing left of an observation that is normalised."""
+        for name, role in spec.roles.items():
+            if self.layer_norm and width(role.obs) == 1:
+                raise HeadstartError(f"'{name}' observes one number, of which layer_norm leaves nothing: leave it out")
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
-        graphs = Graphs(self, self.hidden, self.activation, (2**0.5, 1.0))
-        valued = critic(self.critic, spec, lambda role: self._body(1.0), graphs, self.shared, acts=False)
+        graphs = Graphs(self, self.hidden, self.activation, (2**0.5, self.critic_gain))
+        valued = critic(self.critic, spec, lambda role: self._body(self.critic_gain), graphs, self.shared, acts=False)
         single = lambda params, obs, action: values_of(params, valued.v(params["critic"], (), obs, None)[1])
         return Learner(
             num_envs=self.num_envs,
@@ -107,11 +119,11 @@ class PPO(GraphSettings, ValueSettings):
         )
 
     def _body(self, gain: float, body: Body | None = None) -> Body:
-        return core_body(self.core, self.hidden, self.activation, gain, body)
+        return CoreBody(self.core, self.hidden, self.activation, gain, body, self.layer_norm)
 
     def _init(self, spec, valued: Critic, key):
-        graph = Graphs(self, self.hidden if self.core == "mlp" else (), self.activation, (2**0.5, 0.01))
-        actors, body = {}, self._body(0.01, graph.actor(self.actor) if self.actor != "mlp" else None)
+        graph = Graphs(self, self.hidden if self.core == "mlp" else (), self.activation, (2**0.5, self.actor_gain))
+        actors, body = {}, self._body(self.actor_gain, graph.actor(self.actor) if self.actor != "mlp" else None)
         for i, (name, role) in enumerate(spec.roles.items()):
             make = lambda k, role=role: body(k, role.obs, role.actions.size)
             actors[name] = role_net(make, jr.split(jr.fold_in(key, i))[0], role.agents, self.shared)
