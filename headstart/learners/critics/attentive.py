@@ -162,8 +162,8 @@ def _value_net(key: Key[Array, ""], role: RoleSpec, embedding: int, activation: 
     sees, does, head = jr.split(key, 3)
     done = (Field("action", 1, role.actions.size, own=True),) if acts else ()
     values = mlp(head, (2 * embedding, embedding, role.actions.size if acts else 1), activation)
-    # Its outputs are values of actions, not of agents, which tools that copy critics would put into another order.
-    values = eqx.tree_at(lambda net: net.layers[-1], values, dataclasses.replace(values.layers[-1], last=False))
+    if acts:  # outputs are values of actions, not of agents, which tools that copy critics would put into another order
+        values = eqx.tree_at(lambda net: net.layers[-1], values, dataclasses.replace(values.layers[-1], last=False))
     encoder = lambda key, fields: linear(key, width(fields), embedding, None, fields)
     return ValueNet(encoder(sees, role.obs), encoder(does, (*role.obs, *done)), values)
 
