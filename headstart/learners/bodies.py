@@ -111,12 +111,19 @@ def core_body(
     return make
 
 
-def recurrent_body(hidden: tuple[int, ...], activation: Activation) -> Body:
-    """A recurrent `Core` behind layers through `hidden`, the last of which is also the GRU's size."""
+def recurrent_body(hidden: tuple[int, ...]) -> Body:
+    """A recurrent `Core` with orthogonal weights. The last of `hidden` is the GRU's size, and those before it are the layers of
+    its encoder, with ReLUs between them; if there is no other, it is the encoder's size too."""
+    units, size = hidden[:-1] or hidden, hidden[-1]
 
-    def encoder(key, fields, size):
-        net = mlp(key, (width(fields), *hidden[:-1], size), activation, (2**0.5, 2**0.5), fields)
+    def encoder(key, fields):
+        net = mlp(key, (width(fields), *units), "relu", (2**0.5, 2**0.5), fields)
         inner = dataclasses.replace(net.layers[-1], last=False)  # its outputs are no action's
-        return dataclasses.replace(net, layers=[*net.layers[:-1], inner])
+        return dataclasses.replace(net, layers=[*net.layers[:-1], inner]) if len(units) > 1 else inner
 
-    return core_body("gru", hidden, activation, 1.0, encoder)
+    def make(key, fields, outputs):
+        first, memory, head = jr.split(key, 3)
+        cell, choices = gru(memory, units[-1], size), linear(head, size, outputs, 1.0, last=True)
+        return Core(encoder(first, fields), cell, choices, jnp.full(outputs, -0.5))
+
+    return make
