@@ -27,7 +27,7 @@ SHARED = {"none": False, "sum": True, "monotone": False}
 
 
 def config_of(mixing) -> QLearning:
-    sizes = {"hidden": (3, H), "mixing_units": 3, "hypernet_units": 5}
+    sizes = {"hidden": (3, 5, H), "mixing_units": 3, "hypernet_units": 5}
     return QLearning(mixing=mixing, shared=SHARED[mixing], core="gru", train_every=40, gamma=0.9, loss="mse", **sizes)
 
 

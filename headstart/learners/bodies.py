@@ -135,6 +135,6 @@ class CoreBody:
         return normed(net) if self.norms else net
 
 
-def recurrent_body(hidden: tuple[int, ...], activation: Activation) -> Body:
+def recurrent_body(hidden: tuple[int, ...]) -> Body:
     """A recurrent `Core` whose outputs have gain 1: see `CoreBody`."""
-    return CoreBody("gru", hidden, activation, 1.0)
+    return CoreBody("gru", hidden, "relu", 1.0)

@@ -23,12 +23,13 @@ class Imitator:
     """Actors that act greedily and learn from guidance alone: the students of an expert (with guidance dagger)."""
 
     core: Literal["mlp", "gru"] = "mlp"
-    """Feed-forward, or recurrent: a GRU of the last hidden layer's size behind the hidden layers. It learns from sequences of
-    train_every / num_envs env-steps, each one environment's."""
+    """Feed-forward, or recurrent (an encoder, a GRU and a head). A recurrent network learns from sequences of train_every /
+    num_envs env-steps, each of one environment."""
     shared: bool = False
     """One actor for all agents of a role, instead of one each."""
     hidden: Sizes = (128, 128)
-    """Units of the hidden layers."""
+    """Units of the hidden layers. A GRU takes the last number as its size, and its encoder the others, or that one if it is
+    the only one."""
     activation: Activation = "relu"
     lr: Positive = 1e-3
     batch: Count = 32
@@ -61,7 +62,7 @@ class Imitator:
         )
 
     def _actor(self, role, key, index):
-        body = (mlp_body if self.core == "mlp" else recurrent_body)(self.hidden, self.activation)
+        body = mlp_body(self.hidden, self.activation) if self.core == "mlp" else recurrent_body(self.hidden)
         return role_net(lambda k: body(k, role.obs, role.actions.size), jr.fold_in(key, index), role.agents, self.shared)
 
 

@@ -48,12 +48,13 @@ class QLearning:
     hypernet_units: Count = 64
     """Hidden units of the networks that put out its weights."""
     core: Literal["mlp", "gru"] = "mlp"
-    """Feed-forward, or recurrent: a GRU of the last hidden layer's size behind the hidden layers. It learns from sequences of
-    train_every / num_envs env-steps, each one environment's."""
+    """Feed-forward, or recurrent (an encoder, a GRU and a head). A recurrent network learns from sequences of train_every /
+    num_envs env-steps, each of one environment."""
     shared: bool = False
     """One network for all agents of a role, instead of one each."""
     hidden: Sizes = (64, 64)
-    """Units of the hidden layers."""
+    """Units of the hidden layers. A GRU takes the last number as its size, and its encoder the others, or that one if it is
+    the only one."""
     activation: Activation = "relu"
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Adam, or RMSprop (α 0.99, ε 1e-5 outside the root)."""
@@ -136,7 +137,7 @@ class QLearning:
         return clock.index * (self.train_every / self.exploration_steps)  # an update collects `train_every` env-steps
 
     def _init(self, spec, mixing: Mixer, key):
-        body = (mlp_body if self.core == "mlp" else recurrent_body)(self.hidden, self.activation)
+        body = mlp_body(self.hidden, self.activation) if self.core == "mlp" else recurrent_body(self.hidden)
         make = lambda role: lambda k: body(k, role.obs, role.actions.size)
         keys = jr.split(key, len(spec.roles))
         drawn = zip(spec.roles.items(), keys, strict=True)
