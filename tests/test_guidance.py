@@ -65,7 +65,7 @@ def test_coefficient_0_is_no_guidance_bitwise_and_a_half_is_some(name, as_users)
     @jax.jit
     def guided(alpha):
         guides = (traced(Distill(TEACHERS[name]), alpha=alpha, alpha_end=alpha),)
-        state, metrics = whole(STUDENT, CONFIGS[name], UPDATES, guides)
+        state, metrics, _ = whole(STUDENT, CONFIGS[name], UPDATES, guides)
         return learned(state), metrics["guidance"]["alpha"]
 
     plain = jax.jit(lambda: learned(whole(STUDENT, CONFIGS[name], UPDATES)[0]))()
