@@ -12,7 +12,7 @@ from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.optimisers import per_team
 from headstart.core.part import part
-from headstart.core.ranges import Count, Natural, Positive, Sizes
+from headstart.core.ranges import Count, Natural, NonNegative, Positive, Sizes
 from headstart.core.types import TeamSpec
 from headstart.learners.bodies import mlp_body, recurrent_body
 from headstart.learners.recurrent import along, check_sequences, collecting, policy
@@ -32,6 +32,8 @@ class Imitator:
     the only one."""
     activation: Activation = "relu"
     lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.0
+    """Factor on the parameters, added to the gradient (an L2 penalty)."""
     batch: Count = 32
     """Env-steps in a batch; with recurrent networks, sequences."""
     capacity: Count = 1_000_000
@@ -50,9 +52,10 @@ class Imitator:
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team, of discrete or continuous actions."""
+        decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         return Learner(
             **collecting(self, spec, "actor"),
-            optimizer=per_team({"actor": optax.adam(self.lr)}),
+            optimizer=per_team({"actor": optax.chain(*decay, optax.adam(self.lr))}),
             init=lambda key: {"actor": {name: self._actor(role, key, i) for i, (name, role) in enumerate(spec.roles.items())}},
             policy=lambda params, carry, obs: _policy(spec, params, carry, obs),
             unroll=lambda params, batch: _unroll(spec, params, batch),

@@ -6,6 +6,7 @@ of moving in the one-at-a-time loss, the students' warm-up.
 
 from functools import partial
 
+from headstart.papers.cesma.battle import battle
 from headstart.papers.cesma.continuous import reward_vs_loss
 from headstart.papers.cesma.experts import dqn_experts, one_at_a_time
 from headstart.papers.cesma.rivals import COMPARED, compared, datasets
@@ -18,5 +19,6 @@ EXPERIMENTS = {name: partial(compared, *settings) for name, settings in COMPARED
     "one-at-a-time": one_at_a_time,
     "datasets": datasets,
     "reward-vs-loss": reward_vs_loss,
+    "battle-3s5z": battle,
 }
 """Names on the command line, after `cesma/`."""
