@@ -110,7 +110,7 @@ def looped(net, x, there):
 def test_a_graph_equals_loops_over_its_vertices(blocks):
     net = noise(graph(jr.key(0), 6, 2, blocks))
     x, there = jr.normal(jr.key(1), (3, 4, 6)), jnp.array([[1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 0, 1]], bool)
-    got, weights = net(x, there)
+    got, weights = jax.jit(lambda: net(x, there))()
     for i in range(3):
         want, last = looped(net, np.asarray(x[i], float), np.asarray(there[i]))
         np.testing.assert_allclose(got[i], want, rtol=1e-5, atol=1e-5)
@@ -123,14 +123,15 @@ def test_a_graph_takes_any_number_of_vertices_in_any_order(vertices):
     net = noise(graph(jr.key(0), 6, 2, 2))
     x = jr.normal(jr.key(1), (5, vertices, 6))
     mixed = x[:, jr.permutation(jr.key(2), vertices)]
-    np.testing.assert_allclose(net(mixed)[0], net(x)[0], atol=1e-5)
-    assert not np.allclose(net(x[:, ::-1] ** 2)[0], net(x)[0], atol=1e-3)
+    out = jax.jit(lambda x: net(x)[0])
+    np.testing.assert_allclose(out(mixed), out(x), atol=1e-5)
+    assert not np.allclose(out(x[:, ::-1] ** 2), out(x), atol=1e-3)
 
 
 def test_with_one_vertex_the_query_learns_nothing_and_all_else_does():
     """A softmax over a single score is always 1: a leader alone cannot teach a query."""
     net = noise(graph(jr.key(0), 6, 2, 1))
-    slope = lambda x: jax.grad(lambda net: (net(x)[0] ** 2).sum())(net)
+    slope = jax.jit(lambda x: jax.grad(lambda net: (net(x)[0] ** 2).sum())(net))
     largest = lambda x: {jax.tree_util.keystr(path): float(jnp.abs(g).max()) for path, g in jax.tree.leaves_with_path(slope(x))}
     one, two = largest(jr.normal(jr.key(1), (5, 1, 6))), largest(jr.normal(jr.key(1), (5, 2, 6)))
     idle = {name for name, size in one.items() if size == 0}
@@ -176,7 +177,8 @@ def test_a_critic_says_whom_it_attends_to(shared):
     made, nets, obs, action = team(env, nodes=("prey",), shared=shared)
     alive = {"leader": jnp.ones((4, 1), bool), "adversary": jnp.array([[1, 0]] * 4, bool)}
     assert made.attention.vertices["leader"] == ("adversary_1", "adversary_2", "adversary_0", "prey 0", "prey 1")
-    weights = made.attention.weights(nets, obs, action, None)
+    look = jax.jit(lambda alive: made.attention.weights(nets, obs, action, alive))
+    weights = look(None)
     assert {name: x.shape for name, x in weights.items()} == {"leader": (4, 1, 5), "adversary": (4, 2, 5)}
     net = nets["adversary"].net if shared else jax.tree.map(lambda x: x[1], nets["adversary"].net)
     both = jnp.concatenate([jnp.concatenate([obs[r], action[r]], -1) for r in ("adversary", "leader")], -2)
@@ -185,10 +187,14 @@ def test_a_critic_says_whom_it_attends_to(shared):
     follows = sum(f.width for f in fields[: [f.name for f in fields].index("prey_velocities")])
     prey = [jnp.concatenate([obs["adversary"][:, 1, at + 2 * i : at + 2 * i + 2] for at in (start, follows)], -1)
             for i in range(2)]  # fmt: skip
-    vertices = jnp.concatenate([net.agents[0](both), net.entities["prey"](jnp.stack(prey, 1))], 1)
-    _, rounds = net.attend(vertices, jnp.array([0.0, 1, 0, 0, 0]))
-    np.testing.assert_allclose(weights["adversary"][:, 1], rounds[-1].mean(1)[:, 0], atol=1e-6)
-    bereft = made.attention.weights(nets, obs, action, alive)["leader"]
+
+    @jax.jit
+    def last():
+        vertices = jnp.concatenate([net.agents[0](both), net.entities["prey"](jnp.stack(prey, 1))], 1)
+        return net.attend(vertices, jnp.array([0.0, 1, 0, 0, 0]))[1][-1]
+
+    np.testing.assert_allclose(weights["adversary"][:, 1], last().mean(1)[:, 0], atol=1e-6)
+    bereft = look(alive)["leader"]
     np.testing.assert_allclose(bereft.sum(-1), 1, atol=1e-6)
     assert jnp.abs(bereft[..., 1]).max() == 0 and bereft[..., 0].min() > 0
 
@@ -201,8 +207,8 @@ def test_an_entity_that_is_not_there_has_no_weight():
     two = dataclasses.replace(one, fields=fields)
     x = jr.normal(jr.key(1), (5, 6))  # velocity, prey, its velocity
     padded = jnp.concatenate([x[:, :4], jnp.zeros((5, 2)), x[:, 4:], jnp.zeros((5, 2))], -1)
-    out, weights = two.attend(padded)
-    np.testing.assert_allclose(out, one(x), atol=1e-6)
+    out, weights = jax.jit(lambda: two.attend(padded))()
+    np.testing.assert_allclose(out, jax.jit(lambda: one(x))(), atol=1e-6)
     assert weights[-1][..., -1].max() == 0
 
 
