@@ -110,3 +110,12 @@ def _teachers_are_not_measured(monkeypatch):
     from headstart.training import worth
 
     monkeypatch.setattr(worth, "EPISODES", 0)
+
+
+@pytest.fixture(scope="module")
+def sessions_once():
+    """For files whose tests train one configuration again and again; see `once.py`."""
+    from once import sessions_once
+
+    with sessions_once():
+        yield

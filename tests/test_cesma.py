@@ -15,6 +15,7 @@ from headstart.report.build import read_column
 from headstart.teams.saved import load
 from headstart.training import api
 
+pytestmark = pytest.mark.usefixtures("sessions_once")
 PAPERS = ["navigation-3", "navigation-3-nonhomogeneous", "speaker-listener", "communication-2", "communication-3"]
 
 

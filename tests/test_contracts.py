@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from probes import Lengths, Mixed, fresh, learners, loop, same, small, takes
+from probes import Lengths, Mixed, drawn, fresh, learners, loop, same, small, takes
 
 from headstart import registry
 from headstart.core.actions import legal, sample
@@ -91,6 +91,7 @@ def test_an_env_keeps_to_its_spec(name):
     env, both, _ = compiled(name)
     spec = env.spec
     (_, first), (_, second) = both(jr.split(jr.key(0), 5))
+    first, second = jax.tree.map(np.asarray, (first, second))
     for step in (first, second):
         for role, about in spec.roles.items():
             assert step.obs[role].shape == step.final_obs[role].shape == (5, about.agents, about.obs_size)
@@ -219,15 +220,17 @@ def test_nothing_in_an_update_calls_the_host(name):
 def test_policies_ignore_leading_axes(name):
     """[A O], [E A O] and [T E A O] observations get the same logits."""
     spec = Mixed().spec
-    learner = small(LEARNERS[name], **TINY).make(spec)
-    params = learner.init(jr.key(0))
-    obs = {role: jr.normal(jr.key(1), (2, 3, about.agents, about.obs_size)) for role, about in spec.roles.items()}
-    _, whole = learner.policy(params, (), obs)
+    config, rng = small(LEARNERS[name], **TINY), np.random.default_rng(1)
+    learner, params = config.make(spec), drawn(config, spec, 1)
+    policy = jax.jit(lambda obs: learner.policy(jax.tree.map(lambda x: x[0], params), (), obs)[1])
+    draw = lambda about: rng.normal(size=(2, 3, about.agents, about.obs_size)).astype(np.float32)
+    obs = {role: draw(about) for role, about in spec.roles.items()}
+    whole = jax.tree.map(np.asarray, policy(obs))
     for role, about in spec.roles.items():
         assert whole[role].shape == (2, 3, about.agents, about.actions.size)
         if isinstance(about.actions, Continuous):
             assert np.abs(whole[role]).max() <= 1
-    _, one = learner.policy(params, (), {role: x[1, 2] for role, x in obs.items()})
+    one = policy({role: x[1, 2] for role, x in obs.items()})
     for role in spec.roles:
         np.testing.assert_allclose(one[role], whole[role][1, 2], rtol=1e-5, atol=1e-6)
 

@@ -28,6 +28,7 @@ from headstart.teams.policy import TeamPolicy
 from headstart.teams.scripted import Scripted
 from headstart.training import run, session
 
+pytestmark = pytest.mark.usefixtures("sessions_once")
 TINY = {"hidden": (8,), "num_envs": 4, "train_every": 4, "batch": 8, "warmup": 8, "capacity": 64}
 STUDENT = small(Imitator(), **TINY, gradient_steps=2)
 NOTHING = {"actor": {}}

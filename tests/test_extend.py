@@ -29,6 +29,7 @@ from headstart.teams.saved import load
 from headstart.training import extend, keep, programs, run, session
 from headstart.training.point import Point
 
+pytestmark = pytest.mark.usefixtures("sessions_once")
 ENV = Spread(2, horizon=5)
 LEARNER = small(DDPG(), num_envs=4, train_every=4, batch=16, warmup=40, capacity=400, hidden=(8,))
 ALL = ("best", "last", "eval_return=-100,-4")
@@ -37,25 +38,8 @@ LONG = dataclasses.replace(SHORT, steps=400, evaluations=4)
 """Its memory of 400 has twice the room of `SHORT`'s."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once():
-    """Every program of this file is compiled once: those of two sessions are the same if their lengths and shapes are."""
-    programs, real = {}, session.Session._compiled
-
-    def compiled(self, function, *args, **named):
-        shapes = str(jax.tree.map(lambda x: (getattr(x, "shape", x), str(getattr(x, "dtype", ""))), args))
-        key = (self.config.learner, self.config.steps, self.fresh_at, shapes, *named.items())
-        if key not in programs:
-            programs[key] = real(self, function, *args, **named)
-        return programs[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session.Session, "_compiled", compiled)
-        yield
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(sessions_once, tmp_path_factory):
     """{"short", "long"}: finished runs that keep everything."""
     out = tmp_path_factory.mktemp("runs")
     run.train(SHORT, out / "short")

@@ -38,14 +38,15 @@ def leader_among(adversaries=3, **settings):
 def noise(tree, seed=0, scale=0.5):
     """The tree with Gaussian numbers in place of its own."""
     leaves, structure = jax.tree.flatten(tree)
-    keys = jr.split(jr.key(seed), len(leaves))
-    return jax.tree.unflatten(structure, [scale * jr.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+    rng = np.random.default_rng(seed)
+    return jax.tree.unflatten(structure, [jnp.asarray(scale * rng.normal(size=x.shape), x.dtype) for x in leaves])
 
 
 def by_role(spec, sizes, batch=4, seed=0):
     """{role: [batch A size]} of Gaussian numbers."""
-    draw = lambda i, role, size: jr.normal(jr.fold_in(jr.key(seed), i), (batch, role.agents, size))
-    return {name: draw(i, role, sizes(role)) for i, (name, role) in enumerate(spec.roles.items())}
+    rng = np.random.default_rng(seed)
+    draw = lambda role: jnp.asarray(rng.normal(size=(batch, role.agents, sizes(role))), jnp.float32)
+    return {name: draw(role) for name, role in spec.roles.items()}
 
 
 def team(env, **settings):
@@ -60,7 +61,7 @@ def team(env, **settings):
         learner.shared,
         acts=True,
     )
-    nets = noise(made.init(lambda i: jr.key(i)))
+    nets = noise(jax.eval_shape(lambda: made.init(jr.key)))
     return made, nets, by_role(spec, lambda r: r.obs_size), by_role(spec, lambda r: r.actions.size, seed=1)
 
 
@@ -109,7 +110,7 @@ def looped(net, x, there):
 def test_a_graph_equals_loops_over_its_vertices(blocks):
     net = noise(graph(jr.key(0), 6, 2, blocks))
     x, there = jr.normal(jr.key(1), (3, 4, 6)), jnp.array([[1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 0, 1]], bool)
-    got, weights = net(x, there)
+    got, weights = jax.jit(lambda: net(x, there))()
     for i in range(3):
         want, last = looped(net, np.asarray(x[i], float), np.asarray(there[i]))
         np.testing.assert_allclose(got[i], want, rtol=1e-5, atol=1e-5)
@@ -122,14 +123,15 @@ def test_a_graph_takes_any_number_of_vertices_in_any_order(vertices):
     net = noise(graph(jr.key(0), 6, 2, 2))
     x = jr.normal(jr.key(1), (5, vertices, 6))
     mixed = x[:, jr.permutation(jr.key(2), vertices)]
-    np.testing.assert_allclose(net(mixed)[0], net(x)[0], atol=1e-5)
-    assert not np.allclose(net(x[:, ::-1] ** 2)[0], net(x)[0], atol=1e-3)
+    out = jax.jit(lambda x: net(x)[0])
+    np.testing.assert_allclose(out(mixed), out(x), atol=1e-5)
+    assert not np.allclose(out(x[:, ::-1] ** 2), out(x), atol=1e-3)
 
 
 def test_with_one_vertex_the_query_learns_nothing_and_all_else_does():
     """A softmax over a single score is always 1: a leader alone cannot teach a query."""
     net = noise(graph(jr.key(0), 6, 2, 1))
-    slope = lambda x: jax.grad(lambda net: (net(x)[0] ** 2).sum())(net)
+    slope = jax.jit(lambda x: jax.grad(lambda net: (net(x)[0] ** 2).sum())(net))
     largest = lambda x: {jax.tree_util.keystr(path): float(jnp.abs(g).max()) for path, g in jax.tree.leaves_with_path(slope(x))}
     one, two = largest(jr.normal(jr.key(1), (5, 1, 6))), largest(jr.normal(jr.key(1), (5, 2, 6)))
     idle = {name for name, size in one.items() if size == 0}
@@ -143,14 +145,15 @@ def test_the_own_part_of_a_graph_critic_is_the_agents_own(kind, shared):
     env = leader_among(prey=2)
     made, nets, obs, action = team(env, critic=kind, shared=shared, nodes=("prey",))
     fresh = by_role(env.spec, lambda r: r.actions.size, seed=2)
-    taken, own = made.q_own(nets, obs, action, fresh, None)
+    values = jax.jit(lambda action: made.q(nets, obs, action, None))
+    taken, own = jax.jit(lambda: made.q_own(nets, obs, action, fresh, None))()
     for name, role in env.spec.roles.items():
-        np.testing.assert_allclose(taken[name], made.q(nets, obs, action, None)[name], atol=1e-6)
+        np.testing.assert_allclose(taken[name], values(action)[name], atol=1e-6)
         for a in range(role.agents):
             other = action | {name: action[name].at[:, a].set(fresh[name][:, a])}
-            np.testing.assert_allclose(made.q(nets, obs, other, None)[name][a], own[name][a], atol=1e-5)
+            np.testing.assert_allclose(values(other)[name][a], own[name][a], atol=1e-5)
     assert not np.allclose(taken["adversary"][0], taken["adversary"][1], atol=1e-3)  # the mark tells agents apart
-    slope = jax.grad(lambda fresh: made.q_own(nets, obs, action, fresh, None)[1]["leader"].sum())(fresh)
+    slope = jax.jit(jax.grad(lambda fresh: made.q_own(nets, obs, action, fresh, None)[1]["leader"].sum()))(fresh)
     assert jnp.abs(slope["leader"]).max() > 1e-4 and jnp.abs(slope["adversary"]).max() == 0
 
 
@@ -159,14 +162,12 @@ def test_a_dead_agents_numbers_change_nothing_bitwise():
     made, nets, obs, action = team(env, nodes=("prey",))
     alive = {"leader": jnp.ones((4, 1), bool), "adversary": jnp.array([[1, 0]] * 4, bool)}
     spoilt = lambda x: x | {"adversary": x["adversary"].at[:, 1].set(jnp.nan)}
-    for f in (
-        lambda obs, action: made.q(nets, obs, action, alive),
-        lambda obs, action: made.q_own(nets, obs, action, action, alive)[1],
-    ):
+    values = jax.jit(lambda obs, action: made.q(nets, obs, action, alive))
+    for f in (values, jax.jit(lambda obs, action: made.q_own(nets, obs, action, action, alive)[1])):
         for role, at in (("leader", 0), ("adversary", 0)):
             np.testing.assert_array_equal(f(obs, action)[role][at], f(spoilt(obs), spoilt(action))[role][at])
-    living = made.q(nets, obs, action, None)["leader"]
-    assert not np.allclose(living, made.q(nets, obs, action, alive)["leader"], atol=1e-4)
+    living = jax.jit(lambda: made.q(nets, obs, action, None))()["leader"]
+    assert not np.allclose(living, values(obs, action)["leader"], atol=1e-4)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -176,7 +177,8 @@ def test_a_critic_says_whom_it_attends_to(shared):
     made, nets, obs, action = team(env, nodes=("prey",), shared=shared)
     alive = {"leader": jnp.ones((4, 1), bool), "adversary": jnp.array([[1, 0]] * 4, bool)}
     assert made.attention.vertices["leader"] == ("adversary_1", "adversary_2", "adversary_0", "prey 0", "prey 1")
-    weights = made.attention.weights(nets, obs, action, None)
+    look = jax.jit(lambda alive: made.attention.weights(nets, obs, action, alive))
+    weights = look(None)
     assert {name: x.shape for name, x in weights.items()} == {"leader": (4, 1, 5), "adversary": (4, 2, 5)}
     mine = nets["critic"]["adversary"].net
     net = mine if shared else jax.tree.map(lambda x: x[1], mine)
@@ -186,10 +188,14 @@ def test_a_critic_says_whom_it_attends_to(shared):
     follows = sum(f.width for f in fields[: [f.name for f in fields].index("prey_velocities")])
     prey = [jnp.concatenate([obs["adversary"][:, 1, at + 2 * i : at + 2 * i + 2] for at in (start, follows)], -1)
             for i in range(2)]  # fmt: skip
-    vertices = jnp.concatenate([net.agents[0](both), net.entities["prey"](jnp.stack(prey, 1))], 1)
-    _, rounds = net.attend(vertices, jnp.array([0.0, 1, 0, 0, 0]))
-    np.testing.assert_allclose(weights["adversary"][:, 1], rounds[-1].mean(1)[:, 0], atol=1e-6)
-    bereft = made.attention.weights(nets, obs, action, alive)["leader"]
+
+    @jax.jit
+    def last():
+        vertices = jnp.concatenate([net.agents[0](both), net.entities["prey"](jnp.stack(prey, 1))], 1)
+        return net.attend(vertices, jnp.array([0.0, 1, 0, 0, 0]))[1][-1]
+
+    np.testing.assert_allclose(weights["adversary"][:, 1], last().mean(1)[:, 0], atol=1e-6)
+    bereft = look(alive)["leader"]
     np.testing.assert_allclose(bereft.sum(-1), 1, atol=1e-6)
     assert jnp.abs(bereft[..., 1]).max() == 0 and bereft[..., 0].min() > 0
 
@@ -202,8 +208,8 @@ def test_an_entity_that_is_not_there_has_no_weight():
     two = dataclasses.replace(one, fields=fields)
     x = jr.normal(jr.key(1), (5, 6))  # velocity, prey, its velocity
     padded = jnp.concatenate([x[:, :4], jnp.zeros((5, 2)), x[:, 4:], jnp.zeros((5, 2))], -1)
-    out, weights = two.attend(padded)
-    np.testing.assert_allclose(out, one(x), atol=1e-6)
+    out, weights = jax.jit(lambda: two.attend(padded))()
+    np.testing.assert_allclose(out, jax.jit(lambda: one(x))(), atol=1e-6)
     assert weights[-1][..., -1].max() == 0
 
 
@@ -214,11 +220,11 @@ def test_an_entity_that_is_not_there_has_no_weight():
 def test_every_weight_fits_a_team_of_another_size(learner):
     """3 adversaries, 1 prey and 2 obstacles teach 4, 2 and 0: only rows of the critic's inputs are adapted, by field."""
     small, large = Tag(policy="random"), Tag(4, 2, 0, policy="random")
-    made = learner.make(small.spec)
-    donor = TeamPolicy(small.spec, learner, jax.tree.map(lambda x: x[None], made.init(jr.key(1))), (0,), small)
+    made, student = learner.make(small.spec), learner.make(large.spec)
+    params, fresh = jax.jit(made.init)(jr.key(1)), jax.jit(student.init)(jr.key(2))
+    donor = TeamPolicy(small.spec, learner, jax.tree.map(lambda x: x[None], params), (0,), small)
     networks = ("actor",) if learner.critic == "local" else ("actor", "critic")
-    student = learner.make(large.spec)
-    _, rows = WarmStart(donor, networks=networks).make(large.spec, student).start(made.init(jr.key(1)), student.init(jr.key(2)))
+    _, rows = WarmStart(donor, networks=networks).make(large.spec, student).start(params, fresh)
     weights = {name: happened for name, happened, _ in rows if happened != "paired by place"}
     changed = {name: happened for name, happened in weights.items() if happened != "loaded"}
     assert set(changed.values()) <= {"adapted"} and all("critic/adversary.agents[0].weight" in name for name in changed), (
@@ -231,12 +237,13 @@ def test_leaders_actions_survive_the_transplant_bitwise():
     """Behind an adapter that is the identity, the leader's trunk acts as the leader did."""
     alone, among = Tag(1, policy="random"), leader_among()
     plain = DDPG(hidden=(8, 8), warmup=0)
-    params = plain.make(alone.spec).init(jr.key(3))
+    params = jax.jit(plain.make(alone.spec).init)(jr.key(3))
     leader = TeamPolicy(alone.spec, plain, jax.tree.map(lambda x: x[None], params), (0,), alone)
     size = alone.spec.roles["adversary"].obs_size
     student = dataclasses.replace(plain, reduce_actor=(f"leader={size}",)).make(among.spec)
     guide = WarmStart(leader, roles=("adversary",), into=("leader",), at="trunk").make(among.spec, student)
-    got, rows = guide.start(params, student.init(jr.key(4)))
+    begun = jax.jit(student.init)(jr.key(4))
+    got, rows = guide.start(params, begun)
     outcome = {name: happened for name, happened, _ in rows}
     assert (
         outcome["actor/leader.embed.weight"] == "re-initialised" and outcome["actor/leader.trunk.layers[0].weight"] == "loaded"
@@ -246,7 +253,7 @@ def test_leaders_actions_survive_the_transplant_bitwise():
     x = jr.normal(jr.key(5), (64, 1, size))
     mine = dataclasses.replace(got["actor"]["leader"], net=dataclasses.replace(net, embed=adapter))
     np.testing.assert_array_equal(mine(x), params["actor"]["adversary"](x))
-    novice = student.init(jr.key(4))["actor"]["adversary"]
+    novice = begun["actor"]["adversary"]
     np.testing.assert_array_equal(got["actor"]["adversary"].net.layers[0].weight, novice.net.layers[0].weight)
 
 
@@ -262,7 +269,7 @@ def test_leaders_actions_survive_the_transplant_bitwise():
 ])  # fmt: skip
 def test_a_leader_that_does_not_fit_is_refused(settings, guide, message):
     alone, among, plain = Tag(1, policy="random"), leader_among(), DDPG(hidden=(8,), warmup=0)
-    leader = TeamPolicy(alone.spec, plain, jax.tree.map(lambda x: x[None], plain.make(alone.spec).init(jr.key(3))), (0,), alone)
+    leader = TeamPolicy(alone.spec, plain, probes.drawn(plain, alone.spec, 1), (0,), alone)
     with pytest.raises(HeadstartError, match=message):
         student = dataclasses.replace(plain, **settings).make(among.spec)
         jax.eval_shape(student.init, jr.key(0))
@@ -288,7 +295,7 @@ def test_a_graph_team_trains_and_is_read_back_and_reported(tmp_path, monkeypatch
     again = hs.load(tmp_path / "run")
     assert again.config == learner
     jax.tree.map(np.testing.assert_array_equal, team.params, again.params)
-    start = learner.make(team.spec).init(jr.fold_in(jr.key(0), 0))
+    start = jax.eval_shape(learner.make(team.spec).init, jr.key(0))
     assert jax.tree.structure(start) == jax.tree.structure(team.seed(0))
     monkeypatch.setattr(attention, "EPISODES", 1)
     reported = report_runs([tmp_path / "run"], tmp_path / "run")["arms"]["run"]["attention"]
@@ -301,10 +308,10 @@ def one_episode(team):
     env, params = team.env, team.seed(0)
     reset_key, key = jr.split(jr.fold_in(jr.key(2), 0))
     state, step = env.reset(jr.split(reset_key, 1)[0])
-    go, rows = jax.jit(env.step), []
+    go, logits_of, rows = jax.jit(env.step), jax.jit(lambda obs: team.learner.policy(params, (), obs)[1]), []
     look = jax.jit(lambda obs, action: team.learner.attention.weights(params, obs, action, None))
     for step_key in jr.split(key, env.spec.horizon):
-        logits = team.learner.policy(params, (), step.obs)[1]
+        logits = logits_of(step.obs)
         action = {role: jax.nn.one_hot(x.argmax(-1), x.shape[-1]) for role, x in logits.items()}
         weights = look(step.obs, action)
         rows.append(np.concatenate([weights["adversary"], weights["leader"]]))

@@ -70,9 +70,11 @@ def learned(state):
 
 @both
 def test_coefficient_0_is_no_guidance_bitwise_and_a_half_is_some(name, as_users):
+    guru = teacher_of(name)
+
     @jax.jit
     def guided(alpha):
-        guides = (traced(Distill(teacher_of(name)), alpha=alpha, alpha_end=alpha),)
+        guides = (traced(Distill(guru), alpha=alpha, alpha_end=alpha),)
         state, metrics, _ = whole(STUDENT, CONFIGS[name], UPDATES, guides)
         return learned(state), metrics["guidance"]["alpha"]
 

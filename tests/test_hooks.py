@@ -27,6 +27,7 @@ from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import programs, run, session
 
+pytestmark = pytest.mark.usefixtures("sessions_once")
 TINY = {"num_envs": 4, "train_every": 4, "rollout": 4, "batch": 8, "warmup": 8, "capacity": 32, "hidden": (8, 8)}
 ENV, EASIER = Spread(2, horizon=4), Spread(2, horizon=3)
 LEARNERS = {"ppo": small(PPO(), **TINY, critic="joint"), "ddpg": small(DDPG(), **TINY)}

@@ -386,6 +386,7 @@ def test_a_team_keeps_its_statistics_and_a_report_shows_whom_it_attends_to(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sessions_once")
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)

@@ -33,6 +33,7 @@ from headstart.teams.saved import load
 from headstart.training import run, session
 from headstart.training.watch import Watcher
 
+pytestmark = pytest.mark.usefixtures("sessions_once")
 ENV = Spread(2, horizon=5)
 SMALL = {"num_envs": 4, "train_every": 4, "batch": 16, "warmup": 40, "capacity": 400, "hidden": (8,)}
 DDPG4 = small(DDPG(), **SMALL)
@@ -47,7 +48,7 @@ def one_line(caught) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(sessions_once, tmp_path_factory):
     """An uninterrupted run, which other tests compare with, load and copy."""
     out = tmp_path_factory.mktemp("runs") / "finished"
     return run.train(PLAIN, out), out

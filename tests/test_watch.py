@@ -50,8 +50,11 @@ class Recorder(Watcher):
         ]
 
 
+pytestmark = pytest.mark.usefixtures("sessions_once")
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(sessions_once, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
