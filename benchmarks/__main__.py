@@ -5,11 +5,12 @@
 
 import argparse
 
-from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, stepping, sweep
+from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, smax, stepping, sweep
 from benchmarks.common import Options
 
 ALL = {
     "stepping": stepping,
+    "smax": smax,
     "maddpg": maddpg,
     "maac": maac,
     "agents": agents,

@@ -28,6 +28,11 @@ from headstart.training import programs
 # ------------------------------------------------------------------ environments
 
 
+def environments() -> dict[str, Any]:
+    """The presets of environments that can be opened here: all but that of StarCraft II, which no package can install."""
+    return {name: env for name, env in registry.presets("env").items() if name != "smac"}
+
+
 def shown(obs, reward=None, terminated=False, truncated=False, alive=None, available=None) -> TimeStep:
     """A TimeStep of {role: [A O]} observations; rewards default to zeros and everybody to alive."""
     reward = {role: jnp.zeros(x.shape[0]) for role, x in obs.items()} if reward is None else reward

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from probes import Lengths, Mixed, drawn, fresh, learners, loop, same, small, takes
+from probes import Lengths, Mixed, drawn, environments, fresh, learners, loop, same, small, takes
 
 from headstart import registry
 from headstart.core.actions import legal, sample
@@ -25,7 +25,7 @@ from headstart.learners.qlearning import QLearning
 from headstart.teams.policy import TeamPolicy
 from headstart.training.config import Config
 
-ENVS = registry.presets("env")
+ENVS = environments()
 LEARNERS = learners() | registry.variants("learner")
 GUIDES = {}
 for _name, _guide in registry.presets("guidance").items():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Mixed, drawn
+from probes import Mixed, drawn, environments
 
 from headstart import registry
 from headstart.core.actions import greedy
@@ -195,7 +195,7 @@ def test_what_cannot_be_fitted_is_refused():
         score(team, Spread(4), 2)
 
 
-@pytest.mark.parametrize("name", registry.presets("env"))
+@pytest.mark.parametrize("name", environments())
 def test_every_environments_team_survives_its_files(name, tmp_path):
     spec = registry.preset("env", name).spec
     team = fresh(spec, PPO(hidden=(8,)), registry.preset("env", name))

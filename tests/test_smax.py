@@ -18,6 +18,7 @@ from headstart.envs.battle.combat import MARCH, SIZE, TICK, TICKS, Army
 from headstart.envs.battle.enemy import Plan
 from headstart.envs.battle.smax import SMAX, BattleState
 from headstart.envs.battle.units import KINDS, MAPS, units_of
+from headstart.replay import draw, write
 
 # ------------------------------------------------------------------ beside jaxmarl
 
@@ -316,6 +317,30 @@ def test_many_battles_at_once_are_those_of_each_alone():
         alone = step(state, action, jr.split(jr.key(4), 4)[i])
         for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves((each, now)), strict=True):
             np.testing.assert_allclose(a, b[i], rtol=1e-5, atol=1e-5)
+
+
+def test_a_picture_shows_health_and_who_has_just_hit_whom(tmp_path):
+    env = SMAX("2m")
+    state, _ = after(env, battle(env, army={"health": jnp.array([45.0, 45, 9, 45])}), 5, 4)
+    scene = env.scene(state)
+    assert scene.health is not None and scene.hit is not None
+    assert np.isnan(scene.place[2]).all() and not np.isnan(scene.place[:2]).any(), "the dead are hidden"
+    np.testing.assert_allclose(scene.health, [45 / 45, 27 / 45, 0, 1], rtol=1e-6)
+    assert scene.hit.tolist() == [2, -1, 1, 1], "the first ally hit the first enemy, and both enemies the ally beside them"
+    frames = [[[-0.2, 0.0], [0.0, 0.0], [0.2, 0.0], [0.4, 0.0]], [[-0.2, 0.0], [0.0, 0.0], None, [0.4, 0.0]]]
+    health, hits = [[1.0] * 4, [1.0, 0.5, 0.0, 1.0]], [[-1] * 4, [2, -1, 1, 1]]
+    replay = {"extent": 1.0, "entities": env.entities, "frames": frames, "health": health, "hits": hits}
+    colors = [entity["colors"][0] for entity in env.entities]
+    bars = draw._bars(replay, 1, colors)
+    lengths = [right[0] - left[0] for (left, right), _ in bars]
+    assert len(bars) == 6 and lengths[3] == pytest.approx(lengths[2] / 2), "grey and colour for each that lives"
+    ends = [(a, b) for (a, b), _ in draw._shots(replay, 1, colors)]
+    assert ends[0] == ((-0.2, 0.0), (0.2, 0.0)), "to where it was before it died"
+    assert len(ends) == 3
+    film = replay | {"title": "2m", "score": [0.0, 1.0]}
+    write.animate(film, tmp_path / "battle.gif")
+    write.animate({**film, "hits": [[-1] * 4] * 2}, tmp_path / "calm.gif")
+    assert (tmp_path / "battle.gif").read_bytes() != (tmp_path / "calm.gif").read_bytes()
 
 
 # ------------------------------------------------------------------ maps

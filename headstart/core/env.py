@@ -56,6 +56,10 @@ class Scene(NamedTuple):
     """Number of the word an entity says, -1 for silence."""
     shade: Int[Array, "*n M"]
     """Index of the entity's current colour among its colours."""
+    health: Float[Array, "*n M"] | None = None
+    """Share of its health that an entity has left, drawn as a bar above it; None if nothing in the world has health."""
+    hit: Int[Array, "*n M"] | None = None
+    """Number of the entity that an entity has just hit, drawn as a line between them; -1 for none."""
 
 
 @runtime_checkable

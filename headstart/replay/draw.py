@@ -67,6 +67,9 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
     bodies = [i for i, entity in enumerate(entities) if entity["kind"] not in GROUND]
     trails = LineCollection([], linewidths=2, zorder=2)
     axes.add_collection(trails)
+    bars, shots = LineCollection([], linewidths=3, zorder=5), LineCollection([], linewidths=1.2, zorder=4)
+    axes.add_collection(bars)
+    axes.add_collection(shots)
     circles, labels = [], []
     for i, entity in enumerate(entities):
         style = {"linewidth": 1.5, "zorder": 3} if i in bodies else {"linewidth": 2, "zorder": 1}
@@ -94,6 +97,8 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
         pieces = [(*piece, colors[i]) for i in bodies for piece in _trail(replay, i, index)]
         trails.set_segments([piece[:2] for piece in pieces])
         trails.set_color([to_rgba(color, 0.55 * (1 - back / TRAIL)) for _, _, back, color in pieces])
+        _set(bars, _bars(replay, index, colors))
+        _set(shots, _shots(replay, index, colors))
         step = f"step {index} of {len(replay['frames']) - 1}"
         caption.set_text(f"{step}    return {round(replay['score'][index], 1) + 0.0:.1f}")
 
@@ -108,6 +113,38 @@ def _trail(replay: dict[str, Any], entity: int, index: int) -> list[tuple[list[f
         if to is None or start is None or math.dist(to, start) > replay["extent"] / 3:
             break
         pieces.append((to, start, back))
+    return pieces
+
+
+Piece = tuple[tuple[tuple[float, float], tuple[float, float]], Any]
+"""A line between two points, and its colour."""
+
+
+def _set(lines: Any, pieces: list[Piece]) -> None:
+    lines.set_segments([piece for piece, _ in pieces])
+    lines.set_color([color for _, color in pieces])
+
+
+def _bars(replay: dict[str, Any], index: int, colors: list[str]) -> list[Piece]:
+    """A bar above every entity that has health: all of it in grey, and over that what is left."""
+    pieces = []
+    for i, place in enumerate(replay["frames"][index] if "health" in replay else ()):
+        if place is None:
+            continue
+        wide = max(replay["entities"][i]["radius"], 0.02 * replay["extent"])
+        left, y = place[0] - wide, place[1] + 1.6 * wide
+        for share, color in ((1.0, LINE), (replay["health"][index][i], colors[i])):
+            pieces.append((((left, y), (left + 2 * wide * share, y)), color))
+    return pieces
+
+
+def _shots(replay: dict[str, Any], index: int, colors: list[str]) -> list[Piece]:
+    """A line from every entity that has just hit another one to where that is, or was before it died."""
+    frames, pieces = replay["frames"], []
+    for i, other in enumerate(replay["hits"][index] if "hits" in replay else ()):
+        ends = [frames[index][j] or frames[max(index - 1, 0)][j] for j in (i, other)]
+        if other >= 0 and None not in ends:
+            pieces.append(((tuple(ends[0]), tuple(ends[1])), colors[i]))
     return pieces
 
 

@@ -92,8 +92,24 @@
       pen.globalAlpha = 0.78; circle(here, entity.radius); pen.fill();
       pen.globalAlpha = 1; pen.strokeStyle = css("--card"); pen.lineWidth = 1.5; pen.stroke();
     }
+    order.forEach(([entity, i]) => fought(pen, replay, entity, i, at, scale));
     pen.globalAlpha = 1;
     said.forEach(label => bubble(pen, width, ...label));
+  };
+  // What is left of an entity's health as a bar above it, and a line to the entity that it has just hit.
+  const fought = (pen, replay, entity, i, at, scale) => {
+    const here = place(replay, i, time), share = now(replay.health, i, null), other = now(replay.hits, i, -1);
+    if (!here) return;
+    const color = entity.colors[now(replay.shades, i, 0)], line = (from, to, width, style) => {
+      pen.strokeStyle = style; pen.lineWidth = width;
+      pen.beginPath(); pen.moveTo(...from); pen.lineTo(...to); pen.stroke();
+    };
+    const there = other < 0 ? null : place(replay, other, time) || place(replay, other, Math.max(0, Math.floor(time) - 1));
+    if (there) line(at(here), at(there), 1.2, color);
+    if (share === null) return;
+    const wide = Math.max(entity.radius * scale, 5), [x, y] = at(here), top = y - 1.6 * wide;
+    line([x - wide, top], [x + wide, top], 3, css("--line"));
+    if (share > 0) line([x - wide, top], [x - wide + 2 * wide * share, top], 3, color);
   };
   // A word in a box above and to the right of its speaker, unless that is outside the picture.
   const bubble = (pen, width, text, [x, y], radius, color) => {

@@ -32,19 +32,21 @@ def look(units: Units, army: Army, order: Int[Array, "n E"]) -> Float[Array, "a 
     of the field. A last order is its number divided by the largest one, 0 if it was no attack.
     """
     a, count, alive = units.allies, len(units.kind), army.alive
-    dx, dy = (v[None] - v[:a, None] for v in (army.x, army.y))
-    sees = alive[:a, None] & alive[None] & (dx * dx + dy * dy < units.sight[:a, None] ** 2)  # [a n E]
+    before = (np.arange(count - 1)[None] < np.arange(a)[:, None])[..., None]
+    # [a n-1 E]: every other unit's value for each ally, a choice between two slices and not a gather
+    others = lambda v: jnp.where(before, v[None, :-1], v[None, 1:])
+    dx, dy = (others(v) - v[:a, None] for v in (army.x, army.y))
+    sees = alive[:a, None] & others(alive) & (dx * dx + dy * dy < units.sight[:a, None] ** 2)
     largest = MARCH - 1 + np.where(np.arange(count) < a, units.enemies, a)[:, None]
     right, up = steps(order)
     attack = jnp.where(order >= MARCH, order, 0) / largest.astype(np.float32)
     health, cooldown = _shares(units, army)
-    told = [v[None] for v in (health, right, up, attack, cooldown, *_kinds(units))]
-    parts = (dx / units.sight[:a, None], dy / units.sight[:a, None], *told)
-    seen = jnp.stack([jnp.where(sees, part, 0.0) for part in parts], 2)  # [a n SEEN E]
+    near = 1 / units.sight[:a, None]
+    parts = dx * near, dy * near, *(others(v) for v in (health, right, up, attack, cooldown, *_kinds(units)))
+    seen = jnp.stack([jnp.where(sees, part, 0.0) for part in parts], 2)  # [a n-1 SEEN E]
     own = army.x[:a] / SIZE, army.y[:a] / SIZE, health[:a], cooldown[:a], *(part[:a] for part in _kinds(units))
     self = jnp.stack([jnp.where(alive[:a], part, 0.0) for part in own], 1)
-    flat = lambda block: block.reshape(a, -1, block.shape[-1])
-    return jnp.concatenate([self, flat(_mates(seen[:, :a])), flat(seen[:, a:])], 1)
+    return jnp.concatenate([self, seen.reshape(a, -1, seen.shape[-1])], 1)
 
 
 def may(units: Units, army: Army) -> Bool[Array, "a U E"]:
@@ -72,10 +74,3 @@ def _shares(units: Units, army: Army) -> tuple[Float[Array, "n E"], Float[Array,
 def _kinds(units: Units) -> np.ndarray:
     """[kinds n 1]: whether each unit is of each kind."""
     return (units.kind[None] == np.arange(len(KINDS))[:, None, None]).astype(np.float32)
-
-
-def _mates(seen: Float[Array, "a a F E"]) -> Float[Array, "a m F E"]:
-    """Each row without its own entry: a choice between two slices, not a gather."""
-    count = seen.shape[0]
-    before = np.arange(count - 1)[None] < np.arange(count)[:, None]
-    return jnp.where(before[..., None, None], seen[:, :-1], seen[:, 1:])

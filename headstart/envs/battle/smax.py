@@ -176,9 +176,14 @@ class SMAX:
         return out
 
     def scene(self, state: BattleState) -> Scene:
-        """Living units; the field is drawn from -1 to 1."""
-        place = 2 / SIZE * jnp.stack([state.army.x, state.army.y], -1) - 1
-        return world.scene(jnp.where(state.army.alive[:, None], place, jnp.nan))
+        """Living units, their health, and whom each has just hit; the field is drawn from -1 to 1."""
+        units, army, order = self.units, state.army, state.order - combat.MARCH
+        place = 2 / SIZE * jnp.stack([army.x, army.y], -1) - 1
+        ally = np.arange(len(units.kind)) < units.allies
+        target = jnp.where(ally, units.allies + order, units.allies - 1 - order)
+        shown = world.scene(jnp.where((army.health > 0)[:, None], place, jnp.nan))
+        hit = jnp.where(state.fired, target, -1).astype(jnp.int32)
+        return shown._replace(health=army.health / units.health[:, 0], hit=hit)
 
 
 def _chosen(action: Float[Array, "a U E"]) -> Int[Array, "a E"]:
