@@ -245,7 +245,5 @@ QMIX = QLearning(
 )  # fmt: skip
 """The settings of pymarl, the QMIX authors' code, with sequences of 32 env-steps in the place of episodes: memory keeps 5,000,
 a batch has 32, learning begins with 32, every new one brings a gradient step, and the target is a copy at every 200th."""
-VARIANTS = {"iql-gru": QLearning(core="gru", train_every=128)}
-"""Settings that the contract tests try beside the presets."""
 PRESETS = {"dqn": QLearning(), "iql": QLearning(), "vdn": QLearning(mixing="sum"), "qmix": QMIX}
 """Names on the command line, and the settings each starts from."""
