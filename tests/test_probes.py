@@ -4,13 +4,28 @@ A new learner is covered by being there. Its critic, if it has one, is asked for
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, played, same, small, takes, whole
+from probes import (
+    Choice,
+    Coordination,
+    Dead,
+    Masked,
+    Mixed,
+    Recall,
+    Values,
+    learners,
+    loop,
+    played,
+    same,
+    small,
+    takes,
+    traced,
+    whole,
+)  # fmt: skip
 
 from headstart import registry
 from headstart.learners.ppo import PPO
@@ -96,13 +111,13 @@ def test_the_dead_teach_nobody(name, agents):
         for team in (roles["agent"] for roles in state.params.values())
     ]
 
+    @jax.jit
     def trained(garbage):
-        state, metrics = whole(Dead(garbage, blind), config, 6, seeds=(0,))
-        return living(state), metrics
+        state, metrics, start = whole(traced(Dead(blind=blind), garbage=garbage), config, 6, seeds=(0,))
+        return living(start), living(state), metrics
 
-    # Two programs: an environment's reset must not close over a traced value.
-    (clean, _), (spoilt, metrics) = (jax.jit(functools.partial(trained, garbage))() for garbage in (0.0, 1e3))
-    assert not same(living(loop(Dead(), config, 6).start((0,))), clean)
+    (start, clean, _), (_, spoilt, metrics) = trained(0.0), trained(1e3)
+    assert not same(start, clean)
     assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(metrics))
     assert same(clean, spoilt)
 

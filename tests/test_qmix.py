@@ -57,10 +57,11 @@ def relu(x):
 
 
 def layers(x, mlp):
-    """[I] -> [O] through an MLP with ReLU."""
-    for layer in mlp.layers[:-1]:
+    """[I] -> [O] through an MLP with ReLU, or through a single layer."""
+    *inner, last = getattr(mlp, "layers", [mlp])
+    for layer in inner:
         x = relu(x @ layer.weight + layer.bias)
-    return x @ mlp.layers[-1].weight + mlp.layers[-1].bias
+    return x @ last.weight + last.bias
 
 
 def remembering(core, carry, x):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Key
 
-from headstart.core.modules import ACTIVATIONS, Linear, linear
+from headstart.core.modules import ACTIVATIONS, Linear, linear, standardised
 
 There = Bool[Array, "*n V"] | None
 """False for a vertex that is not there; None if all are. At least one of them has to be."""
@@ -56,14 +56,13 @@ def scores(query: Float[Array, "E H M B"], key: Float[Array, "E V B"], score: Fl
 
 
 class LayerNorm(eqx.Module):
-    """(x − mean)/deviation over the first axis, times `scale`, plus `shift` (Ba et al. 2016)."""
+    """That of `core.modules` along the first axis."""
 
     scale: Float[Array, "*a E"]
     shift: Float[Array, "*a E"]
 
     def __call__(self, x: Float[Array, " E *n"]) -> Float[Array, " E *n"]:
-        x = x - x.mean(0, keepdims=True)
-        x = x * jax.lax.rsqrt(jnp.square(x).mean(0, keepdims=True) + 1e-5)
+        x = standardised(x, 0)
         return x * column(self.scale, x) + column(self.shift, x)
 
 

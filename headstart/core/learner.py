@@ -61,7 +61,8 @@ class Learner(NamedTuple):
     prepare: Callable[[Params, PyTree, Transition], tuple[Params, PyTree]]
     """params, carry at the rollout's start, rollout [T E ..] -> params, items [N ..] for memory, with the rollout's `extras`.
 
-    Statistics of the rollout, `params["stats"]`, are updated here; all other parameters are returned unchanged.
+    Statistics of the rollout, `params["stats"]`, are updated here. All other parameters are returned unchanged, but for a last
+    layer that is rescaled with statistics of what its network puts out.
     """
     objective: Callable[[Params, Params, PyTree, Array], tuple[dict[str, dict[str, Array]], Metrics]]
     """params, target, batch [B ..], key -> named terms {term: {role: [A]}}, metrics. The trainer minimises the sum of terms."""

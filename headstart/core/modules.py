@@ -95,14 +95,61 @@ def mlp(
     activation: Activation = "relu",
     gains: tuple[float, float] | None = None,
     reads: tuple[Field, ...] = (),
+    last: bool = True,
 ) -> MLP:
-    """An `MLP` through `sizes`. `gains` (hidden, last) asks for orthogonal weights; without it they are Xavier-uniform."""
+    """An `MLP` through `sizes`. `gains` (hidden, last) asks for orthogonal weights; without it they are Xavier-uniform.
+
+    `last`: whether its outputs are those of the whole network, see `Linear`.
+    """
     keys = jr.split(key, len(sizes) - 1)
     layer_gains = [None] * len(keys) if gains is None else [gains[0]] * (len(keys) - 1) + [gains[1]]
     fields = [reads, *[()] * (len(keys) - 1)]
-    lasts = [*[False] * (len(keys) - 1), True]
+    lasts = [*[False] * (len(keys) - 1), last]
     layers = [linear(*args) for args in zip(keys, sizes[:-1], sizes[1:], layer_gains, fields, lasts, strict=True)]
     return MLP(layers, activation)
+
+
+def standardised(x: Float[Array, "*n"], axis: int) -> Float[Array, "*n"]:
+    """(x − mean)/√(variance + 1e-5) along an axis; zeros stay zeros."""
+    x = x - x.mean(axis, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.square(x).mean(axis, keepdims=True) + 1e-5)
+
+
+class LayerNorm(eqx.Module):
+    """A vector `standardised`, times `scale`, plus `shift` (Ba et al. 2016, "Layer Normalization")."""
+
+    scale: Float[Array, "*a I"]
+    shift: Float[Array, "*a I"]
+    reads: tuple[Field, ...] = eqx.field(static=True, default=())
+    """The observation fields that it normalises together, if it stands before a first layer."""
+
+    def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n I"]:
+        x = standardised(x, -1)
+        return x * jnp.broadcast_to(self.scale, x.shape) + jnp.broadcast_to(self.shift, x.shape)
+
+
+def layer_norm(size: int, reads: tuple[Field, ...] = ()) -> LayerNorm:
+    """A `LayerNorm` that only standardises, until it learns."""
+    return LayerNorm(jnp.ones(size), jnp.zeros(size), reads)
+
+
+class NormedMLP(eqx.Module):
+    """An `MLP` with a `LayerNorm` before each of its layers: of its input, then of what the activation puts out."""
+
+    layers: list[Linear]
+    norms: list[LayerNorm]
+    activation: Activation = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
+        x = self.layers[0](self.norms[0](x))
+        for layer, norm in zip(self.layers[1:], self.norms[1:], strict=True):
+            x = layer(norm(ACTIVATIONS[self.activation](x)))
+        return x
+
+
+def normed(net: MLP) -> NormedMLP:
+    """The same layers with layer norms."""
+    return NormedMLP(net.layers, [layer_norm(x.weight.shape[-2], x.reads) for x in net.layers], net.activation)
 
 
 class GRU(eqx.Module):

@@ -54,6 +54,7 @@ class WarmStart:
             init=lambda key, seed: self.teacher.seed(seed),
             start=lambda donor, params: self._start(spec, learner, params, donor),
         )
+        self._check_units(learner)
         rows = start_rows(guidance, learner)
         if self.hold > 0:
             guidance = self._holding(guidance, spec, learner)
@@ -63,6 +64,22 @@ class WarmStart:
                 f"nothing of the teacher's networks fits the student's: train both with one learner and its sizes{reduced}"
             )
         return guidance
+
+    def _check_units(self, learner: Learner) -> None:
+        """Refuse a critic without the statistics in whose units it puts out values (`learners.values`)."""
+        scaled = lambda learner, params: "stats" in params and "stats" not in learner.policy_networks
+        theirs = scaled(self.teacher.learner, self.teacher.params)
+        ours = scaled(learner, jax.eval_shape(learner.init, jax.random.key(0)))
+        if "critic" not in self.networks or not (theirs or ours):
+            return
+        if theirs != ours:
+            one, other = ("the teacher's", "the student's") if theirs else ("the student's", "the teacher's")
+            raise HeadstartError(
+                f"{one} critic puts out normalised values and {other} does not: leave critic out of guidance.networks, or give "
+                "both a --learner.value-norm, or neither"
+            )
+        if "stats" not in self.networks:
+            raise HeadstartError("a critic of normalised values needs its statistics: add stats to guidance.networks")
 
     def _holding(self, guidance: Guidance, spec: TeamSpec, learner: Learner) -> Guidance:
         """The same with gradients of 0 for the copied networks that act, up to progress `hold`; the state has the progress."""

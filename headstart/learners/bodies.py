@@ -11,7 +11,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, Key, PyTree
 
 from headstart.core.checks import HeadstartError, check_known
-from headstart.core.modules import GRU, Activation, Linear, gru, linear, mlp
+from headstart.core.modules import GRU, Activation, LayerNorm, Linear, gru, layer_norm, linear, mlp, normed
 from headstart.core.types import Field, TeamSpec
 
 Body = Callable[[Key[Array, ""], tuple[Field, ...], int], PyTree]
@@ -83,47 +83,58 @@ class Core(eqx.Module):
     memory: GRU | None
     head: Linear | None
     log_std: Float[Array, "*a U"]
+    norms: tuple[LayerNorm, ...] = ()
+    """Of what the GRU takes in and of what it puts out; empty without layer norms. The carry itself is not normalised."""
 
     def __call__(self, carry: PyTree, x: Float[Array, "*n I"]) -> tuple[PyTree, Float[Array, "*n O"]]:
         if self.memory is None or self.head is None:
             return carry, self.body(x)
-        carry = self.memory(carry, jax.nn.relu(self.body(x)))
-        return carry, self.head(carry)
+        encoded = jax.nn.relu(self.body(x))
+        carry = self.memory(carry, self.norms[0](encoded) if self.norms else encoded)
+        return carry, self.head(self.norms[1](carry) if self.norms else carry)
 
 
-def core_body(
-    core: Literal["mlp", "gru"], hidden: tuple[int, ...], activation: Activation, gain: float, body: Body | None = None
-) -> Body:
-    """A `Core` with orthogonal weights: gain √2, and `gain` in the last layer. The last of `hidden` is the GRU's size.
+@dataclasses.dataclass(frozen=True)
+class CoreBody:
+    """A `Body` of `Core`s with orthogonal weights: gain √2, and `gain` in the last layer.
 
-    `body` makes the feed-forward network, or the encoder, in place of an MLP or a linear layer.
+    The last of `hidden` is the GRU's size, and those before it are the layers of its encoder; if there is no other, it is the
+    encoder's size too. `body` makes the feed-forward network, or the encoder, in their place. `norms` asks for layer norms of
+    the input and of every hidden layer, the GRU's included.
     """
 
-    def make(key, fields, outputs):
-        first, memory, head = jr.split(key, 3)
-        log_std, size = jnp.full(outputs, -0.5), hidden[-1]
-        if core == "mlp":
-            feed = body or mlp_body(hidden, activation, (2**0.5, gain))
-            return Core(feed(first, fields, outputs), None, None, log_std)
-        encoder = body(first, fields, size) if body else linear(first, width(fields), size, 2**0.5, fields)
-        return Core(encoder, gru(memory, size, size), linear(head, size, outputs, gain, last=True), log_std)
+    core: Literal["mlp", "gru"]
+    hidden: tuple[int, ...]
+    activation: Activation
+    gain: float
+    body: Body | None = None
+    norms: bool = False
 
-    return make
+    def __call__(self, key: Key[Array, ""], fields: tuple[Field, ...], outputs: int) -> Core:
+        first, memory, head = jr.split(key, 3)
+        log_std, size = jnp.full(outputs, -0.5), self.hidden[-1]
+        if self.core == "mlp":
+            return Core(self._feed_forward(first, fields, outputs), None, None, log_std)
+        units = self.hidden[:-1] or self.hidden
+        encoder = self.body(first, fields, size) if self.body else self._encoder(first, fields, units)
+        norms = (layer_norm(units[-1]), layer_norm(size)) if self.norms else ()
+        inputs = size if self.body else units[-1]
+        return Core(encoder, gru(memory, inputs, size), linear(head, size, outputs, self.gain, last=True), log_std, norms)
+
+    def _feed_forward(self, key, fields, outputs):
+        if self.body:
+            return self.body(key, fields, outputs)
+        net = mlp(key, (width(fields), *self.hidden, outputs), self.activation, (2**0.5, self.gain), fields)
+        return normed(net) if self.norms else net
+
+    def _encoder(self, key, fields, units):
+        """Layers with ReLUs between them; `Core` applies the last one's."""
+        if len(units) == 1 and not self.norms:
+            return linear(key, width(fields), units[0], 2**0.5, fields)
+        net = mlp(key, (width(fields), *units), "relu", (2**0.5, 2**0.5), fields, last=False)
+        return normed(net) if self.norms else net
 
 
 def recurrent_body(hidden: tuple[int, ...]) -> Body:
-    """A recurrent `Core` with orthogonal weights. The last of `hidden` is the GRU's size, and those before it are the layers of
-    its encoder, with ReLUs between them; if there is no other, it is the encoder's size too."""
-    units, size = hidden[:-1] or hidden, hidden[-1]
-
-    def encoder(key, fields):
-        net = mlp(key, (width(fields), *units), "relu", (2**0.5, 2**0.5), fields)
-        inner = dataclasses.replace(net.layers[-1], last=False)  # its outputs are no action's
-        return dataclasses.replace(net, layers=[*net.layers[:-1], inner]) if len(units) > 1 else inner
-
-    def make(key, fields, outputs):
-        first, memory, head = jr.split(key, 3)
-        cell, choices = gru(memory, units[-1], size), linear(head, size, outputs, 1.0, last=True)
-        return Core(encoder(first, fields), cell, choices, jnp.full(outputs, -0.5))
-
-    return make
+    """A recurrent `Core` whose outputs have gain 1: see `CoreBody`."""
+    return CoreBody("gru", hidden, "relu", 1.0)

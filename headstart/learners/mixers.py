@@ -17,7 +17,7 @@ from headstart.core.modules import MLP, Linear, linear, mlp
 from headstart.core.networks import RoleNet
 from headstart.core.types import TeamSpec, Transition
 from headstart.learners.bodies import width
-from headstart.learners.critics import joint_fields, shown, side_by_side
+from headstart.learners.critics.base import joint_fields, shown, side_by_side
 
 Nets = dict[str, RoleNet]
 Kind = Literal["none", "sum", "monotone"]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from headstart.core.ops import masked_mean
+from headstart.core.ops import Real, masked_mean
 
 EPSILON = 1e-5
 """Added to variances: a number that never changes becomes 0."""
@@ -21,7 +21,8 @@ class Moments(eqx.Module):
     mean: Float[Array, " I"]
     variance: Float[Array, " I"]
     count: Float[Array, " I"]
-    """Vectors seen so far, for each number: a team of another size, whose means do not fit, does not take over the count."""
+    """Vectors seen so far, for each number: a team of another size, whose means do not fit, does not take over the count.
+    With `keep` below 1, the weight of all of them beside a new one."""
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n I"]:
         """(x − mean)/√(variance + ε); no gradient reaches the statistics."""
@@ -29,10 +30,14 @@ class Moments(eqx.Module):
         over_all = lambda y: jnp.broadcast_to(y, x.shape)
         return (x - over_all(mean)) * over_all(jax.lax.rsqrt(variance + EPSILON))
 
-    def moved(self, x: Float[Array, "*n I"], mask: Bool[Array, "*n"]) -> "Moments":
-        """With the vectors whose mask is true counted in (Chan et al. 1983, the pairwise update)."""
+    def moved(self, x: Float[Array, "*n I"], mask: Bool[Array, "*n"], keep: Real = 1.0) -> "Moments":
+        """With the vectors whose mask is true counted in (Chan et al. 1983, the pairwise update).
+
+        What was seen before weighs `keep` times what it did. If each call brings as many vectors, these are the debiased
+        exponential averages of a mean and a mean square: the weight of call t is (1 − keep)/(1 − keep^t).
+        """
         x, there = x.reshape(-1, x.shape[-1]), jnp.broadcast_to(mask.reshape(-1, 1), (mask.size, x.shape[-1]))
-        count = self.count + mask.sum()
+        count = keep * self.count + mask.sum()
         weight = mask.sum() / jnp.maximum(count, 1)
         mean = masked_mean(x, there, 0)
         variance = masked_mean(jnp.square(x - mean[None]), there, 0)

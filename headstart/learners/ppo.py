@@ -15,7 +15,7 @@ import optax
 from annotated_types import MinLen
 
 from headstart.core import actions
-from headstart.core.checks import require
+from headstart.core.checks import HeadstartError, require
 from headstart.core.learner import Learner, flatten, shares
 from headstart.core.memory import latest
 from headstart.core.modules import Activation
@@ -25,27 +25,36 @@ from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, NonNegative, Positive, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
-from headstart.learners.bodies import Body, core_body
+from headstart.learners.bodies import Body, CoreBody, width
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
+from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, outputs_for, value_loss, values_of
 
 
 @part("learner")
-class PPO(GraphSettings):
+class PPO(GraphSettings, ValueSettings):
     """PPO with a clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
     core: Literal["mlp", "gru"] = "mlp"
     """Feed-forward, or recurrent (an encoder, a GRU and a head)."""
     critic: Kind = "local"
     """Input of a value function: its own agent's observation (local, independent PPO), or every agent's side by side (joint,
-    MAPPO), or as vertices of a graph that it pools (agp) or in which they exchange messages first (agnn)."""
+    MAPPO), as vertices of a graph that it pools (agp) or in which they exchange messages first (agnn), or with
+    attention to what the other agents see, as MAAC's (attention)."""
     actor: ActorKind = "mlp"
     """Actor of an observation as it is (mlp), or of the entities in it, pooled (agp) or after exchanging messages (agnn)."""
     shared: bool = True
     """One actor and one value function for all agents of a role, instead of one each."""
     hidden: Annotated[Sizes, MinLen(1)] = (64, 64)
-    """Units of the hidden layers; a GRU takes the last number as its size."""
+    """Units of the hidden layers. With a GRU, the last number is its size and those before it are its encoder's layers."""
     activation: Activation = "tanh"
+    """Activation of feed-forward networks; recurrent ones have ReLUs."""
+    layer_norm: bool = False
+    """Normalise each observation and what each hidden layer puts out over its numbers (layer norm)."""
+    actor_gain: Positive = 0.01
+    """Gain of the orthogonal weights of an actor's last layer; those before it have √2."""
+    critic_gain: Positive = 1.0
+    """The same for a value function."""
     lr: Positive = 1e-3
     anneal: bool = True
     """Let the learning rate fall linearly to 0 along the run."""
@@ -73,6 +82,8 @@ class PPO(GraphSettings):
         fits = self.core == "mlp" or self.critic in ("joint", "local")
         check_graph(self, self.critic)
         require(fits, "learner.critic", self.critic, "joint or local with recurrent networks (--learner.core gru)")
+        graphs = {self.actor, self.critic} & {"agp", "agnn"}
+        require(not (graphs and self.layer_norm), "learner.layer_norm", True, f"left out with {' and '.join(sorted(graphs))}")
         require(self._items % self.minibatches == 0, "learner.minibatches", self.minibatches, must)
 
     @property
@@ -81,17 +92,20 @@ class PPO(GraphSettings):
         return self.num_envs if self.core == "gru" else self.num_envs * self.rollout
 
     def make(self, spec: TeamSpec) -> Learner:
-        """The learner for a team."""
+        """The learner for a team; raises HeadstartError if there is nothing left of an observation that is normalised."""
+        for name, role in spec.roles.items():
+            if self.layer_norm and width(role.obs) == 1:
+                raise HeadstartError(f"'{name}' observes one number, of which layer_norm leaves nothing: leave it out")
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
-        graphs = Graphs(self, self.hidden, self.activation, (2**0.5, 1.0))
-        valued = critic(self.critic, spec, lambda role: self._body(1.0), graphs, self.shared, acts=False)
-        single = lambda params, obs, action: valued.v(params["critic"], (), obs, None)[1]
+        graphs = Graphs(self, self.hidden, self.activation, (2**0.5, self.critic_gain))
+        valued = critic(self.critic, spec, lambda role: self._body(self.critic_gain), graphs, self.shared, acts=False)
+        single = lambda params, obs, action: values_of(params, valued.v(params, (), obs, None)[1])
         return Learner(
             num_envs=self.num_envs,
             rollout=self.rollout,
             warmup=0,
             memory=latest(self._items, self.epochs, self.minibatches),
-            optimizer=per_team({"actor": optimizer, "critic": optimizer}),
+            optimizer=per_team(dict.fromkeys(("actor", *valued.networks), optimizer)),
             init=lambda key: self._init(spec, valued, key),
             start=lambda num_envs: self._start(spec, num_envs),
             policy=lambda params, carry, obs: _policy(spec, params, carry, obs),
@@ -101,20 +115,21 @@ class PPO(GraphSettings):
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, batch),
             share=shares(spec, self.shared),
             value=None if self.core == "gru" else single,
-            attention=valued.attends(),
+            attention=valued.attention,
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
         )
 
     def _body(self, gain: float, body: Body | None = None) -> Body:
-        return core_body(self.core, self.hidden, self.activation, gain, body)
+        return CoreBody(self.core, self.hidden, self.activation, gain, body, self.layer_norm)
 
     def _init(self, spec, valued: Critic, key):
-        graph = Graphs(self, self.hidden if self.core == "mlp" else (), self.activation, (2**0.5, 0.01))
-        actors, body = {}, self._body(0.01, graph.actor(self.actor) if self.actor != "mlp" else None)
+        graph = Graphs(self, self.hidden if self.core == "mlp" else (), self.activation, (2**0.5, self.actor_gain))
+        actors, body = {}, self._body(self.actor_gain, graph.actor(self.actor) if self.actor != "mlp" else None)
         for i, (name, role) in enumerate(spec.roles.items()):
             make = lambda k, role=role: body(k, role.obs, role.actions.size)
             actors[name] = role_net(make, jr.split(jr.fold_in(key, i))[0], role.agents, self.shared)
-        return {"actor": actors, "critic": valued.init(lambda i: jr.split(jr.fold_in(key, i))[1])}
+        critics = valued.init(lambda i: jr.split(jr.fold_in(key, i))[1])
+        return {"actor": actors, **critics} | fresh_stats(self, spec, self.shared)
 
     def _start(self, spec, num_envs) -> Any:
         if self.core == "mlp":
@@ -127,7 +142,7 @@ class PPO(GraphSettings):
     def _act(self, spec, valued: Critic, params, carry, step, key):
         carry, logits = _policy(spec, params, carry, step.obs)
         if carry:
-            carry = {"actor": carry["actor"], "critic": valued.v(params["critic"], carry["critic"], step.obs, step.alive)[0]}
+            carry = {"actor": carry["actor"], "critic": valued.v(params, carry["critic"], step.obs, step.alive)[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -157,25 +172,34 @@ class PPO(GraphSettings):
         along = lambda step, inputs, network: unroll(
             step, carry[network] if recurrent else (), inputs, rollout.first, fresh[network] if recurrent else ()
         )
-        judge = lambda carry, now: valued.v(params["critic"], carry, *now)
-        _, carries, value = along(judge, (rollout.obs, rollout.alive), "critic")
-        _, next_value = judge(carries, (rollout.next_obs, rollout.next_alive))
+        judge = lambda carry, now: valued.v(params, carry, *now)
+        _, carries, put_out = along(judge, (rollout.obs, rollout.alive), "critic")
+        _, next_out = judge(carries, (rollout.next_obs, rollout.next_alive))
         *_, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
-        extras: dict[str, Any] = {name: {} for name in ("advantage", "value_target", "log_prob")}
-        ended = (rollout.terminated | rollout.truncated)[..., None]
-        for name in rollout.obs:
-            gone, alive = rollout.ended_for(name), rollout.alive[name]
+        extras = {"log_prob": {name: self._log_prob(spec, params, name, out[name], rollout) for name in rollout.obs}}
+        value = values_of(params, put_out)
+        extras["advantage"] = self._advantages(rollout, value, values_of(params, next_out))
+        target = {name: x + value[name] for name, x in extras["advantage"].items()}
+        after = learn_scale(self, params, target, rollout.alive)
+        extras["value_target"] = outputs_for(after, target)
+        if self.value_clip:  # the outputs of the parameters that the update begins with
+            extras["value"] = outputs_for(after, value) if self.value_norm == "popart" else put_out
+        rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
+        if not recurrent:
+            return after, flatten(rollout)
+        sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
+        return after, dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
+
+    def _advantages(self, rollout: Transition, value, next_value) -> dict[str, jax.Array]:
+        """{role: [T E A]}."""
+        advantage, ended = {}, (rollout.terminated | rollout.truncated)[..., None]
+        for name, alive in rollout.alive.items():
+            gone = rollout.ended_for(name)
             # An agent that is truncated before its team is bootstrapped; no later reward counts for it.
             leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
             over = ended | gone | leaves
-            advantage = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
-            extras["advantage"][name], extras["value_target"][name] = advantage, advantage + value[name]
-            extras["log_prob"][name] = self._log_prob(spec, params, name, out[name], rollout)
-        rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
-        if not recurrent:
-            return params, flatten(rollout)
-        sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
-        return params, dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
+            advantage[name] = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
+        return advantage
 
     def _log_prob(self, spec, params, name, out, batch):
         space = spec.roles[name].actions
@@ -185,9 +209,9 @@ class PPO(GraphSettings):
         return actions.log_prob(space, out, batch.action[name])
 
     def _objective(self, spec, valued: Critic, params, batch):
-        """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·½·(V − target)²; means over the batch."""
+        """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·`value_loss`; means over the batch."""
         _, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
-        judge = lambda carry, now: valued.v(params["critic"], carry, *now)
+        judge = lambda carry, now: valued.v(params, carry, *now)
         _, value = self._along(spec, judge, (batch.obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
         for name, role in spec.roles.items():
@@ -205,8 +229,8 @@ class PPO(GraphSettings):
             clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
             surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
             terms["actor"][name] = mean(-surrogate - self.entropy * entropy)
-            error = value[name] - batch.extras["value_target"][name]
-            terms["critic"][name] = self.value * mean(0.5 * jnp.square(error))
+            before = batch.extras["value"][name] if self.value_clip else None
+            terms["critic"][name] = self.value * mean(value_loss(self, value[name], batch.extras["value_target"][name], before))
             metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
         return terms, metrics
 

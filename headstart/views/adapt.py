@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from headstart.core.checks import HeadstartError, notice
-from headstart.core.modules import Linear
+from headstart.core.modules import LayerNorm, Linear
 from headstart.core.networks import RoleNet
 from headstart.core.types import Field, TeamSpec
 from headstart.views.meaning import translations
@@ -194,6 +194,9 @@ def transplant(
     Parameters are matched by tree path. Equal shapes are loaded. A first layer that reads other fields than the donor's is
     adapted field by field, if they have any in common and `resize` allows it; rows of entities that the donor never saw start
     at zero. All other parameters keep their fresh values. `pairs` [agents of the role]: each one's donor, as from `seats`.
+
+    Raises HeadstartError for a layer norm of an observation with fields of other sizes: the mean and deviation of one with more
+    numbers are others, so that the layers behind it would read other numbers than they learned from.
     """
     donor = select_agents(donor, pairs)
     if donor.shared and not team.shared:
@@ -202,6 +205,7 @@ def transplant(
         donor = RoleNet(jax.tree.map(lambda x: x.mean(0), donor.net), True)
     theirs = dict(jax.tree_util.tree_leaves_with_path(donor.net))
     read, donor_read = _first_layers(team.net), _first_layers(donor.net)
+    normed, donor_normed = _input_norms(team.net), _input_norms(donor.net)
     table, leaves = [], []
     for path, mine in jax.tree_util.tree_leaves_with_path(team.net):
         given, name = theirs.pop(path, None), network + jax.tree_util.keystr(path)
@@ -209,6 +213,8 @@ def transplant(
         rows = None
         if given is not None and resize and fields and fields != donor_fields:  # without fields, it is behind another layer
             rows = _by_field(mine, given, fields, donor_fields)
+        elif given is not None and resize and path in normed and path in donor_normed:
+            rows = _norm_by_field(given, normed[path], donor_normed[path], network)
         fits = given is not None and rows is None and given.shape == mine.shape
         kept = given if fits else mine if rows is None else rows
         happened = "loaded" if fits else "re-initialised" if rows is None else "adapted"
@@ -224,6 +230,27 @@ def _first_layers(net: Any) -> dict[Any, tuple[Field, ...]]:
     layers = jax.tree_util.tree_leaves_with_path(net, is_leaf=lambda x: isinstance(x, Linear))
     weight = (jax.tree_util.GetAttrKey("weight"),)
     return {path + weight: x.reads for path, x in layers if isinstance(x, Linear) and x.reads}
+
+
+def _input_norms(net: Any) -> dict[Any, tuple[Field, ...]]:
+    """{path of a scale or shift: the fields of its numbers} of every layer norm of an input."""
+    norms = jax.tree_util.tree_leaves_with_path(net, is_leaf=lambda x: isinstance(x, LayerNorm))
+    parts = [(jax.tree_util.GetAttrKey(part),) for part in ("scale", "shift")]
+    return {path + part: x.reads for path, x in norms if isinstance(x, LayerNorm) and x.reads for part in parts}
+
+
+def _norm_by_field(given: Array, fields: tuple[Field, ...], donor_fields: tuple[Field, ...], network: str) -> Array | None:
+    """A layer norm's vector [.. I] with the same fields in another order; None if they are the same, or have no name in common
+    and are taken by their places."""
+    here, there = ({field.name for field in each} for each in (fields, donor_fields))
+    if fields == donor_fields or not here & there:
+        return None
+    if sorted(map(_size, fields)) != sorted(map(_size, donor_fields)):
+        raise HeadstartError(
+            f"{network} normalises all numbers of an observation together (layer_norm), and the teacher's has others: take "
+            "a teacher without layer_norm, or let the student learn its first layers anew (--guidance.no-resize)"
+        )
+    return adapt(given, donor_fields, fields, "first")
 
 
 def _by_field(mine: Array, given: Array, fields: tuple[Field, ...], donor_fields: tuple[Field, ...]) -> Array | None:
