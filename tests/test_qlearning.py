@@ -138,9 +138,10 @@ def losses_by_loops(config: QLearning, q, q_next, value_next, batch: Transition,
                 all_taken.append(taken)
                 all_next.append(following)
                 living += 1
-                reward += batch.reward[name][b, a] / everybody
+                reward += batch.reward[name][b, a]
         if living:
             following = 0.0 if batch.terminated[b] else mix_next(b, all_next)
+            reward /= everybody if config.reward_over == "all" else living
             team, teams = team + error(mix(b, all_taken) - reward - config.gamma * following), teams + 1
     if config.mixing != "none":
         return {name: np.full(role.agents, team / teams / everybody) for name, role in ROLES.items()}

@@ -27,8 +27,9 @@ SHARED = {"none": False, "sum": True, "monotone": False}
 
 
 def config_of(mixing) -> QLearning:
-    sizes = {"hidden": (3, 5, H), "mixing_units": 3, "hypernet_units": 5}
-    return QLearning(mixing=mixing, shared=SHARED[mixing], core="gru", train_every=40, gamma=0.9, loss="mse", **sizes)
+    settings = {"hidden": (3, 5, H), "mixing_units": 3, "hypernet_units": 5}
+    settings["reward_over"] = "living" if mixing == "monotone" else "all"
+    return QLearning(mixing=mixing, shared=SHARED[mixing], core="gru", train_every=40, gamma=0.9, loss="mse", **settings)
 
 
 def sequences(rng):

@@ -47,6 +47,9 @@ class QLearning:
     """Hidden units of the monotone function."""
     hypernet_units: Count = 64
     """Hidden units of the networks that put out its weights."""
+    reward_over: Literal["all", "living"] = "all"
+    """Agents whose mean reward is the team's, if values are mixed: all, of whom the dead earn 0, or the living ones, which is
+    right if all earn the same: it does not shrink as agents die."""
     core: Literal["mlp", "gru"] = "mlp"
     """Feed-forward, or recurrent (an encoder, a GRU and a head). A recurrent network learns from sequences of train_every /
     num_envs env-steps, each of one environment."""
@@ -181,7 +184,7 @@ class QLearning:
         """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's living entries.
 
         Mixing has Q_tot = mix(Q_i) of the living agents of all roles, Q'_tot of those of them that continue, and the team's
-        reward: the mean over ALL agents, in which the dead count 0. Its one loss is split evenly among agents.
+        reward (see `reward_over`). Its one loss is split evenly among agents.
         """
         (q, score), (_, value) = (self._values(spec, networks, batch) for networks in (params, target))
         if not self.double:
@@ -215,7 +218,8 @@ class QLearning:
         alive = jnp.concatenate([batch.alive[name] for name in spec.roles], -1).T  # [A B], the agents of all roles
         beside = lambda parts: jnp.where(alive, jnp.concatenate(list(parts), 0), 0.0)
         goes_on = (jnp.where(batch.ended_for(name).T, 0.0, following[name]) for name in spec.roles)
-        reward = beside(batch.reward[name].T for name in spec.roles).mean(0)
+        reward = beside(batch.reward[name].T for name in spec.roles)
+        reward = reward.mean(0) if self.reward_over == "all" else masked_mean(reward, alive, 0)
         y = td_target(reward, then(beside(goes_on), next_state), batch.terminated, self.gamma)
         total = now(beside(taken[name] for name in spec.roles), state)
         mean = masked_mean(self._loss(total, y), alive.any(0), -1)
@@ -236,12 +240,10 @@ def _agents_first(x):
 
 
 QMIX = QLearning(
-    mixing="monotone", core="gru", shared=True, hidden=(64,), optimizer="rmsprop", loss="mse", exploration_steps=50_000,
-    capacity=160_000, train_every=256, gradient_steps=8,
+    mixing="monotone", reward_over="living", core="gru", shared=True, hidden=(64,), optimizer="rmsprop", loss="mse",
+    exploration_steps=50_000, capacity=160_000, train_every=256, gradient_steps=8,
 )  # fmt: skip
 """The settings of pymarl, the QMIX authors' code, with sequences of 32 env-steps in the place of episodes: memory keeps 5,000,
 a batch has 32, learning begins with 32, every new one brings a gradient step, and the target is a copy at every 200th."""
-VARIANTS = {"iql-gru": QLearning(core="gru", train_every=128)}
-"""Settings that the contract tests try beside the presets."""
 PRESETS = {"dqn": QLearning(), "iql": QLearning(), "vdn": QLearning(mixing="sum"), "qmix": QMIX}
 """Names on the command line, and the settings each starts from."""
