@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from benchmarks.common import Options, Program, alternate, gradient, row, spread_of
 from headstart.envs.particle.spread import Spread
-from headstart.learners.critics import Critic, side_by_side
+from headstart.learners.critics.base import Critic, side_by_side
 from headstart.learners.ddpg import DDPG
 
 TEAMS = (3, 6, 12, 24, 48)
@@ -43,5 +43,5 @@ def _copied(valued: Critic, nets, obs, action, fresh):
         mixed = {role: jnp.where(mine, x, a) if role == name else jnp.broadcast_to(a, (len(mine), *a.shape))
                  for role, a in action.items()}  # fmt: skip
         seen = {role: jnp.broadcast_to(o, (len(mine), *o.shape)) for role, o in obs.items()}
-        own[name] = frozen[name].agent_first(side_by_side(seen, mixed))[..., 0]
+        own[name] = frozen["critic"][name].agent_first(side_by_side(seen, mixed))[..., 0]
     return valued.q(nets, obs, action, None), own

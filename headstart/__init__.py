@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headstart.core.types import Route as Route
     from headstart.core.types import TeamSpec as TeamSpec
     from headstart.core.types import TimeStep as TimeStep
+    from headstart.envs.battle.smax import SMAX as SMAX
     from headstart.envs.centralized import centralized as centralized
     from headstart.envs.gymnasium import Gymnasium as Gymnasium
     from headstart.envs.inputs import inputs as inputs
@@ -73,6 +74,7 @@ _HOMES = {
     "to_pettingzoo": "envs.pettingzoo",
     "Gymnasium": "envs.gymnasium",
     "JaxMARL": "envs.jaxmarl",
+    "SMAX": "envs.battle.smax",
     "Scripted": "teams.scripted",
     "Tag": "envs.particle.tag",
     "Adversary": "envs.particle.adversary",

@@ -120,6 +120,10 @@ def preset(kind: str, name: str) -> Any:
     return dataclasses.replace(part, id=id)
 
 
+LINE = 100
+"""Characters of a line that lists settings."""
+
+
 def described(kind: str) -> list[tuple[str, str]]:
     """[(names, first sentence of the docstring, or the difference)] of a kind's parts.
 
@@ -141,9 +145,12 @@ def described(kind: str) -> list[tuple[str, str]]:
 
 
 def _difference(part: Any, name: str) -> str:
-    """ "as tag, with policy=random": the settings that are not the class's own."""
+    """ "as tag, with policy=random": the settings that are not the class's own, as many as one line has room for."""
     fields = [f for f in dataclasses.fields(part) if f.name != "teacher" and getattr(part, f.name) != f.default]
-    return f"as {name}, with " + ", ".join(f"{f.name}={getattr(part, f.name)}" for f in fields)
+    shown = [f"{f.name}={getattr(part, f.name)}" for f in fields]
+    line = lambda count: ", ".join(shown[:count]) + (f" and {len(shown) - count} more" if count < len(shown) else "")
+    most = next(count for count in range(len(shown), -1, -1) if count < 2 or len(line(count)) <= LINE)
+    return f"as {name}, with {line(most)}"
 
 
 def encode(kind: str, part: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.episodes import evaluate
 from headstart.core.guidance import chain
+from headstart.core.part import part
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.learners.imitator import Imitator
@@ -115,24 +116,25 @@ class Coordination:
 
 @dataclass(frozen=True)
 class Recall:
-    """What was seen: the sign shown at the first of three steps names the action that pays at the third."""
+    """What was seen: the sign that an agent is shown at the first of three steps names its action that pays at the third."""
 
+    agents: int = 1
     best = 1.0
 
     @property
     def spec(self):
-        return one_role(1, 2, Discrete((2,)), 3)
+        return one_role(self.agents, 2, Discrete((2,)), 3)
 
     def reset(self, key):
-        cue = jnp.where(jr.bernoulli(key), 1.0, -1.0)
-        return (cue, jnp.zeros((), jnp.int32)), shown({"agent": jnp.stack([cue, 0.0])[None]})
+        cue = jnp.where(jr.bernoulli(key, shape=(self.agents,)), 1.0, -1.0)
+        return (cue, jnp.zeros((), jnp.int32)), shown({"agent": jnp.stack([cue, jnp.zeros(self.agents)], -1)})
 
     def step(self, state, action, key):
         cue, time = state
-        a, last = action["agent"][0], time == 2
-        reward = jnp.where(last, cue * (a[0] - a[1]), 0.0)
-        obs = jnp.stack([0.0, (time + 1) / 2])[None]
-        return (cue, time + 1), shown({"agent": obs}, {"agent": reward[None]}, terminated=last)
+        a, last = action["agent"], time == 2
+        reward = jnp.where(last, cue * (a[:, 0] - a[:, 1]), 0.0)
+        obs = jnp.broadcast_to(jnp.stack([0.0, (time + 1) / 2]), (self.agents, 2))
+        return (cue, time + 1), shown({"agent": obs}, {"agent": reward}, terminated=last)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class Mixed:
         return state, self._show(state, reward={"talker": said, "mover": missed}, terminated=jnp.asarray(True))
 
 
-@dataclass(frozen=True)
+@part("env")
 class Dead:
     """`Choice` for a living agent; its mate is dead from the start and shows and earns `garbage`."""
 
@@ -259,9 +261,15 @@ SMALL = {
 
 
 def small(config: Any, **settings: Any) -> Any:
-    """The learner's settings for a tiny problem; `settings` that it does not have are left out."""
-    names = {f.name for f in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{k: v for k, v in (SMALL | settings).items() if k in names})
+    """The learner's settings for a tiny problem; `settings` that it does not have are left out.
+
+    A recurrent learner that replays has sequences of `rollout` steps, and few of them in a batch.
+    """
+    names, recurrent = {f.name for f in dataclasses.fields(config)}, getattr(config, "core", "mlp") == "gru"
+    chosen = SMALL | ({"batch": 8, "gradient_steps": 2} if recurrent else {}) | settings
+    if recurrent:
+        chosen["train_every"] = chosen["num_envs"] * chosen["rollout"]
+    return dataclasses.replace(config, **{k: v for k, v in chosen.items() if k in names})
 
 
 def learners() -> dict[str, Any]:
@@ -323,15 +331,15 @@ def loop(env: Any, config: Any, updates: int, guides: tuple = ()) -> Loop:
     return Loop(trainer, learner, of_seed(trainer.init), update, begin, jax.jit(programs.advance(trainer)))
 
 
-def whole(env: Any, config: Any, updates: int, guides: tuple = (), seeds=(0, 1)) -> tuple[Any, Any]:
-    """(state, metrics [updates S ..]) of training from the start. Not compiled: a test that compiles it may trace settings,
-    so that one program serves all their values."""
+def whole(env: Any, config: Any, updates: int, guides: tuple = (), seeds=(0, 1)) -> tuple[Any, Any, Any]:
+    """(state, metrics [updates S ..], the state before) of training. Not compiled: a test that compiles it may trace
+    settings, so that one program serves all their values."""
     learner = config.make(env.spec)
     guidance = chain(*(guide.make(env.spec, learner) for guide in guides))
     trainer = make_trainer(env, learner, guidance, updates * learner.rollout * learner.num_envs)
     start = jax.vmap(lambda seed: trainer.init(jr.fold_in(jr.key(0), seed), seed))(jnp.asarray(seeds))
     update = jax.vmap(trainer.update, in_axes=(0, None))
-    return jax.lax.scan(update, start, jnp.arange(trainer.updates))
+    return *jax.lax.scan(update, start, jnp.arange(trainer.updates)), start
 
 
 def traced(part: Any, **settings: Any) -> Any:
@@ -345,6 +353,14 @@ def traced(part: Any, **settings: Any) -> Any:
 def fresh(config: Any, spec: TeamSpec, seeds: int, number: int = 5) -> Any:
     """Untrained parameters [S ..], in one compiled program instead of an operation at a time."""
     return jax.jit(jax.vmap(config.make(spec).init))(jr.split(jr.key(number), seeds))
+
+
+def drawn(config: Any, spec: TeamSpec, seeds: int, number: int = 3) -> Any:
+    """Random parameters [S ..] by NumPy, where it does not matter how a learner begins: nothing is compiled for them."""
+    shapes = jax.eval_shape(jax.vmap(config.make(spec).init), jr.split(jr.key(0), seeds))
+    rng = np.random.default_rng(number)
+    draw = lambda x: jnp.asarray(rng.normal(size=x.shape) / np.sqrt(x.shape[-1] if x.ndim > 2 else 1), x.dtype)
+    return jax.tree.map(draw, shapes)
 
 
 def played(env: Any, learner: Any, params: Any, episodes: int = 64) -> dict[str, np.ndarray]:

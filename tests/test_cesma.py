@@ -10,6 +10,7 @@ from headstart.envs.particle.spread import Spread
 from headstart.experiments.run import reproduce
 from headstart.learners.ddpg import DDPG
 from headstart.papers import cesma
+from headstart.papers.cesma import continuous, rivals
 from headstart.report.build import read_column
 from headstart.teams.saved import load
 from headstart.training import api
@@ -35,7 +36,7 @@ def test_every_experiment_is_whole(name, scale):
 def test_experts_are_no_larger_than_maddpg(name):
     """As the paper sizes them: 125,341 beside 126,354 on navigation with 12 observed numbers (counted by hand below)."""
     stages = {stage.name: stage for stage in cesma.EXPERIMENTS[name]("paper").stages}
-    expert, maddpg = (cesma.parameters(stages[n].env, stages[n].learner) for n in ("expert", "maddpg"))
+    expert, maddpg = (rivals.parameters(stages[n].env, stages[n].learner) for n in ("expert", "maddpg"))
     assert expert <= maddpg
 
 
@@ -46,8 +47,8 @@ def test_parameters_are_counted_by_hand():
     stages = {stage.name: stage for stage in cesma.EXPERIMENTS["navigation-3"]("paper").stages}
     expert = mlp(36, 225, 225, 15) + mlp(36 + 15, 225, 225, 1)
     maddpg = 3 * (mlp(12, 128, 128, 5) + mlp(3 * (12 + 5), 128, 128, 1))
-    assert cesma.parameters(stages["expert"].env, stages["expert"].learner) == expert == 125_341
-    assert cesma.parameters(stages["maddpg"].env, stages["maddpg"].learner) == maddpg == 126_354
+    assert rivals.parameters(stages["expert"].env, stages["expert"].learner) == expert == 125_341
+    assert rivals.parameters(stages["maddpg"].env, stages["maddpg"].learner) == maddpg == 126_354
 
 
 @pytest.mark.slow
@@ -89,5 +90,5 @@ def test_correlation_and_order_of_losses(tmp_path):
             errors = f"{loss},{2 * loss},{3 * loss}" if point else ",,"
             lines.append(f"{seed},{100 * point},{-10.0 + point if seed == 0 else 10.0 - point},{errors}")
     (tmp_path / "metrics.csv").write_text("\n".join(lines) + "\n")
-    np.testing.assert_allclose(cesma._correlation(tmp_path), [-1, 1])
-    np.testing.assert_allclose(cesma._slow_over_fast(tmp_path), [3, 3])
+    np.testing.assert_allclose(continuous._correlation(tmp_path), [-1, 1])
+    np.testing.assert_allclose(continuous._slow_over_fast(tmp_path), [3, 3])

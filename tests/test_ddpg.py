@@ -12,7 +12,8 @@ from oracles import Slopes, close, heads, items, perceptron, random_params, rand
 from headstart.core import actions
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.learners.bodies import mlp_body
-from headstart.learners.critics import critic, joint_fields
+from headstart.learners.critics import critic
+from headstart.learners.critics.base import joint_fields
 from headstart.learners.ddpg import DDPG
 from headstart.learners.graphs import Graphs, GraphSettings
 
@@ -242,7 +243,7 @@ def test_the_joint_input_has_one_order():
     obs, action, fresh = draw(0, lambda s: s.obs_size), draw(1, lambda s: s.actions.size), draw(2, lambda s: s.actions.size)
     turned = lambda tree: dict(reversed(tree.items()))
     want = jax.jit(valued.q_own)(nets, obs, action, fresh)
-    for args in ((nets, obs, action, fresh), tuple(map(turned, (nets, obs, action, fresh)))):
+    for args in ((nets, obs, action, fresh), ({"critic": turned(nets["critic"])}, *map(turned, (obs, action, fresh)))):
         got = valued.q_own(*args)
         for a, b in zip(got, want, strict=True):
             for role in spec.roles:

@@ -129,6 +129,27 @@ def test_smax_units_die_and_a_lost_battle_terminates():
 
 
 @pytest.mark.slow
+def test_a_battle_of_smax_that_is_decided_at_its_limit_terminates_and_maps_have_names():
+    """Its clock rings after step 101; an end before that is a decision."""
+    env = JaxMARL("HeuristicEnemySMAX", {"scenario": "3s_vs_4z"})
+    assert env.spec.horizon == 100
+    assert (env.spec.roles["ally"].agents, env.spec.roles["ally"].actions.size) == (3, 9)
+    drawn = JaxMARL("HeuristicEnemySMAX", {"scenario": "smacv2_5_units"})
+    assert jaxmarl._made(drawn).battle.smacv2_unit_type_generation
+    with pytest.raises(HeadstartError, match="smax has no map '3x': write numbers"):
+        _ = JaxMARL("HeuristicEnemySMAX", {"scenario": "3x"}).spec
+    state, _ = env.reset(jr.key(0))
+    late = state.theirs.replace(state=state.theirs.state.replace(step=jnp.array(99)))
+    health = late.state.unit_health.at[3:].set(0.0)
+    won = late.replace(state=late.state.replace(unit_health=health, unit_alive=health > 0))
+    stop = {"ally": jnp.eye(9)[jnp.array([4, 4, 4])]}
+    step = jax.jit(env.step)
+    for theirs, decided in ((late, False), (won, True)):
+        _, now = step(state._replace(theirs=theirs, time=jnp.array(99)), stop, jr.key(1))
+        assert bool(now.terminated) is decided and bool(now.truncated) is not decided
+
+
+@pytest.mark.slow
 def test_jaxmarl_stays_inside_the_program_and_restarts():
     envs = vectorise(JaxMARL(TAG, horizon=3), 4)
     assert JaxMARL(TAG).spec.horizon == 26, "its clock rings after max_steps + 1"

@@ -178,7 +178,8 @@ def test_a_critic_says_whom_it_attends_to(shared):
     assert made.attention.vertices["leader"] == ("adversary_1", "adversary_2", "adversary_0", "prey 0", "prey 1")
     weights = made.attention.weights(nets, obs, action, None)
     assert {name: x.shape for name, x in weights.items()} == {"leader": (4, 1, 5), "adversary": (4, 2, 5)}
-    net = nets["adversary"].net if shared else jax.tree.map(lambda x: x[1], nets["adversary"].net)
+    mine = nets["critic"]["adversary"].net
+    net = mine if shared else jax.tree.map(lambda x: x[1], mine)
     both = jnp.concatenate([jnp.concatenate([obs[r], action[r]], -1) for r in ("adversary", "leader")], -2)
     fields = env.spec.roles["adversary"].obs
     start = sum(f.width for f in fields[: [f.name for f in fields].index("prey")])

@@ -1,6 +1,7 @@
 """Guidance: nothing means nothing, schedules, the distillation term, who teaches whom, and the warm start."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,14 @@ def teacher(config, env, seeds=(0, 1)) -> TeamPolicy:
 
 
 CONFIGS = {"ddpg": DDPG4, "ppo": PPO4}
-TEACHERS = {name: teacher(config, Spread(2, horizon=5, semantics="openai")) for name, config in CONFIGS.items()}
+
+
+@functools.cache
+def teacher_of(name) -> TeamPolicy:
+    """Two agents that teach three."""
+    return teacher(CONFIGS[name], Spread(2, horizon=5, semantics="openai"))
+
+
 both = pytest.mark.parametrize("name", ["ddpg", pytest.param("ppo", marks=pytest.mark.slow)])
 """PPO takes longest to compile; what it shares with DDPG is tested with that one in the quick selection."""
 
@@ -64,8 +72,8 @@ def learned(state):
 def test_coefficient_0_is_no_guidance_bitwise_and_a_half_is_some(name, as_users):
     @jax.jit
     def guided(alpha):
-        guides = (traced(Distill(TEACHERS[name]), alpha=alpha, alpha_end=alpha),)
-        state, metrics = whole(STUDENT, CONFIGS[name], UPDATES, guides)
+        guides = (traced(Distill(teacher_of(name)), alpha=alpha, alpha_end=alpha),)
+        state, metrics, _ = whole(STUDENT, CONFIGS[name], UPDATES, guides)
         return learned(state), metrics["guidance"]["alpha"]
 
     plain = jax.jit(lambda: learned(whole(STUDENT, CONFIGS[name], UPDATES)[0]))()
@@ -77,12 +85,12 @@ def test_coefficient_0_is_no_guidance_bitwise_and_a_half_is_some(name, as_users)
 @pytest.mark.slow
 def test_a_scale_of_0_takes_only_the_actors_share():
     """α·0 + (1 − α)·L: with α constant at ½ this is half the actor's loss, so critics that do not depend on it agree."""
-    guide = Distill(TEACHERS["ppo"], scale=0.0, alpha=0.0, schedule="constant")
+    guide = Distill(teacher_of("ppo"), scale=0.0, alpha=0.0, schedule="constant")
     assert same(learned(final("ppo")[0]), learned(final("ppo", guide)[0]))
 
 
 def test_chain_of_nothing_is_nothing_and_of_one_is_that_one():
-    guide = Distill(TEACHERS["ppo"]).make(STUDENT.spec, PPO4.make(STUDENT.spec))
+    guide = Distill(teacher_of("ppo")).make(STUDENT.spec, PPO4.make(STUDENT.spec))
     assert chain(guide) is guide
     empty, none = chain(), Guidance()
     assert empty.init(jr.key(0), 0) == none.init(jr.key(0), 0) == ()
@@ -139,7 +147,7 @@ def test_chain_applies_its_guides_in_order():
 
 
 def alphas(name, **settings):
-    _, metrics = final(name, Distill(TEACHERS[name], **settings))
+    _, metrics = final(name, Distill(teacher_of(name), **settings))
     return np.array([np.asarray(m["guidance"]["alpha"]) for m in metrics])
 
 
@@ -228,7 +236,7 @@ def labels(guide, spec, logits):
 
 def test_two_teachers_both_teach():
     """Labels of one must not take the place of the other's."""
-    first = TEACHERS["ddpg"]
+    first = teacher_of("ddpg")
     second = dataclasses.replace(first, params=jax.tree.map(lambda x: 2 * x + 0.1, first.params))
     learner = DDPG4.make(STUDENT.spec)
     params, obs = learner.init(jr.key(3)), jr.normal(jr.key(8), (2, 4, 3, 18))
@@ -255,7 +263,7 @@ def test_two_teachers_both_teach():
 
 
 def test_its_gradient_goes_to_the_actor_only():
-    guide = Distill(TEACHERS["ddpg"], alpha=1.0, alpha_end=1.0)
+    guide = Distill(teacher_of("ddpg"), alpha=1.0, alpha_end=1.0)
     learner = DDPG4.make(STUDENT.spec)
     guidance, params = guide.make(STUDENT.spec, learner), learner.init(jr.key(3))
     g = guidance.init(jr.key(0), jnp.asarray(0))
@@ -360,8 +368,8 @@ def collected(name, config, guide, seed):
 @pytest.mark.parametrize("name", ["ddpg", "ppo"])
 def test_the_teachers_logits(name, seed):
     """Agent i of three is taught by agent i mod 2, who sees its two nearest landmarks and the nearest mate; seeds recur."""
-    obs, got = collected(name, CONFIGS[name], Distill(TEACHERS[name]), seed)
-    guru = TEACHERS[name]
+    obs, got = collected(name, CONFIGS[name], Distill(teacher_of(name)), seed)
+    guru = teacher_of(name)
     have, want = STUDENT.spec.roles["agent"].obs, guru.spec.roles["agent"].obs
     activation = (lambda x: np.maximum(x, 0)) if name == "ddpg" else np.tanh
     for t, e, a in np.ndindex(2, 4, 3):
@@ -505,10 +513,10 @@ def test_reteam_repeats_agents():
 @both
 def test_a_warm_start_acts_like_its_teacher_and_reports_what_it_did(name):
     """Same task: every actor's array is loaded, so the student starts with the teacher's logits; critics stay fresh."""
-    env, config = TEACHERS[name].env, CONFIGS[name]
-    guide = WarmStart(TEACHERS[name])
+    env, config = teacher_of(name).env, CONFIGS[name]
+    guide = WarmStart(teacher_of(name))
     warm, fresh = loop(env, config, 2, (guide,)).start((1,)), loop(env, config, 2).start((1,))
-    given = TEACHERS[name].seed(1)
+    given = teacher_of(name).seed(1)
     assert same(jax.tree.map(lambda x: x[0], warm.params["actor"]), given["actor"])
     assert same(warm.params["critic"], fresh.params["critic"]) and same(warm.params, warm.target)
     learner = config.make(env.spec)
@@ -516,7 +524,7 @@ def test_a_warm_start_acts_like_its_teacher_and_reports_what_it_did(name):
     assert not same(warm.params["actor"], fresh.params["actor"])  # else nothing shows that anything was loaded
     numbers = np.random.default_rng(0).normal(size=(5, 2, env.spec.roles["agent"].obs_size)).astype(np.float32)
     acts = lambda learner, params: learner.policy(params, learner.start(5), {"agent": jnp.asarray(numbers)})[1]
-    assert same(acts(learner, jax.tree.map(lambda x: x[0], warm.params)), acts(TEACHERS[name].learner, given))
+    assert same(acts(learner, jax.tree.map(lambda x: x[0], warm.params)), acts(teacher_of(name).learner, given))
 
 
 @pytest.mark.parametrize(

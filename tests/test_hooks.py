@@ -70,7 +70,7 @@ def test_it_trains_and_does_nothing_with_coefficient_0(name, guide):
     @jax.jit
     def trained(coefficient):
         guides = (traced(GUIDES[guide](learner, 0.5), coefficient=coefficient),)
-        state, metrics = whole(ENV, learner, UPDATES, guides)
+        state, metrics, _ = whole(ENV, learner, UPDATES, guides)
         return learned(state), metrics
 
     (silent, _), (guided, metrics) = trained(0.0), trained(0.5)

@@ -4,10 +4,9 @@ import json
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
-from probes import Mixed
+from probes import Mixed, drawn
 
 from headstart import registry
 from headstart.core.actions import greedy
@@ -28,8 +27,7 @@ SEEDS = (4, 7)
 
 def fresh(spec, config=None, env=None) -> TeamPolicy:
     config = config or DDPG(hidden=(16,))
-    params = jax.vmap(config.make(spec).init)(jr.split(jr.key(3), len(SEEDS)))
-    return TeamPolicy(spec, config, params, SEEDS, env)
+    return TeamPolicy(spec, config, drawn(config, spec, len(SEEDS)), SEEDS, env)
 
 
 def seen_by(spec, key=0):
@@ -41,7 +39,7 @@ def seen_by(spec, key=0):
 
 def by_hand(team, roles, place=0):
     """{role: [A U]} greedy vectors straight from the learner."""
-    _, logits = team.learner.policy(team.place(place), (), {r: jnp.asarray(x) for r, x in roles.items()})
+    _, logits = jax.jit(team.learner.policy)(team.place(place), (), {r: jnp.asarray(x) for r, x in roles.items()})
     return {r: np.asarray(greedy(team.spec.roles[r].actions, x)) for r, x in logits.items()}
 
 

@@ -3,13 +3,27 @@
 A new learner is covered by being there. Its critic, if it has one, is asked for the value of what it should know.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Choice, Coordination, Dead, Masked, Mixed, Recall, Values, learners, loop, played, same, small, takes, whole
+from probes import (
+    Choice,
+    Coordination,
+    Dead,
+    Masked,
+    Mixed,
+    Recall,
+    Values,
+    learners,
+    loop,
+    played,
+    same,
+    small,
+    takes,
+    traced,
+    whole,
+)  # fmt: skip
 
 from headstart import registry
 
@@ -38,7 +52,7 @@ def worth(learner, params, obs):
 
 
 @pytest.mark.slow
-@every
+@pytest.mark.parametrize("name", [n for n, c in LEARNERS.items() if c.make(Values().spec).value])
 def test_values(name):
     """Constant, observed, and one step away: 1, 1, −1, γ, 1."""
     config = small(LEARNERS[name])
@@ -87,20 +101,20 @@ def test_illegal_actions_are_never_taken(name):
 def test_the_dead_teach_nobody(name, agents):
     """A dead agent's observations and rewards change no parameter of the living (with shared ones: no parameter at all)."""
     config = small(LEARNERS[name], shared=agents == "shared", warmup=16)
-    # A critic that sees the whole team sees the dead one's place as well: there the environment must show zeros.
-    blind = getattr(config, "critic", "local") == "joint"
+    # A critic or mixer that sees the whole team sees the dead one's place as well: there the environment must show zeros.
+    blind = getattr(config, "critic", "local") == "joint" or getattr(config, "mixing", "none") == "monotone"
     living = lambda state: [
         team.net if team.shared else jax.tree.map(lambda x: x[:, 0], team.net)
         for team in (roles["agent"] for roles in state.params.values())
     ]
 
+    @jax.jit
     def trained(garbage):
-        state, metrics = whole(Dead(garbage, blind), config, 6, seeds=(0,))
-        return living(state), metrics
+        state, metrics, start = whole(traced(Dead(blind=blind), garbage=garbage), config, 6, seeds=(0,))
+        return living(start), living(state), metrics
 
-    # Two programs: an environment's reset must not close over a traced value.
-    (clean, _), (spoilt, metrics) = (jax.jit(functools.partial(trained, garbage))() for garbage in (0.0, 1e3))
-    assert not same(living(loop(Dead(), config, 6).start((0,))), clean)
+    (start, clean, _), (_, spoilt, metrics) = trained(0.0), trained(1e3)
+    assert not same(start, clean)
     assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(metrics))
     assert same(clean, spoilt)
 

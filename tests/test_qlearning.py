@@ -91,25 +91,40 @@ def random_batch(rng, size=40, masked=True, deaths=True) -> Transition:
 
 
 def by_loops(config: QLearning, params, target, batch: Transition):
-    """{role: [A]} losses, one agent, one head and one item after the other."""
+    """{role: [A]} losses of feed-forward networks, one agent, one head and one item after the other."""
+    obs, next_obs = (jax.tree.map(np.asarray, x) for x in (batch.obs, batch.next_obs))
+
+    def values(params, obs):
+        nets = networks(params, config.shared)
+        each = lambda name: [[nets[name, a](x) for a, x in enumerate(row)] for row in obs[name]]
+        return {name: np.array(each(name)) for name in ROLES}
+
+    return losses_by_loops(config, values(params, obs), values(params, next_obs), values(target, next_obs), batch)
+
+
+def losses_by_loops(config: QLearning, q, q_next, value_next, batch: Transition, mix=None, mix_next=None):
+    """The same from the values of choices, {role: [B A U]}: those of the network, now and next, and the target's.
+
+    `mix` and `mix_next`: number of an item, the agents' values with 0 for the dead -> the team's; the sum if None.
+    """
     error = {
         "mse": lambda d: d * d,
         "huber": lambda d: 0.5 * d * d if abs(d) <= 1 else abs(d) - 0.5,
     }[config.loss]
+    mix, mix_next = (given or (lambda b, values: sum(values)) for given in (mix, mix_next))
     batch = jax.tree.map(np.asarray, batch)
-    networks_now, networks_then = (networks(p, config.shared) for p in (params, target))
     size, everybody = len(batch.terminated), sum(role.agents for role in ROLES.values())
     own, count, team, teams = {}, {}, 0.0, 0
     for b in range(size):
-        total, total_next, reward, living = 0.0, 0.0, 0.0, 0
+        all_taken, all_next, reward, living = [], [], 0.0, 0
         for name, role in ROLES.items():
             for a in range(role.agents):
                 if not batch.alive[name][b, a]:
+                    all_taken.append(0.0)
+                    all_next.append(0.0)
                     continue
-                online, frozen = networks_now[name, a], networks_then[name, a]
-                taken = online(batch.obs[name][b, a]) @ batch.action[name][b, a]
-                value = frozen(batch.next_obs[name][b, a])
-                score = online(batch.next_obs[name][b, a]) if config.double else value
+                taken, value = q[name][b, a] @ batch.action[name][b, a], value_next[name][b, a]
+                score = q_next[name][b, a] if config.double else value
                 masks = np.ones(value.size, bool) if batch.next_available is None else batch.next_available[name][b, a]
                 following = 0.0
                 for v, s, m in zip(*(heads(role.actions, x) for x in (value, score, masks)), strict=True):
@@ -120,11 +135,14 @@ def by_loops(config: QLearning, params, target, batch: Transition):
                 y = batch.reward[name][b, a] + config.gamma * following
                 own[name, a] = own.get((name, a), 0.0) + error(taken - y)
                 count[name, a] = count.get((name, a), 0) + 1
-                total, total_next, living = total + taken, total_next + following, living + 1
+                all_taken.append(taken)
+                all_next.append(following)
+                living += 1
                 reward += batch.reward[name][b, a] / everybody
         if living:
-            team, teams = team + error(total - reward - config.gamma * total_next), teams + 1
-    if config.mixing == "sum":
+            following = 0.0 if batch.terminated[b] else mix_next(b, all_next)
+            team, teams = team + error(mix(b, all_taken) - reward - config.gamma * following), teams + 1
+    if config.mixing != "none":
         return {name: np.full(role.agents, team / teams / everybody) for name, role in ROLES.items()}
     share = lambda role: role.agents if config.shared else 1
     return {
@@ -525,6 +543,7 @@ def test_continuous_actions_are_refused_in_one_line():
     [
         {"gamma": 1.1}, {"tau": -0.1}, {"tau": 1.5}, {"target_every": 0}, {"epsilon": 1.5}, {"epsilon_end": -0.1},
         {"exploration_share": 0.0}, {"lr": 0.0}, {"clip": 0.0}, {"weight_decay": -1.0}, {"noise": float("nan")},
+        {"exploration_steps": -1}, {"mixing_units": 0}, {"hypernet_units": 0},
         {"batch": 0}, {"capacity": 0}, {"warmup": -1}, {"gradient_steps": 0}, {"num_envs": 0}, {"hidden": (0,)},
         {"train_every": 12, "num_envs": 8},
     ],

@@ -95,15 +95,16 @@ def test_statistics_are_debiased_averages_of_living_agents_targets(shared):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("kind,core", [("local", "mlp"), ("local", "gru"), ("joint", "mlp"), ("joint", "gru"), ("agnn", "mlp")])
+@pytest.mark.parametrize("kind,core", [("local", "mlp"), ("local", "gru"), ("joint", "mlp"), ("joint", "gru"), ("agnn", "mlp"),
+                                       ("attention", "mlp")])  # fmt: skip
 def test_popart_leaves_values_as_they_were(kind, core, shared):
     own, spec = PPO(value_norm="popart", embedding=4, blocks=1), Spread(3).spec
     body = CoreBody(core, (8,), "tanh", 1.0)
     valued = critic(kind, spec, lambda role: body, Graphs(own, (8,), "tanh"), shared, acts=False)
-    params = {"critic": valued.init(jr.key)} | fresh_stats(own, spec, shared)
+    params = valued.init(jr.key) | fresh_stats(own, spec, shared)
     obs = {"agent": jr.normal(jr.key(1), (5, 3, spec.roles["agent"].obs_size))}
     carry = () if core == "mlp" else {"agent": jr.normal(jr.key(2), (5, 1 if kind == "joint" and shared else 3, 8))}
-    judged = lambda params: values_of(params, valued.v(params["critic"], carry, obs, None)[1])["agent"]
+    judged = lambda params: values_of(params, valued.v(params, carry, obs, None)[1])["agent"]
     params = learn_scale(own, params, *targets(0, spec))
     moved = learn_scale(own, params, *targets(1, spec))
     changed = learn_scale(dataclasses.replace(own, value_norm="running"), params, *targets(1, spec))

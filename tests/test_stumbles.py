@@ -38,6 +38,7 @@ from headstart.training.config import Config
     (["train", "spread", "--guidance", "knowru", "--guidance", "warm_start", "--guidance2.hold=1"], "--guidance1.hold (warm"),
     (["train", "spread", "--guidance", "warm_start", "--guidance0.hold", "1"], "have no number: --guidance.hold"),
     (["train", "spread", "--guidance.hold", "1"], "--guidance.hold needs --guidance NAME"),
+    (["train", "spread", "--guidance", "knowru", "--guidance.alpha", "3"], "headstart: guidance.alpha must be between 0 and 1"),
     (["reproduce", "leader/default", "--seeds", "-1"], "seeds must be at least 0, not -1: 0 takes the number of the scale"),
     (["train", "spread", "--keep", "best,last"], "--keep best last, not 'best,last'"),
     (["train", "spread", "--keep", "worst"], "keep must be best, last or METRIC=LEVEL"),

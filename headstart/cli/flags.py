@@ -117,11 +117,11 @@ def _one_line(boxed: str, choices: Sequence[str] = ()) -> str:
 
 
 def _plainly(told: str) -> str:
-    """What tyro says of a text that is no number, in the words of the command line."""
+    """A text that is no number in the words of the command line, and what a part says of its settings as it is."""
     number = re.match(r"Error parsing (--\S+): (invalid literal for int|could not convert string to float).*: '(.*)'$", told)
     number = number or re.match(r"Error parsing (--\S+): no type matching \{None\}\|(INT|FLOAT) .* from \['(.*?)'\]", told)
     if not number:
-        return told
+        return re.sub(r"^Error parsing (?!--)\S+: ", "", told)
     flag, whole, given = number[1], number[2] in ("INT", "invalid literal for int"), number[3]
     short = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([kKmM])", given)
     usual = (20000 if "steps" in flag else 3) if whole else 0.5

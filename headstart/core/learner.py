@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from headstart.core.checks import require
+from headstart.core.guidance import Clock
 from headstart.core.memory import Memory, uniform
 from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
@@ -56,7 +57,7 @@ class Learner(NamedTuple):
     after each step, so that `policy(params, carries, next_obs)` gives the next output; () if feed-forward.
     """
     act: Callable[[Params, PyTree, TimeStep, Array, Array], tuple[PyTree, dict[str, Array]]]
-    """params, carry, step [E ..], key, progress -> carry, action {role: [E A U]}, exploring."""
+    """params, carry, step [E ..], key, progress of exploration (see `pace`) -> carry, action {role: [E A U]}, exploring."""
     prepare: Callable[[Params, PyTree, Transition], tuple[Params, PyTree]]
     """params, carry at the rollout's start, rollout [T E ..] -> params, items [N ..] for memory, with the rollout's `extras`.
 
@@ -77,6 +78,8 @@ class Learner(NamedTuple):
     """params, target -> target, after every `track_every`-th gradient step."""
     track_every: int = 1
     """Gradient steps between two calls of `track`, counted over the whole run."""
+    pace: Callable[[Clock], Array] = lambda clock: clock.progress
+    """clock -> the progress that `act` is told: the run's, or e.g. one that counts env-steps (index · T · E)."""
     rate: Callable[[Array], Any] = lambda progress: 1.0
     """progress -> factor on the optimiser's step, for a learning rate that falls along the run."""
     policy_networks: tuple[str, ...] = ("actor",)
@@ -101,14 +104,18 @@ def check_replay(config: Any) -> None:
     require(fits, "learner.train_every", config.train_every, f"a multiple of num_envs ({config.num_envs})")
 
 
-def replaying(config: Any) -> dict[str, Any]:
-    """The `Learner` fields for collecting, keeping and drawing, from settings that have passed `check_replay`."""
+def replaying(config: Any, state: bool = False) -> dict[str, Any]:
+    """The `Learner` fields for collecting, keeping and drawing, from settings that have passed `check_replay`.
+
+    `state`: whether memory keeps global states.
+    """
+    kept = (lambda rollout: rollout) if state else without_state
     return {
         "num_envs": config.num_envs,
         "rollout": config.train_every // config.num_envs,
         "warmup": config.warmup,
         "memory": uniform(config.capacity, config.batch, config.gradient_steps),
-        "prepare": lambda params, carry, rollout: (params, flatten(without_state(rollout))),
+        "prepare": lambda params, carry, rollout: (params, flatten(kept(rollout))),
         "start": lambda num_envs: (),
     }
 
@@ -120,9 +127,12 @@ def shares(spec: TeamSpec, shared: bool) -> dict[str, float]:
 
 def actors(spec: TeamSpec, params: Params, obs: dict[str, Array]) -> dict[str, Array]:
     """Feed-forward actors {role: [*n A U]}: logits of discrete actions, means squashed to [-1, 1] of continuous ones."""
-    out = {name: params["actor"][name](x) for name, x in obs.items()}
-    squash = lambda name, x: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x
-    return {name: squash(name, x) for name, x in out.items()}
+    return squashed(spec, {name: params["actor"][name](x) for name, x in obs.items()})
+
+
+def squashed(spec: TeamSpec, out: dict[str, Array]) -> dict[str, Array]:
+    """Outputs of actors {role: [*n A U]}, those for continuous actions brought to [-1, 1]."""
+    return {name: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x for name, x in out.items()}
 
 
 def flatten(rollout: Transition) -> Transition:

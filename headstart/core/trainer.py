@@ -65,7 +65,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
     def env_step(loop, key, params, g, clock):
         env_state, now, carry, guide_carry, first, totals = loop
         act_key, guide_key, env_key = jr.split(key, 3)
-        carry, action = learner.act(params, carry, now, act_key, clock.progress)
+        carry, action = learner.act(params, carry, now, act_key, learner.pace(clock))
         guide_carry, action = guidance.behave(g, guide_carry, guide_key, now, action, clock)
         env_state, new = envs.step(env_state, action, env_key)
         ended = new.terminated | new.truncated

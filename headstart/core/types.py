@@ -60,8 +60,8 @@ class TimeStep(eqx.Module):
     final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
     """{role: [A U]}: legal choices at the time of `final_obs`."""
     agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
-    """{role: [A]}: the task ended for this agent, though perhaps not for its team, and its later rewards are 0: bootstrap
-    from zero. None if agents end with their team only."""
+    """{role: [A]}: the task ended for this agent, though perhaps not for its team: bootstrap from zero. Later rewards are 0 or
+    its team's, and do not count for it. None if agents end with their team only."""
     events: dict[str, Float[Array, "*n"]] = dataclasses.field(default_factory=dict)
     """{name: how often it happened in the step just taken}, such as a win or a tag; zeros after a reset. The names are
     always the same ones, none for an environment that has no events."""

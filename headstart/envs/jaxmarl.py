@@ -1,6 +1,7 @@
 """JaxMARL environments; they stay inside the jitted program.
 
 headstart train jaxmarl:MPE_simple_tag_v3 --learner ippo
+headstart train jaxmarl:HeuristicEnemySMAX --env.options '{"scenario": "3s_vs_4z"}' --learner ippo
 """
 
 import functools
@@ -17,12 +18,11 @@ from headstart.core.named import called, named, options_text
 from headstart.core.part import part
 from headstart.core.ranges import Natural
 from headstart.core.types import ActionSpace, Continuous, Discrete, Field, TeamSpec, TimeStep
+from headstart.envs.battle.units import MOVES as ORDERS
+from headstart.envs.battle.units import orders, units_of
 from headstart.envs.host.meanings import MOVES
 from headstart.envs.host.roles import Naming
 from headstart.envs.host.spaces import LARGEST, acted
-
-STEPS = ("up", "right", "down", "left", "stop")
-"""The moves of a unit of SMAX, before its attacks on the first, the second, .. opponent."""
 
 
 class JaxMARLState(NamedTuple):
@@ -40,7 +40,7 @@ class JaxMARL:
     id: str = "MPE_simple_spread_v3"
     """The id that `jaxmarl.make` takes."""
     options: Any = "{}"
-    """Options of its constructor: a JSON object, or a dict from Python."""
+    """Options of its constructor: a JSON object, or a dict from Python. The `scenario` of a battle is the name of its map."""
     horizon: Natural = 0
     """Env-steps after which an episode is cut off; 0 takes the environment's own limit, e.g. `max_steps`."""
     roles: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class JaxMARL:
 
     def reset(self, key: Array) -> tuple[JaxMARLState, TimeStep]:
         """A fresh episode. The key is consumed."""
-        env, spec, _ = _made(self)
+        env, spec, *_ = _made(self)
         with _their_ways():
             obs, theirs = env.reset(key)
         alive = {role: jnp.ones(r.agents, bool) for role, r in spec.roles.items()}
@@ -68,8 +68,9 @@ class JaxMARL:
         return state, self._show(state, obs, reward, no, no, {role: ~x for role, x in alive.items()})
 
     def step(self, state: JaxMARLState, action: dict[str, Array], key: Array) -> tuple[JaxMARLState, TimeStep]:
-        """One joint step. JaxMARL does not say why an episode ends: an end at or after its own limit is a truncation."""
-        env, spec, limit = _made(self)
+        """One joint step. JaxMARL does not say why an episode ends: an end at or after its own limit is a truncation, but that
+        of a battle only if units of both sides live."""
+        env, spec, limit, battle = _made(self)
         sent = {}
         for role, names in spec.names.items():
             for i, name in enumerate(names):
@@ -79,7 +80,7 @@ class JaxMARL:
         time = state.time + 1
         each = lambda values: {r: jnp.stack([jnp.asarray(values[n]) for n in names]) for r, names in spec.names.items()}
         all_done = jnp.asarray(done["__all__"]).astype(bool)
-        clock = all_done & (time >= limit)
+        clock = all_done & (~_decided(battle, theirs) if battle else time >= limit)
         over, late = all_done & ~clock, clock | (~all_done & (time >= spec.horizon))
         gone = {role: x.astype(bool) & ~clock for role, x in each(done).items()}
         alive = {role: state.alive[role] & ~x for role, x in gone.items()}
@@ -88,7 +89,7 @@ class JaxMARL:
         return state, self._show(state, obs, paid, over, late, gone)
 
     def _show(self, state: JaxMARLState, obs, reward, terminated, truncated, gone) -> TimeStep:
-        env, spec, _ = _made(self)
+        env, spec, *_ = _made(self)
         flat = lambda name: jnp.asarray(obs[name]).astype(jnp.float32).reshape(-1)
         seen = {role: jnp.stack([flat(name) for name in names]) for role, names in spec.names.items()}
         if "world_state" in obs:
@@ -116,11 +117,12 @@ class JaxMARL:
 
 
 class _Made(NamedTuple):
-    """JaxMARL's environment, its spec, and its own longest episode."""
+    """JaxMARL's environment, its spec, its own longest episode, and the battle inside it, if it is one."""
 
     env: Any
     spec: TeamSpec
     limit: float
+    battle: Any
 
 
 @functools.cache
@@ -128,7 +130,8 @@ def _made(env: JaxMARL) -> _Made:
     jaxmarl: Any = named("jaxmarl")
     check_known("JaxMARL environment", env.id, jaxmarl.registered_envs)
     with jax.ensure_compile_time_eval():  # the first call may come from a trace, and the result is cached
-        made = called(lambda **given: jaxmarl.make(env.id, **given), env.id, json.loads(env.options))
+        make = lambda **given: jaxmarl.make(env.id, **_with_scenario(given))
+        made = called(make, env.id, json.loads(env.options))
     with _their_ways():
         seen = jax.eval_shape(made.reset, jax.random.key(0))[0]
     names = list(made.agents)
@@ -143,15 +146,41 @@ def _made(env: JaxMARL) -> _Made:
         raise HeadstartError(f"{env.id} does not say how long an episode may last: pass --env.horizon STEPS (horizon=STEPS)")
     size = sum(role.agents * role.obs_size for role in roles.values())
     size = int(np.prod(seen["world_state"].shape)) if "world_state" in seen else size
-    # Some clocks ring one step after the limit (those of MPE), so an episode may last that much longer.
-    return _Made(made, TeamSpec(roles, env.horizon or limit + 1, size), limit or float("inf"))
+    battle = _battle(made)
+    # Some clocks ring one step after the limit (those of MPE), so an episode may last that much longer. A battle's does as
+    # well, but there it is known who has won: it is cut off at the limit.
+    return _Made(made, TeamSpec(roles, env.horizon or limit + (not battle), size), limit or float("inf"), battle)
+
+
+def _with_scenario(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a constructor with JaxMARL's own `Scenario` in place of the name of a map."""
+    name = options.get("scenario")
+    if not isinstance(name, str):
+        return options
+    smax: Any = named("jaxmarl.environments.smax.smax_env")
+    if name in smax.MAP_NAME_TO_SCENARIO:
+        return options | {"scenario": smax.MAP_NAME_TO_SCENARIO[name]}
+    units = units_of(name)
+    kinds = jnp.asarray(units.kind[:, 0], jnp.uint8)
+    return options | {"scenario": smax.Scenario(kinds, units.allies, units.enemies, False, False)}
+
+
+def _battle(made: Any) -> Any:
+    """The SMAX in an environment of JaxMARL; None if there is none."""
+    return next((env for env in (made, getattr(made, "_env", None)) if type(env).__name__ == "SMAX"), None)
+
+
+def _decided(battle: Any, theirs: Any) -> Array:
+    """Whether all units of a side are dead."""
+    alive = getattr(theirs, "state", theirs).unit_alive
+    return ~(alive[: battle.num_allies].any() & alive[battle.num_allies :].any())
 
 
 def _named(space: ActionSpace, made: Any, agent: str) -> ActionSpace:
     """The space with the names of moves, for units of SMAX and agents of JaxMARL's particle worlds that only move."""
-    units = next((env for env in (made, getattr(made, "_env", None)) if type(env).__name__ == "SMAX"), None)
-    if units is not None and isinstance(space, Discrete) and units.num_movement_actions == len(STEPS):
-        return space._replace(options=((*STEPS, *(f"attack {i}" for i in range(space.size - len(STEPS)))),))
+    battle = _battle(made)
+    if battle is not None and isinstance(space, Discrete) and battle.num_movement_actions == len(ORDERS):
+        return orders(space.size - len(ORDERS))
     particles = any(c.__name__ == "SimpleMPE" and c.__module__.startswith("jaxmarl.") for c in type(made).__mro__)
     if not particles or space.size != len(MOVES) or not np.asarray(made.moveable)[made.agents.index(agent)]:
         return space

@@ -30,7 +30,7 @@ def planned(plans: Mapping[Scale, Plan], scale: Scale) -> Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One training. A guide's `teacher` is the name of an earlier stage."""
+    """One training. A guide's `teacher` is the name of an earlier stage, or STAGE/KEPT for a team that the stage keeps."""
 
     name: str
     env: Env
@@ -42,6 +42,8 @@ class Stage:
     """An earlier stage: training stops once this stage has reached its final return."""
     sweep: str = ""
     """Stages of one sweep train in one program. They may differ only in real settings, and have the names of its points."""
+    keep: tuple[str, ...] = ()
+    """What it keeps beside its last team (see `training.keep`): "best" is the teacher STAGE/best."""
 
     def path(self, out: Path) -> Path:
         """The directory of its run in an experiment at `out`."""
@@ -99,7 +101,7 @@ class Experiment:
         ordered: dict[str, Stage] = {}
 
         def add(stage: Stage) -> None:
-            needs = [stage.until, *(str(teacher_of(guide)) for guide in stage.guidance)]
+            needs = [stage.until, *(str(teacher_of(guide)).partition("/")[0] for guide in stage.guidance)]
             for name in needs:
                 if name in stages and name not in ordered:
                     add(stages[name])

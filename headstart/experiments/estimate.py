@@ -74,7 +74,9 @@ def _timed(stage: Stage, seeds: int, teams: dict[str, TeamPolicy], clock: Clock)
     """Seconds of a stage, and a team of its kind that has learned nothing."""
     began = clock()
     named = lambda guide: isinstance(teacher_of(guide), str)
-    taught = lambda guide: dataclasses.replace(guide, teacher=teams[teacher_of(guide)]) if named(guide) else guide
+    taught = lambda guide: (
+        dataclasses.replace(guide, teacher=teams[teacher_of(guide).partition("/")[0]]) if named(guide) else guide
+    )
     config = Config(stage.env, stage.learner, tuple(map(taught, stage.guidance)), stage.steps, seeds)
     spec = stage.env.spec
     learner = stage.learner.make(spec)

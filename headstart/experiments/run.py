@@ -108,7 +108,8 @@ def _taught(stage: Stage, out: Path, seeds: int) -> Config:
 def _config(stage: Stage, out: Path, seeds: int) -> Config:
     """The configuration of a stage; its teachers are names of stages."""
     until = float(iqm(final(read_curve(out / "stages" / stage.until)))) if stage.until else None
-    return Config(stage.env, stage.learner, stage.guidance, stage.steps, seeds, evaluations=stage.evaluations, until=until)
+    numbers: dict[str, Any] = {"steps": stage.steps, "seeds": seeds, "evaluations": stage.evaluations, "keep": stage.keep}
+    return Config(stage.env, stage.learner, stage.guidance, until=until, **numbers)
 
 
 def _check_stage(stage: Stage, out: Path, seeds: int) -> None:

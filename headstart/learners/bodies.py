@@ -133,3 +133,8 @@ class CoreBody:
             return linear(key, width(fields), units[0], 2**0.5, fields)
         net = mlp(key, (width(fields), *units), "relu", (2**0.5, 2**0.5), fields, last=False)
         return normed(net) if self.norms else net
+
+
+def recurrent_body(hidden: tuple[int, ...]) -> Body:
+    """A recurrent `Core` whose outputs have gain 1: see `CoreBody`."""
+    return CoreBody("gru", hidden, "relu", 1.0)

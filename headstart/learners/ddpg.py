@@ -19,7 +19,8 @@ from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body, reduced_bodies
-from headstart.learners.critics import Bodies, Critic, Kind, by_agent, critic
+from headstart.learners.critics import Bodies, Critic, Kind, critic
+from headstart.learners.critics.base import by_agent
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
 
 
@@ -29,7 +30,8 @@ class DDPG(GraphSettings):
 
     critic: Kind = "joint"
     """Input of a critic: every agent's observation and action side by side (joint), as vertices of a graph that it pools
-    (agp) or in which they exchange messages first (agnn), or its own agent's only (local)."""
+    (agp) or in which they exchange messages first (agnn), with attention to what the other agents see and do, as MAAC's
+    (attention; discrete actions), or its own agent's only (local)."""
     actor: ActorKind = "mlp"
     """Actor of an observation as it is (mlp), or of the entities in it, pooled (agp) or after exchanging messages (agnn)."""
     reduce_actor: tuple[str, ...] = ()
@@ -79,11 +81,11 @@ class DDPG(GraphSettings):
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError if a setting does not fit it."""
-        rates = {"actor": self.actor_lr, "critic": self.critic_lr}
         graphs = Graphs(self, self.hidden, self.activation)
         chosen = mlp_body(self.hidden, self.activation) if self.actor == "mlp" else graphs.actor(self.actor)
         acting = reduced_bodies("reduce_actor", self.reduce_actor, chosen, spec)
         valued = self._critic(spec)
+        rates = {"actor": self.actor_lr, **dict.fromkeys(valued.networks, self.critic_lr)}
         return Learner(
             **replaying(self),
             optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
@@ -93,8 +95,8 @@ class DDPG(GraphSettings):
             act=lambda params, carry, step, key, progress: (carry, self._act(spec, params, step, key)),
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, target, batch, key),
             share=shares(spec, self.shared),
-            value=lambda params, obs, action: by_agent(spec, valued.q(params["critic"], obs, action, None)),
-            attention=valued.attends(),
+            value=lambda params, obs, action: by_agent(spec, valued.q(params, obs, action, None)),
+            attention=valued.attention,
             track=lambda params, target: polyak(params, target, self.tau),
         )
 
@@ -114,7 +116,7 @@ class DDPG(GraphSettings):
             )
             for i, (name, role) in enumerate(spec.roles.items())
         }
-        return {"actor": actor, "critic": valued.init(lambda i: jr.fold_in(critic_key, i))}
+        return {"actor": actor, **valued.init(lambda i: jr.fold_in(critic_key, i))}
 
     def _sampled(self, spec, logits, key, noisy: bool):
         """Sampled actions: Gumbel-softmax samples, or means with Gaussian noise if `noisy`."""
@@ -143,10 +145,10 @@ class DDPG(GraphSettings):
         next_key, now_key = jr.split(key)
         next_logits = actions.legal_by_role(actors(spec, target, batch.next_obs), batch.next_available)
         next_action = self._sampled(spec, next_logits, next_key, noisy=False)
-        next_q = valued.q(target["critic"], batch.next_obs, next_action, batch.next_alive)
+        next_q = valued.q(target, batch.next_obs, next_action, batch.next_alive)
         logits = actors(spec, params, batch.obs)
         fresh = self._sampled(spec, actions.legal_by_role(logits, batch.available), now_key, noisy=False)
-        q, own_q = valued.q_own(params["critic"], batch.obs, batch.action, fresh, batch.alive)
+        q, own_q = valued.q_own(params, batch.obs, batch.action, fresh, batch.alive)
         terms, share = {"actor": {}, "critic": {}}, shares(spec, self.shared)
         for name in spec.roles:
             y = td_target(batch.reward[name].T, next_q[name], batch.ended_for(name).T, self.gamma)

@@ -31,9 +31,9 @@ class GraphSettings:
     """Settings of graph networks; a learner that offers them inherits these."""
 
     embedding: Count = 64
-    """Numbers of a vertex of a graph network (agp, agnn)."""
+    """Numbers of a vertex of a graph network (agp, agnn), or of an encoding of an attention critic."""
     heads: Count = 1
-    """Attention heads of a graph network."""
+    """Attention heads of a graph network or of an attention critic."""
     blocks: Count = 3
     """Rounds of message passing of an agnn network."""
     nodes: tuple[str, ...] = ()
@@ -41,11 +41,13 @@ class GraphSettings:
 
 
 def check_graph(settings: GraphSettings, critic: str) -> None:
-    """Raise HeadstartError if there are vertices for a critic that has none."""
+    """Raise HeadstartError if there are vertices for a critic that has none, or heads that do not divide an encoding."""
     fits = not settings.nodes or critic in ("agp", "agnn")
     require(
         fits, "learner.nodes", " ".join(settings.nodes), f"empty with the critic {critic}: take --learner.critic agnn or agp"
     )
+    fits = critic != "attention" or settings.embedding % settings.heads == 0
+    require(fits, "learner.embedding", settings.embedding, f"a multiple of learner.heads ({settings.heads})")
 
 
 def groups(fields: tuple[Field, ...]) -> dict[str, tuple[Field, ...]]:

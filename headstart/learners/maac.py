@@ -21,9 +21,9 @@ from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
-from headstart.learners.attentive import AttentiveCritic, attentive
 from headstart.learners.bodies import mlp_body
-from headstart.learners.critics import by_agent, shown
+from headstart.learners.critics.attentive import AttentiveCritic, attentive, chosen
+from headstart.learners.critics.base import by_agent, shown
 from headstart.learners.normaliser import moments
 
 
@@ -84,8 +84,12 @@ class MAAC:
             if isinstance(role.actions, Continuous):
                 raise HeadstartError(f"MAAC needs discrete actions, and those of role '{name}' are continuous: use maddpg")
         valued = attentive(spec, self.embedding, self.heads, self.activation, self.shared)
-        alone = sum(role.agents for role in spec.roles.values()) == 1
-        looks = lambda params, obs, action, alive: valued.attention.weights(params, *_inputs(params, obs, action), alive)
+        looks = valued.critic.attention
+        if looks:
+            weights = looks.weights  # of inputs as they come
+            looks = looks._replace(
+                weights=lambda params, obs, action, alive: weights(params, *_inputs(params, obs, action), alive)
+            )
         plain = Learner(
             **replaying(self),
             optimizer=self._optimizer(spec),
@@ -96,7 +100,7 @@ class MAAC:
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, target, batch, key),
             share=shares(spec, self.shared),
             value=lambda params, obs, action: self._value(spec, valued, params, obs, action),
-            attention=None if alone else valued.attention._replace(weights=looks),
+            attention=looks,
             track=self._track,
         )
         if not self.normalize:
@@ -125,7 +129,7 @@ class MAAC:
         keys = jr.split(actor_key, len(spec.roles))
         drawn = zip(spec.roles.items(), keys, strict=True)
         params = {"actor": {name: role_net(make(role), k, role.agents, self.shared) for (name, role), k in drawn}}
-        params |= valued.init(critic_key)
+        params |= valued.critic.init(lambda i: jr.fold_in(critic_key, i))
         if self.normalize:
             new = lambda role: RoleNet({"obs": moments(role.obs_size), "action": moments(role.actions.size)}, True)
             params["stats"] = {name: new(role) for name, role in spec.roles.items()}
@@ -143,7 +147,7 @@ class MAAC:
 
     def _value(self, spec, valued: AttentiveCritic, params, obs, action):
         values, _ = valued.values(params, *_inputs(params, obs, action), None)
-        return by_agent(spec, {name: _chosen(x, action[name]) for name, x in values.items()})
+        return by_agent(spec, {name: chosen(x, action[name]) for name, x in values.items()})
 
     def _objective(self, spec, valued: AttentiveCritic, params, target, batch: Transition, key):
         """Critic: (Q_i(o, a) − y_i)² + penalty, y_i = r_i + γ·(Q'_i(o', a') − log π'_i(a'_i)/scale), a' from the target actors.
@@ -168,16 +172,16 @@ class MAAC:
             alive = batch.alive[name].T
             mean = lambda x, alive=alive, name=name: share[name] * masked_mean(x, alive, -1)
             next_log = actions.log_prob(role.actions, next_logits[name], next_action[name]).T
-            soft = _chosen(next_values[name], next_action[name]) - next_log / self.reward_scale
+            soft = chosen(next_values[name], next_action[name]) - next_log / self.reward_scale
             y = td_target(batch.reward[name].T, soft, batch.ended_for(name).T, self.gamma)
-            error = jnp.square(_chosen(values[name], done[name]) - y)
+            error = jnp.square(chosen(values[name], done[name]) - y)
             terms["critic"][name] = mean(error + self.score_penalty * squares[name])
             log_prob = actions.log_prob(role.actions, logits[name], fresh[name]).T
             policy = jnp.exp(actions.log_softmax(role.actions, logits[name]))
-            advantage = _chosen(own[name], fresh[name] - policy)
+            advantage = chosen(own[name], fresh[name] - policy)
             cost = jax.lax.stop_gradient(log_prob / self.reward_scale - advantage)
             terms["actor"][name] = mean(log_prob * cost + self.logit_penalty * jnp.square(outs[name]).mean(-1).T)
-        taken = [_chosen(values[name], done[name]).mean() for name in spec.roles]
+        taken = [chosen(values[name], done[name]).mean() for name in spec.roles]
         entropy = [actions.entropy(role.actions, logits[name]).mean() for name, role in spec.roles.items()]
         return terms, {"q": sum(taken) / len(taken), "entropy": sum(entropy) / len(entropy)}
 
@@ -208,11 +212,6 @@ def _logits(spec, stats, params, obs):
 def _sampled(spec, logits, key):
     """{role: [*n A U]}: an action of every agent, drawn from its policy."""
     return {name: actions.sample(spec.roles[name].actions, jr.fold_in(key, i), x) for i, (name, x) in enumerate(logits.items())}
-
-
-def _chosen(values, action):
-    """[A *n]: the sum of values [A *n U], each weighed by the numbers of an action [*n A U]."""
-    return (values * jnp.moveaxis(action, -2, 0)).sum(-1)
 
 
 PRESETS = {"maac": MAAC()}

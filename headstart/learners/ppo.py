@@ -40,7 +40,8 @@ class PPO(GraphSettings, ValueSettings):
     """Feed-forward, or recurrent (an encoder, a GRU and a head)."""
     critic: Kind = "local"
     """Input of a value function: its own agent's observation (local, independent PPO), or every agent's side by side (joint,
-    MAPPO), or as vertices of a graph that it pools (agp) or in which they exchange messages first (agnn)."""
+    MAPPO), as vertices of a graph that it pools (agp) or in which they exchange messages first (agnn), or with
+    attention to what the other agents see, as MAAC's (attention)."""
     actor: ActorKind = "mlp"
     """Actor of an observation as it is (mlp), or of the entities in it, pooled (agp) or after exchanging messages (agnn)."""
     shared: bool = True
@@ -106,13 +107,13 @@ class PPO(GraphSettings, ValueSettings):
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
         graphs = Graphs(self, self.hidden, self.activation, (2**0.5, self.critic_gain))
         valued = critic(self.critic, spec, lambda role: self._body(self.critic_gain), graphs, self.shared, acts=False)
-        single = lambda params, obs, action: values_of(params, valued.v(params["critic"], (), obs, None)[1])
+        single = lambda params, obs, action: values_of(params, valued.v(params, (), obs, None)[1])
         return Learner(
             num_envs=self.num_envs,
             rollout=self.rollout,
             warmup=0,
             memory=latest(self._items, self.epochs, self.minibatches),
-            optimizer=per_team({"actor": optimizer, "critic": optimizer}),
+            optimizer=per_team(dict.fromkeys(("actor", *valued.networks), optimizer)),
             init=lambda key: self._init(spec, valued, key),
             start=lambda num_envs: self._start(spec, num_envs),
             policy=lambda params, carry, obs: _policy(spec, params, carry, obs),
@@ -122,7 +123,7 @@ class PPO(GraphSettings, ValueSettings):
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, batch),
             share=shares(spec, self.shared),
             value=None if self.core == "gru" else single,
-            attention=valued.attends(),
+            attention=valued.attention,
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
         )
 
@@ -136,7 +137,7 @@ class PPO(GraphSettings, ValueSettings):
             make = lambda k, role=role: body(k, role.obs, role.actions.size)
             actors[name] = role_net(make, jr.split(jr.fold_in(key, i))[0], role.agents, self.shared)
         critics = valued.init(lambda i: jr.split(jr.fold_in(key, i))[1])
-        return {"actor": actors, "critic": critics} | fresh_stats(self, spec, self.shared)
+        return {"actor": actors, **critics} | fresh_stats(self, spec, self.shared)
 
     def _start(self, spec, num_envs) -> Any:
         if self.core == "mlp":
@@ -149,7 +150,7 @@ class PPO(GraphSettings, ValueSettings):
     def _act(self, spec, valued: Critic, params, carry, step, key):
         carry, logits = _policy(spec, params, carry, step.obs)
         if carry:
-            carry = {"actor": carry["actor"], "critic": valued.v(params["critic"], carry["critic"], step.obs, step.alive)[0]}
+            carry = {"actor": carry["actor"], "critic": valued.v(params, carry["critic"], step.obs, step.alive)[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -179,7 +180,7 @@ class PPO(GraphSettings, ValueSettings):
         along = lambda step, inputs, network: unroll(
             step, carry[network] if recurrent else (), inputs, rollout.first, fresh[network] if recurrent else ()
         )
-        judge = lambda carry, now: valued.v(params["critic"], carry, *now)
+        judge = lambda carry, now: valued.v(params, carry, *now)
         _, carries, put_out = along(judge, (rollout.obs, rollout.alive), "critic")
         _, next_out = judge(carries, (rollout.next_obs, rollout.next_alive))
         _, acted, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
@@ -217,7 +218,7 @@ class PPO(GraphSettings, ValueSettings):
     def _objective(self, spec, valued: Critic, params, batch):
         """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·`value_loss`; means over the batch."""
         _, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
-        judge = lambda carry, now: valued.v(params["critic"], carry, *now)
+        judge = lambda carry, now: valued.v(params, carry, *now)
         _, value = self._along(spec, judge, (batch.obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
         for name, role in spec.roles.items():

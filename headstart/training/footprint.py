@@ -28,7 +28,9 @@ def check_training(config: Any, learner: Learner, loop: PyTree, points: int = 1)
     """
     state, items = loop["state"], jax.tree.leaves(loop["state"].memory)[0].shape[0]
     collecting = ("num_envs",) if learner.num_envs >= learner.rollout else ("rollout", "train_every", "num_envs")
-    keeping = ("capacity", *collecting) if items > learner.rollout * learner.num_envs else collecting
+    recurrent = bool(jax.tree.leaves(jax.eval_shape(lambda: learner.start(1))))  # an item is a sequence
+    collected = learner.num_envs * (1 if recurrent else learner.rollout)
+    keeping = ("capacity", *collecting) if items > collected else collecting
     named = lambda *names: _setting(config.learner, names)
     plan = jax.eval_shape(learner.memory.plan, jax.random.key(0), 1)
     rest = (state.env, state.step, state.carry, state.guide_carry, state.guidance, loop["sums"])

@@ -1,0 +1,86 @@
+"""Recurrent networks that learn from replay: an item of memory is a sequence, one environment's rollout.
+
+A carry is {network: {role: [E A H]}}, or () if the networks are feed-forward. A sequence begins with the carry that its
+environment had when it was collected (Kapturowski et al. 2019, "Recurrent Experience Replay in Distributed Reinforcement
+Learning", stored state), and starts again at every episode that begins inside it.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from headstart.core.checks import require
+from headstart.core.learner import check_replay, replaying, without_state
+from headstart.core.memory import uniform
+from headstart.core.networks import RoleNet
+from headstart.core.ops import unroll
+from headstart.core.types import TeamSpec, Transition
+
+Outputs = dict[str, Array]
+
+
+def check_sequences(config: Any) -> None:
+    """`check_replay`, and for recurrent networks: a hidden layer, and sequences that are longer than one step."""
+    check_replay(config)
+    if config.core == "gru":
+        require(len(config.hidden) > 0, "learner.hidden", config.hidden, "at least one size with recurrent networks")
+        least = 2 * config.num_envs
+        must = f"at least 2 · num_envs ({least}) with recurrent networks: a sequence has train_every / num_envs env-steps"
+        require(config.train_every >= least, "learner.train_every", config.train_every, must)
+
+
+def collecting(config: Any, spec: TeamSpec, network: str, state: bool = False) -> dict[str, Any]:
+    """The `Learner` fields for collecting, keeping and drawing: of single steps, or of sequences if `config.core` is "gru".
+
+    `network` is the one with a carry, if recurrent; `state`: whether memory keeps global states.
+    """
+    if config.core == "mlp":
+        return replaying(config, state)
+    kept = (lambda rollout: rollout) if state else without_state
+    length = config.train_every // config.num_envs
+    return replaying(config) | {
+        "memory": uniform(-(-config.capacity // length), config.batch, config.gradient_steps),
+        "prepare": lambda params, carry, rollout: (params, sequences(kept(rollout), carry)),
+        "start": lambda num_envs: {network: fresh(spec, config.hidden[-1], num_envs)},
+    }
+
+
+def fresh(spec: TeamSpec, size: int, num_envs: int) -> Outputs:
+    """{role: [E A H]}: one network's carry as an episode begins."""
+    return {name: jnp.zeros((num_envs, role.agents, size)) for name, role in spec.roles.items()}
+
+
+def sequences(rollout: Transition, carry: PyTree) -> Transition:
+    """A rollout [T E ..] as items [E T ..], each with the carry that it began with in `extras`."""
+    items = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
+    return dataclasses.replace(items, extras=items.extras | {"carry": carry})
+
+
+def forward(nets: dict[str, RoleNet], carry: PyTree, obs: Outputs) -> tuple[PyTree, Outputs]:
+    """{role: RoleNet}, carry {role: [*n A H]} or (), obs {role: [*n A O]} -> carry, outputs {role: [*n A U]}."""
+    if not carry:
+        return carry, {name: nets[name](x) for name, x in obs.items()}
+    outs = {name: nets[name](carry[name], x) for name, x in obs.items()}
+    return {name: out[0] for name, out in outs.items()}, {name: out[1] for name, out in outs.items()}
+
+
+def policy(network: str, params: PyTree, carry: PyTree, obs: Outputs) -> tuple[PyTree, Outputs]:
+    """`Learner.policy` of a learner whose policy is one network."""
+    after, out = forward(params[network], carry[network] if carry else (), obs)
+    return ({network: after} if carry else ()), out
+
+
+def along(network: str, params: PyTree, batch: Transition, spec: TeamSpec) -> tuple[PyTree, Outputs]:
+    """`Learner.unroll` of the same: a batch of sequences [B T ..] is read along T, one of single steps at once."""
+    if "carry" not in batch.extras:
+        return (), forward(params[network], (), batch.obs)[1]
+    swap = partial(jax.tree.map, lambda x: jnp.swapaxes(x, 0, 1))  # time comes first
+    begun = batch.extras["carry"][network]
+    size = jax.tree.leaves(begun)[0].shape[-1]
+    step = partial(forward, params[network])
+    _, carries, out = unroll(step, begun, swap(batch.obs), batch.first.T, fresh(spec, size, batch.first.shape[0]))
+    return {network: swap(carries)}, swap(out)
