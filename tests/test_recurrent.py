@@ -152,7 +152,7 @@ def test_values_far_from_0_are_learned_in_units_of_reward(kind):
 
     config = small(PPO(), value_norm=kind)
     learner = config.make(Rich().spec)
-    state, _ = jax.jit(lambda: whole(Rich(), config, 400))()
+    state = jax.jit(lambda: whole(Rich(), config, 400)[0])()
     got = jax.vmap(lambda params: learner.value(params, {"agent": jnp.eye(5)[:, None]}, None)["agent"][:, 0])(state.params)
     np.testing.assert_allclose(got, [100 * Values.answers(config.gamma)] * 2, atol=10)
 

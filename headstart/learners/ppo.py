@@ -28,7 +28,7 @@ from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import Body, CoreBody, width
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
-from headstart.learners.sequences import sequences
+from headstart.learners.recurrent import chunks
 from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, outputs_for, value_loss, values_of
 
 
@@ -89,8 +89,8 @@ class PPO(GraphSettings, ValueSettings):
         fits = self.core == "mlp" or self.critic in ("joint", "local")
         check_graph(self, self.critic)
         require(fits, "learner.critic", self.critic, "joint or local with recurrent networks (--learner.core gru)")
-        graphs = {self.actor, self.critic} & {"agp", "agnn"}
-        require(not (graphs and self.layer_norm), "learner.layer_norm", True, f"left out with {' and '.join(sorted(graphs))}")
+        other = {self.actor, self.critic} & {"agp", "agnn", "attention"}
+        require(not (other and self.layer_norm), "learner.layer_norm", True, f"left out with {' and '.join(sorted(other))}")
         require(self._items % self.minibatches == 0, "learner.minibatches", self.minibatches, must)
 
     @property
@@ -195,7 +195,7 @@ class PPO(GraphSettings, ValueSettings):
         rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
         if not recurrent:
             return after, flatten(rollout)
-        return after, sequences(rollout, carry, {"actor": acted, "critic": carries}, self.chunk or self.rollout)
+        return after, chunks(rollout, carry, {"actor": acted, "critic": carries}, self.chunk or self.rollout)
 
     def _advantages(self, rollout: Transition, value, next_value) -> dict[str, jax.Array]:
         """{role: [T E A]}."""
