@@ -1,4 +1,8 @@
-"""PPO: advantages, losses and gradients against plain NumPy, feed-forward and recurrent, one agent and one step at a time."""
+"""PPO: advantages, losses and gradients against plain NumPy, feed-forward and recurrent, one agent and one step at a time.
+
+`full` is a recurrent one with all else that PPO offers: layer norms, values in units of their deviation, which PopArt keeps, a
+clipped Huber loss of values, and gradients that stop where a sequence begins.
+"""
 
 import functools
 import itertools
@@ -21,13 +25,24 @@ ROLES = {
 }
 SPEC = TeamSpec(ROLES, 5, 0)
 """Roles that differ in everything."""
-STEPS, ENVS, HIDDEN = 5, 8, 4
+STEPS, ENVS, HIDDEN, CHUNK = 6, 8, 4, 3
 SETTINGS = {
     "hidden": (HIDDEN,), "num_envs": ENVS, "rollout": STEPS, "minibatches": 2, "gamma": 0.9, "lam": 0.7, "clip": 0.2,
     "entropy": 0.3, "value": 0.7,
 }  # fmt: skip
 GAMMA, LAM, CLIP = (SETTINGS[name] for name in ("gamma", "lam", "clip"))
+DELTA, VALUE_CLIP, BETA = 0.4, 0.3, 0.8
+CORES: dict[str, dict] = {
+    "mlp": {}, "gru": {"core": "gru"},
+    "full": {
+        "core": "gru", "chunk": CHUNK, "layer_norm": True, "value_norm": "popart", "value_beta": BETA, "value_loss": "huber",
+        "huber_delta": DELTA, "value_clip": VALUE_CLIP,
+    },
+}  # fmt: skip
+SEEN = {"mean": 0.4, "variance": 2.0, "count": 10.0}
+"""Statistics of the values before the rollout."""
 KINDS = [("mlp", True), ("mlp", False), pytest.param("gru", True, marks=pytest.mark.slow), ("gru", False)]
+KINDS += [pytest.param("full", True, marks=pytest.mark.slow), ("full", False)]
 each_kind = pytest.mark.parametrize("core,shared", KINDS)
 
 
@@ -52,8 +67,11 @@ def everybody():
 @functools.cache
 def case(core, shared, plain=False):
     """A learner, parameters before and during the update, a rollout, the carry it began with, and some of its items."""
-    learner = PPO(core=core, shared=shared, **SETTINGS).make(SPEC)
+    learner = PPO(shared=shared, **SETTINGS, **CORES[core]).make(SPEC)
     before, wander = random_params(learner, 1), random_params(learner, 9, 0.3)
+    for team in before.get("stats", {}).values():
+        for name, number in SEEN.items():
+            object.__setattr__(team.net, name, jnp.full_like(getattr(team.net, name), number))
     now = jax.tree.map(lambda x, y: x + y, before, wander)
     rollout = random_transitions(SPEC, 3, STEPS, ENVS, masked=not plain, deaths=not plain)
     rng = np.random.default_rng(4)
@@ -68,7 +86,9 @@ def steps_of(core, chosen):
     """[(time, environment)] that items are made of: single steps, or whole sequences."""
     if core == "mlp":
         return [divmod(int(i), ENVS) for i in chosen]
-    return [(t, int(e)) for e in chosen for t in range(STEPS)]
+    length = CHUNK if core == "full" else STEPS
+    begun = [divmod(int(i), STEPS // length) for i in chosen]
+    return [(k * length + t, e) for e, k in begun for t in range(length)]
 
 
 # ------------------------------------------------------------------ the oracle
@@ -84,27 +104,41 @@ def network(core, team, a):
         net = perceptron(team, a, team.net.body.layers, "tanh")
         return lambda h, x: (h, net(x))
     mine = lambda layer: (of_agent(team, a, layer.weight), of_agent(team, a, layer.bias))
-    (we, be), (wo, bo) = mine(team.net.body), mine(team.net.head)
+    full, body = core == "full", team.net.body
+    (we, be), (wo, bo) = mine(body.layers[0] if full else body), mine(team.net.head)
+    norms = [*body.norms, *team.net.norms] if full else [None] * 3
+    normed = lambda i, x: (
+        x if norms[i] is None else layer_norm(x, *(of_agent(team, a, y) for y in (norms[i].scale, norms[i].shift)))
+    )
     (wi, bi), (wh, bh) = mine(team.net.memory.inputs), mine(team.net.memory.hidden)
 
     def step(h, x):
-        r, z, n = np.split(np.maximum(x @ we + be, 0) @ wi + bi, 3)
+        r, z, n = np.split(normed(1, np.maximum(normed(0, x) @ we + be, 0)) @ wi + bi, 3)
         hr, hz, hn = np.split(h @ wh + bh, 3)
         z = logistic(z + hz)
         h = (1 - z) * np.tanh(n + logistic(r + hr) * hn) + z * h
-        return h, h @ wo + bo
+        return h, normed(2, h) @ wo + bo
 
     return step
 
 
-def unrolled(core, kind, name, a, team, rollout, carry):
-    """([T E U] outputs, [T E H] memory after each step) of one agent, from zeros where an episode begins."""
+def layer_norm(x, scale, shift):
+    return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * scale + shift
+
+
+def unrolled(core, kind, name, a, team, rollout, carry, stored=None):
+    """([T E U] outputs, [T E H] memory after each step) of one agent, from zeros where an episode begins.
+
+    `stored` [T E H]: the memory before the update, from which each sequence but a rollout's first begins.
+    """
     step = network(core, team, a)
     ys = np.empty((STEPS, ENVS, ROLES[name].actions.size if kind == "actor" else 1))
     hs = np.zeros((STEPS, ENVS, HIDDEN))
     for e in range(ENVS):
-        h = np.asarray(carry[kind][name][e, a], np.float64) if core == "gru" else np.zeros(HIDDEN)
+        h = np.zeros(HIDDEN) if core == "mlp" else np.asarray(carry[kind][name][e, a], np.float64)
         for t in range(STEPS):
+            if core == "full" and stored is not None and t and t % CHUNK == 0:
+                h = stored[t - 1, e]
             h = np.zeros(HIDDEN) if rollout.first[t, e] else h
             h, ys[t, e] = step(h, rollout.obs[name][t, e, a].astype(np.float64))
             hs[t, e] = h
@@ -120,11 +154,12 @@ def advantages(core, before, rollout, carry):
     for name, a in everybody():
         team = before["critic"][name]
         values, memory = unrolled(core, "critic", name, a, team, rollout, carry)
-        values, critic = values[..., 0], network(core, team, a)
+        deviation, mean = (np.sqrt(SEEN["variance"] + 1e-5), SEEN["mean"]) if core == "full" else (1.0, 0.0)
+        values, critic = deviation * values[..., 0] + mean, network(core, team, a)
         error, last = np.empty((STEPS, ENVS)), np.empty((STEPS, ENVS), bool)
         for t, e in np.ndindex(STEPS, ENVS):
             own_end = rollout.agent_terminated is not None and rollout.agent_terminated[name][t, e, a]
-            ahead = critic(memory[t, e], rollout.next_obs[name][t, e, a].astype(np.float64))[1][0]
+            ahead = deviation * critic(memory[t, e], rollout.next_obs[name][t, e, a].astype(np.float64))[1][0] + mean
             ahead = 0.0 if rollout.terminated[t, e] or own_end else ahead
             error[t, e] = rollout.reward[name][t, e, a] + GAMMA * ahead - values[t, e]
             missing = t + 1 == STEPS or not rollout.alive[name][t + 1, e, a]
@@ -137,6 +172,28 @@ def advantages(core, before, rollout, carry):
                     break
         out[name, a] = total, values
     return out
+
+
+def scales(core, shared, rollout, gained):
+    """{(role, agent): (deviation, mean)} of living agents' targets, the earlier ones weighed by β; (1, 0) for plain values."""
+    if core != "full":
+        return dict.fromkeys(gained, (1.0, 0.0))
+    out, weight = {}, BETA * SEEN["count"]
+    for name, a in gained:
+        pool = [(name, i) for i in range(ROLES[name].agents)] if shared else [(name, a)]
+        x = np.concatenate([sum(gained[who])[rollout.alive[name][..., who[1]]] for who in pool])
+        mean = (weight * SEEN["mean"] + x.sum()) / (weight + len(x))
+        square = (weight * (SEEN["variance"] + SEEN["mean"] ** 2) + (x**2).sum()) / (weight + len(x))
+        out[name, a] = np.sqrt(square - mean**2 + 1e-5), mean
+    return out
+
+
+def value_loss(core, value, target, before):
+    """½e², or the larger Huber loss of the value and of one that is within ε of that before the update."""
+    if core != "full":
+        return 0.5 * (value - target) ** 2
+    huber = lambda e: 0.5 * e**2 if abs(e) <= DELTA else DELTA * (abs(e) - 0.5 * DELTA)
+    return max(huber(x - target) for x in (value, min(max(value, before - VALUE_CLIP), before + VALUE_CLIP)))
 
 
 def judged(name, team, a, out, action, mask):
@@ -156,9 +213,9 @@ def judged(name, team, a, out, action, mask):
     return log_prob, entropy
 
 
-def judgements(core, name, a, team, rollout, carry):
+def judgements(core, name, a, team, rollout, carry, stored=None):
     """[T E 2]: log π(a|o) and the entropy of one agent at every step."""
-    ys, _ = unrolled(core, "actor", name, a, team, rollout, carry)
+    ys, _ = unrolled(core, "actor", name, a, team, rollout, carry, stored)
     out = np.empty((STEPS, ENVS, 2))
     for t, e in np.ndindex(STEPS, ENVS):
         mask = None if rollout.available is None else rollout.available[name][t, e, a]
@@ -169,11 +226,14 @@ def judgements(core, name, a, team, rollout, carry):
 def losses(core, shared, before, rollout, carry, chosen):
     """A function (params, network, role) -> [A] losses over the chosen items, and how often each case of the clip occurs.
 
-    Actor (Schulman et al. 2017, eqs. 7 and 9): −min(ρA, clip(ρ, 1−ε, 1+ε)A) − c_H·H. Critic: c_V·½(V − A − V_before)².
+    Actor (Schulman et al. 2017, eqs. 7 and 9): −min(ρA, clip(ρ, 1−ε, 1+ε)A) − c_H·H. Critic: c_V·`value_loss`.
     """
     there = {(name, a): [(t, e) for t, e in steps_of(core, chosen) if rollout.alive[name][t, e, a]] for name, a in everybody()}
     gained = advantages(core, before, rollout, carry)
     was = {(name, a): judgements(core, name, a, before["actor"][name], rollout, carry) for name, a in everybody()}
+    scale, stored = scales(core, shared, rollout, gained), {}
+    for kind, (name, a) in itertools.product(("actor", "critic"), everybody()):
+        stored[kind, name, a] = unrolled(core, kind, name, a, before[kind][name], rollout, carry)[1]
     scaled, cases = {}, set()
     for name, a in everybody():
         pool = [(name, i) for i in range(ROLES[name].agents)] if shared else [(name, a)]
@@ -189,16 +249,17 @@ def losses(core, shared, before, rollout, carry, chosen):
         return -surrogate - SETTINGS["entropy"] * entropy
 
     def critic(name, a, team, where, now):
-        advantage, value = (x[where] for x in gained[name, a])
-        return SETTINGS["value"] * 0.5 * (now[where][0] - (advantage + value)) ** 2
+        (advantage, value), (deviation, mean) = (x[where] for x in gained[name, a]), scale[name, a]
+        units = lambda x: (x - mean) / deviation
+        return SETTINGS["value"] * value_loss(core, now[where][0], units(advantage + value), units(value))
 
     def at(params, kind, name):
         team, out = params[kind][name], []
         for a in range(ROLES[name].agents):
             if kind == "actor":
-                now = judgements(core, name, a, team, rollout, carry)
+                now = judgements(core, name, a, team, rollout, carry, stored[kind, name, a])
             else:
-                now, _ = unrolled(core, kind, name, a, team, rollout, carry)
+                now, _ = unrolled(core, kind, name, a, team, rollout, carry, stored[kind, name, a])
             each = [{"actor": actor, "critic": critic}[kind](name, a, team, where, now) for where in there[name, a]]
             out.append(sum(each) / len(each) / (ROLES[name].agents if shared else 1))
         return np.array(out)
@@ -210,13 +271,17 @@ def losses(core, shared, before, rollout, carry, chosen):
 def test_advantages_returns_and_log_probabilities_against_loops(core, shared):
     _, before, _, rollout, carry, made, _ = case(core, shared)
     rollout = jax.tree.map(np.asarray, rollout)
-    # Items are [T·E ..] or sequences [E T ..].
-    ordered = lambda x: np.asarray(x).reshape(STEPS, ENVS, -1) if core == "mlp" else np.swapaxes(x, 0, 1)
+    # Items are [T·E ..] or sequences, [E T ..] if they are whole rollouts.
+    by_env = lambda x: np.swapaxes(np.reshape(x, (ENVS, STEPS, -1)), 0, 1)
+    ordered = lambda x: np.asarray(x).reshape(STEPS, ENVS, -1) if core == "mlp" else by_env(x)
     gained = advantages(core, before, rollout, carry)
+    scale = scales(core, shared, rollout, gained)
     for name, a in everybody():
         alive, (advantage, value) = rollout.alive[name][..., a], gained[name, a]
         said = judgements(core, name, a, before["actor"][name], rollout, carry)[..., 0]
-        for what, want in (("advantage", advantage), ("value_target", advantage + value), ("log_prob", said)):
+        target, own = ((x - scale[name, a][1]) / scale[name, a][0] for x in (advantage + value, value))
+        wanted = {"advantage": advantage, "value_target": target, "log_prob": said} | ({"value": own} if core == "full" else {})
+        for what, want in wanted.items():
             got = ordered(made.extras[what][name])[..., a]
             np.testing.assert_allclose(got[alive], want[alive], rtol=1e-4, atol=1e-5, err_msg=f"{what} of {name} {a}")
 

@@ -3,8 +3,6 @@
 A new learner is covered by being there. Its critic, if it has one, is asked for the value of what it should know.
 """
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +26,6 @@ from probes import (
 )  # fmt: skip
 
 from headstart import registry
-from headstart.learners.ppo import PPO
 
 LEARNERS = learners()
 every = pytest.mark.parametrize("name", LEARNERS)
@@ -123,10 +120,10 @@ def test_the_dead_teach_nobody(name, agents):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("core,holds", [("gru", True), ("mlp", False)])
-def test_recurrence_remembers_the_cue(core, holds):
+@pytest.mark.parametrize("name,holds", [("ppo-gru", True), ("ippo-gru-full", True), ("ppo", False)])
+def test_recurrence_remembers_the_cue(name, holds):
     """The cue of the first step decides the third; without memory nothing better than a guess is possible."""
-    config = dataclasses.replace(small(PPO(), num_envs=16, rollout=12, hidden=(16,)), core=core)
+    config = small((LEARNERS | registry.variants("learner"))[name], num_envs=16, rollout=12, hidden=(16,))
     _, _, returns = solved(Recall(), config, 150)
     assert (returns["agent"] > 0.9).all() if holds else (np.abs(returns["agent"]) < 0.5).all()
 

@@ -1,12 +1,14 @@
 """What recurrent PPO of the field has beside PPO's core: value losses, normalised values, layer norms, truncated sequences."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from oracles import random_params, random_transitions
 from probes import Choice, Values, fresh, same, small, whole
 from test_ppo import SPEC
 
@@ -150,7 +152,7 @@ def test_values_far_from_0_are_learned_in_units_of_reward(kind):
 
     config = small(PPO(), value_norm=kind)
     learner = config.make(Rich().spec)
-    state, _ = jax.jit(lambda: whole(Rich(), config, 400))()
+    state = jax.jit(lambda: whole(Rich(), config, 400)[0])()
     got = jax.vmap(lambda params: learner.value(params, {"agent": jnp.eye(5)[:, None]}, None)["agent"][:, 0])(state.params)
     np.testing.assert_allclose(got, [100 * Values.answers(config.gamma)] * 2, atol=10)
 
@@ -235,8 +237,111 @@ def test_gains_are_those_of_the_last_layers():
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: PPO(layer_norm=True, actor="agnn"), "learner.layer_norm must be left out with agnn, not True$"),
+    (lambda: PPO(chunk=4), r"learner.chunk must be 0 with feed-forward networks \(--learner.core mlp\), not 4$"),
+    (lambda: PPO(core="gru", chunk=3), r"learner.chunk must be a divisor of rollout \(128\), not 3$"),
+    (lambda: PPO(core="gru", chunk=64, minibatches=3), "learner.minibatches must be a divisor of the 32 items of a rollout"),
     (lambda: PPO(layer_norm=True).make(Choice().spec), "'agent' observes one number, of which layer_norm leaves nothing"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(HeadstartError, match=message):
         make()
+
+
+# ------------------------------------------------------------------ sequences
+
+
+def mortal(seed, steps=6, envs=4):
+    """A rollout whose dead stay dead until their episode ends."""
+    rollout, alive = random_transitions(SPEC, seed, steps, envs), {}
+    for name, living in rollout.alive.items():
+        lived, rows = jnp.ones_like(living[0]), []
+        for t in range(steps):
+            lived = living[t] & (lived | rollout.first[t][:, None])
+            rows.append(lived)
+        alive[name] = jnp.stack(rows)
+    return dataclasses.replace(rollout, alive=alive)
+
+
+def recurrent(chunk, **settings):
+    """A recurrent learner, parameters, and the memory that a rollout begins with."""
+    made = {"core": "gru", "hidden": (4,), "num_envs": 4, "rollout": 6, "minibatches": 2, "chunk": chunk} | settings
+    learner = PPO(**made).make(SPEC)
+    params = random_params(learner, 1)
+    carry = jax.tree.map(lambda x: jr.normal(jr.key(2), x.shape), learner.start(4))
+    return learner, params, carry
+
+
+@functools.cache
+def everything(shared):
+    """The same with all settings on, plausible statistics, and its losses, gradients and statistics compiled."""
+    more = {"layer_norm": True, "value_norm": "popart", "value_clip": 0.2, "value_loss": "huber", "huber_delta": 0.5}
+    learner, params, carry = recurrent(3, shared=shared, **more)
+    params |= fresh_stats(PPO(**more), SPEC, shared)
+
+    @jax.jit
+    def learned(rollout, carry):
+        moved, items = learner.prepare(params, carry, rollout)
+        later = jax.tree.map(lambda x: 1.1 * x, moved)  # some way into the update
+        loss = lambda params: (lambda terms: (sum(x.sum() for x in jax.tree.leaves(terms)), terms))(
+            learner.objective(params, params, items, jr.key(0))[0]
+        )
+        grads, terms = jax.grad(loss, has_aux=True)(later)
+        return terms, grads, moved["stats"]
+
+    return carry, learned
+
+
+def test_memory_carried_across_sequences_equals_one_long_unroll():
+    """Outputs, values and log-probabilities of each step are those of the whole rollout, which a chunk of its length is."""
+    (whole, params, carry), rollout = recurrent(0), mortal(0)
+    assert rollout.first[1:].any() and not rollout.first[3].all()
+    items = lambda steps: jax.jit(recurrent(steps)[0].prepare)(params, carry, rollout)[1]
+    by_env = lambda tree: jax.tree.map(lambda x: x.reshape(4, 6, *x.shape[2:]), tree)
+    without = lambda items: dataclasses.replace(items, extras={k: v for k, v in items.extras.items() if k != "carry"})
+    long, short = items(0), items(2)
+    assert same(long, items(6)) and short.first.shape == (12, 2)
+    assert same(by_env(without(short)), without(long))
+    unrolled = jax.jit(lambda items: by_env(whole.unroll(params, items)))
+    for got, want in zip(*(jax.tree.leaves(unrolled(x)) for x in (short, long)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_what_the_dead_observe_changes_nothing_bitwise(shared):
+    (carry, learned), rollout = everything(shared), mortal(0)
+    noise = lambda values, alive, size=1e3: {
+        name: jnp.where(alive[name].reshape(*alive[name].shape, *(1,) * (x.ndim - 3)), x, size) for name, x in values.items()
+    }
+    spoilt = dataclasses.replace(
+        rollout,
+        obs=noise(rollout.obs, rollout.alive),
+        next_obs=noise(rollout.next_obs, rollout.next_alive),
+        action=noise(rollout.action, rollout.alive, 0.5),
+        reward=noise(rollout.reward, rollout.alive),
+    )
+    assert not all(x.all() for x in rollout.alive.values())
+    clean = learned(rollout, carry)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(clean))
+    assert same(clean, learned(spoilt, carry))
+    living = jax.tree.map(jnp.ones_like, rollout.alive)
+    assert not same(*(learned(dataclasses.replace(each, alive=living), carry) for each in (rollout, spoilt)))
+
+
+def test_agents_in_another_order_have_their_losses_in_that_order():
+    (carry, learned), rollout = everything(True), mortal(0)
+    order = np.array([2, 0, 1])
+
+    def turned(tree, axis):
+        return jax.tree.map(lambda x: jnp.take(x, order, axis), tree)
+
+    each = ("obs", "next_obs", "action", "reward", "alive", "available", "next_available", "agent_terminated")
+    moved = {what: dict(getattr(rollout, what)) for what in each}
+    for what in each:
+        moved[what]["mover"] = turned(moved[what]["mover"], 2)
+    carries = {network: roles | {"mover": turned(roles["mover"], 1)} for network, roles in carry.items()}
+    want, got = learned(rollout, carry), learned(dataclasses.replace(rollout, **moved), carries)
+    for kind in ("actor", "critic"):
+        np.testing.assert_allclose(got[0][kind]["mover"], want[0][kind]["mover"][order], rtol=1e-4, atol=1e-6)
+        assert np.ptp(want[0][kind]["mover"]) > 1e-3
+    for mine, theirs in zip(jax.tree.leaves(got[1:]), jax.tree.leaves(want[1:]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-5)

@@ -2,7 +2,7 @@
 
 Schulman et al. 2017, "Proximal Policy Optimization Algorithms"; de Witt et al. 2020 for independent PPO; Yu et al. 2022, "The
 Surprising Effectiveness of PPO in Cooperative Multi-Agent Games" for MAPPO. With one agent it is plain PPO. `core` picks
-feed-forward or recurrent networks; the latter learn from whole rollouts, unrolled from the carry they began with.
+feed-forward or recurrent networks; the latter learn from sequences, unrolled from the carry that each began with.
 """
 
 import dataclasses
@@ -23,11 +23,12 @@ from headstart.core.networks import role_net
 from headstart.core.ops import gae, masked_mean, unroll
 from headstart.core.optimisers import per_team
 from headstart.core.part import part
-from headstart.core.ranges import Count, NonNegative, Positive, Sizes, Unit
+from headstart.core.ranges import Count, Natural, NonNegative, Positive, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import Body, CoreBody, width
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
+from headstart.learners.recurrent import chunks
 from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, outputs_for, value_loss, values_of
 
 
@@ -74,22 +75,29 @@ class PPO(GraphSettings, ValueSettings):
     """Environments that step together."""
     rollout: Count = 128
     """Env-steps of each environment between updates."""
+    chunk: Natural = 0
+    """Env-steps through which a recurrent network's gradient passes: a rollout is cut into sequences of this length, each of
+    which starts from the memory that was there. It divides `rollout`; 0 is the whole rollout."""
     epochs: Count = 4
     minibatches: Count = 4
 
     def __post_init__(self):
+        if self.chunk:
+            require(self.core == "gru", "learner.chunk", self.chunk, "0 with feed-forward networks (--learner.core mlp)")
+            require(self.rollout % self.chunk == 0, "learner.chunk", self.chunk, f"a divisor of rollout ({self.rollout})")
         must = f"a divisor of the {self._items} items of a rollout"
         fits = self.core == "mlp" or self.critic in ("joint", "local")
         check_graph(self, self.critic)
         require(fits, "learner.critic", self.critic, "joint or local with recurrent networks (--learner.core gru)")
-        graphs = {self.actor, self.critic} & {"agp", "agnn"}
-        require(not (graphs and self.layer_norm), "learner.layer_norm", True, f"left out with {' and '.join(sorted(graphs))}")
+        other = {self.actor, self.critic} & {"agp", "agnn", "attention"}
+        require(not (other and self.layer_norm), "learner.layer_norm", True, f"left out with {' and '.join(sorted(other))}")
         require(self._items % self.minibatches == 0, "learner.minibatches", self.minibatches, must)
 
     @property
     def _items(self) -> int:
-        """Items of a rollout: single steps, or whole sequences for a recurrent core."""
-        return self.num_envs if self.core == "gru" else self.num_envs * self.rollout
+        """Items of a rollout: single steps, or sequences for a recurrent core."""
+        steps = 1 if self.core == "mlp" else self.chunk or self.rollout
+        return self.num_envs * self.rollout // steps
 
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError if there is nothing left of an observation that is normalised."""
@@ -175,7 +183,7 @@ class PPO(GraphSettings, ValueSettings):
         judge = lambda carry, now: valued.v(params, carry, *now)
         _, carries, put_out = along(judge, (rollout.obs, rollout.alive), "critic")
         _, next_out = judge(carries, (rollout.next_obs, rollout.next_alive))
-        *_, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
+        _, acted, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
         extras = {"log_prob": {name: self._log_prob(spec, params, name, out[name], rollout) for name in rollout.obs}}
         value = values_of(params, put_out)
         extras["advantage"] = self._advantages(rollout, value, values_of(params, next_out))
@@ -187,8 +195,7 @@ class PPO(GraphSettings, ValueSettings):
         rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
         if not recurrent:
             return after, flatten(rollout)
-        sequences = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rollout)  # [T E ..] -> [E T ..]: an item is a sequence
-        return after, dataclasses.replace(sequences, extras=sequences.extras | {"carry": carry})
+        return after, chunks(rollout, carry, {"actor": acted, "critic": carries}, self.chunk or self.rollout)
 
     def _advantages(self, rollout: Transition, value, next_value) -> dict[str, jax.Array]:
         """{role: [T E A]}."""
@@ -258,7 +265,14 @@ def _normalised(x, alive, axes):
     return (x - mean) / (deviation + 1e-8)
 
 
-VARIANTS = {"ppo-gru": PPO(core="gru"), "ppo-separate": PPO(shared=False), "mappo-gru": PPO(critic="joint", core="gru")}
+VARIANTS = {
+    "ppo-gru": PPO(core="gru"),
+    "ppo-separate": PPO(shared=False),
+    "mappo-gru": PPO(critic="joint", core="gru"),
+    "ippo-gru-full": PPO(
+        core="gru", shared=False, layer_norm=True, value_norm="popart", value_clip=0.2, value_loss="huber", chunk=2
+    ),
+}
 """Settings that the contract tests try beside the presets."""
 PRESETS = {"ppo": PPO(), "ippo": PPO(), "mappo": PPO(critic="joint")}
 """Names on the command line, and the settings each starts from."""

@@ -1,4 +1,4 @@
-"""Recurrent networks that learn from replay: an item of memory is a sequence, one environment's rollout.
+"""Recurrent networks: an item of memory is a sequence, one environment's rollout or a part of it.
 
 A carry is {network: {role: [E A H]}}, or () if the networks are feed-forward. A sequence begins with the carry that its
 environment had when it was collected (Kapturowski et al. 2019, "Recurrent Experience Replay in Distributed Reinforcement
@@ -58,6 +58,26 @@ def sequences(rollout: Transition, carry: PyTree) -> Transition:
     """A rollout [T E ..] as items [E T ..], each with the carry that it began with in `extras`."""
     items = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
     return dataclasses.replace(items, extras=items.extras | {"carry": carry})
+
+
+def chunks(rollout: Transition, carry: PyTree, carries: PyTree, steps: int) -> Transition:
+    """A rollout [T E ..] as items [N steps ..], N = E·T/steps, those of one environment in a row.
+
+    The carry before an item's first step is `carry` [E ..] at the rollout's start; later it is one of `carries` [T E ..], those
+    after each step. They are stored numbers, so that no gradient passes an item's start (truncated back-propagation through
+    time, Williams and Peng 1990).
+    """
+    items, count = sequences(rollout, carry), rollout.first.size // steps
+    if count == len(items.first):
+        return items
+
+    def starts(begin, after):
+        x = jnp.concatenate([begin[None], after[steps - 1 : -1 : steps]])
+        return jnp.swapaxes(x, 0, 1).reshape(count, *x.shape[2:])
+
+    own = {name: x for name, x in items.extras.items() if name != "carry"}
+    cut = jax.tree.map(lambda x: x.reshape(count, steps, *x.shape[2:]), dataclasses.replace(items, extras=own))
+    return dataclasses.replace(cut, extras=cut.extras | {"carry": jax.tree.map(starts, carry, carries)})
 
 
 def forward(nets: dict[str, RoleNet], carry: PyTree, obs: Outputs) -> tuple[PyTree, Outputs]:

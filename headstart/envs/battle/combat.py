@@ -36,8 +36,8 @@ class Army(NamedTuple):
     """Seconds until it can hit again; negative if it could have before."""
 
     @property
-    def alive(self) -> Bool[Array, "n E"]:
-        """Which units live."""
+    def alive(self) -> Bool[Array, "n *E"]:
+        """Which units live; [n] of a single battle."""
         return self.health > 0
 
 
