@@ -36,7 +36,7 @@ class Army(NamedTuple):
     """Seconds until it can hit again; negative if it could have before."""
 
     @property
-    def alive(self) -> Bool[Array, "n *E"]:
+    def alive(self) -> Bool[Array, " n *E"]:
         """Which units live; [n] of a single battle."""
         return self.health > 0
 
