@@ -58,6 +58,7 @@ def test_a_small_one_judges_its_claim(tmp_path, monkeypatch):
     make = cesma.EXPERIMENTS["one-at-a-time"]
     report = reproduce("cesma/one-at-a-time", make, "smoke", tmp_path / "out", arms=("cesma-3-weight-5",))
     saved = json.loads((tmp_path / "out/report.json").read_text())
+    assert saved["experiment"] == "cesma/one-at-a-time"
     assert list(saved["arms"]) == ["expert-3", "cesma-3-weight-5"] == list(report["arms"])
     assert [c["claim"] for c in saved["claims"]] == [c.claim for c in make("smoke").claims if c.arm in report["arms"]]
     assert {c["verdict"] for c in saved["claims"]} <= {"reproduced", "not reproduced", "undecided"}

@@ -55,15 +55,15 @@ def continue_experiment(
     with places.held(out):
         places.tidy(out)
         for stages in _programs(experiment.stages):
-            name = stages[0].sweep or stages[0].name
+            stage = stages[0].sweep or stages[0].name
             try:
                 if stages[0].sweep:
                     _sweep_or_resume(stages, out, seeds, watch)
                 else:
-                    _train_or_resume(stages[0], out, seeds, (watch(name),) if watch else ())
+                    _train_or_resume(stages[0], out, seeds, (watch(stage),) if watch else ())
             except session.Interrupted:
                 again = registry.command("resume", out)
-                raise session.Interrupted(f"stopped in stage '{name}'; go on with: {again}") from None
+                raise session.Interrupted(f"stopped in stage '{stage}'; go on with: {again}") from None
             except files.NotWritten as error:
                 raise files.NotWritten(error.what, out) from None
         return report_experiment(name, experiment, scale, out, seeds)
