@@ -50,7 +50,7 @@ def command(units: Units, army: Army, plan: Plan, chance: Float[Array, "e E"]) -
         keeps = keeps | (reached & (plan.target == ally))
     target = jnp.where(keeps, plan.target, closest)
 
-    drawn = jnp.ceil((1 - chance) * sum(sees.astype(x.dtype) for sees in seen))  # the how manieth of those that are seen
+    drawn = jnp.ceil((1 - chance) * sum(sees.astype(x.dtype) for sees in seen))  # its rank among those that are seen
     counted, right, up = jnp.zeros_like(x), plan.goal_x - x, plan.goal_y - y
     for (dx, dy, _), sees in zip(gaps, seen, strict=True):
         counted = counted + sees
