@@ -160,7 +160,7 @@ def test_help_shows_ranges_of_nested_flags_too(capsys, monkeypatch):
         "Discount. (between 0 and 1) (default: 0.99)",
         "Weight of the teacher at the first update. (between 0 and 1)",
         "0 for as many as there are agents. (between 0 and 1000) (default: 0)",
-        "a GRU takes the last number as its size. (every entry at least 1, of length at least 1) (default: 64 64)",
+        "before it are its encoder's layers. (every entry at least 1, of length at least 1) (default: 64 64)",
         "Thrusts of the agents per unit of action; 5 each when empty. (every entry above 0)",
     ):
         assert words in shown, words

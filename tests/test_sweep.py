@@ -195,10 +195,10 @@ def test_settings_of_an_environment_are_swept(one_call, tmp_path, monkeypatch):
     assert {point.values["env.wage"]: point.returns.tolist() for point in found.points.values()} == {1.0: [1.0], 3.0: [3.0]}
 
 
-BRANCHES = {"learner.tau", "learner.weight_decay"}
-"""Settings of `dqn` by which Python decides what the program does."""
-IDLE = {"learner.noise"}
-"""Without continuous actions."""
+BRANCHES = {"learner.tau", "learner.weight_decay", "learner.value_clip"}
+"""Settings by which Python decides what the program does."""
+IDLE = {"learner.noise", "learner.huber_delta", "learner.value_beta"}
+"""Without continuous actions, Huber losses and normalised values."""
 
 
 @pytest.mark.slow

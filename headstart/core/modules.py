@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Key
 
+from headstart.core.ops import Real
 from headstart.core.types import Field
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -42,7 +43,7 @@ def linear(
     key: Key[Array, ""],
     inputs: int,
     outputs: int,
-    gain: float | None = None,
+    gain: Real | None = None,
     reads: tuple[Field, ...] = (),
     last: bool = False,
 ) -> Linear:
@@ -93,7 +94,7 @@ def mlp(
     key: Key[Array, ""],
     sizes: tuple[int, ...],
     activation: Activation = "relu",
-    gains: tuple[float, float] | None = None,
+    gains: tuple[Real, Real] | None = None,
     reads: tuple[Field, ...] = (),
     last: bool = True,
 ) -> MLP:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.modules import GRU, Activation, LayerNorm, Linear, gru, layer_norm, linear, mlp, normed
+from headstart.core.ops import Real
 from headstart.core.types import Field, TeamSpec
 
 Body = Callable[[Key[Array, ""], tuple[Field, ...], int], PyTree]
@@ -23,7 +24,7 @@ def width(fields: tuple[Field, ...]) -> int:
     return sum(field.width for field in fields)
 
 
-def mlp_body(hidden: tuple[int, ...], activation: Activation, gains: tuple[float, float] | None = None) -> Body:
+def mlp_body(hidden: tuple[int, ...], activation: Activation, gains: tuple[Real, Real] | None = None) -> Body:
     """An `MLP` through `hidden`; `gains` as in `mlp`."""
     return lambda key, fields, outputs: mlp(key, (width(fields), *hidden, outputs), activation, gains, fields)
 
@@ -106,7 +107,7 @@ class CoreBody:
     core: Literal["mlp", "gru"]
     hidden: tuple[int, ...]
     activation: Activation
-    gain: float
+    gain: Real
     body: Body | None = None
     norms: bool = False
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from headstart.core.attention import Graph, There, graph
 from headstart.core.checks import HeadstartError, require
 from headstart.core.modules import MLP, Activation, Linear, linear, mlp
+from headstart.core.ops import Real
 from headstart.core.ranges import Count
 from headstart.core.types import Field
 from headstart.learners.bodies import Body, width
@@ -144,7 +145,7 @@ class Graphs:
     settings: GraphSettings
     hidden: tuple[int, ...]
     activation: Activation
-    gains: tuple[float, float] | None = None
+    gains: tuple[Real, Real] | None = None
 
     def actor(self, kind: Kind) -> Body:
         """An `EntityNet`. Making one raises HeadstartError if the observation has no entities."""

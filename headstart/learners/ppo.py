@@ -20,7 +20,7 @@ from headstart.core.learner import Learner, flatten, shares
 from headstart.core.memory import latest
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
-from headstart.core.ops import gae, masked_mean, unroll
+from headstart.core.ops import Real, gae, masked_mean, unroll
 from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Sizes, Unit
@@ -127,7 +127,7 @@ class PPO(GraphSettings, ValueSettings):
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
         )
 
-    def _body(self, gain: float, body: Body | None = None) -> Body:
+    def _body(self, gain: Real, body: Body | None = None) -> Body:
         return CoreBody(self.core, self.hidden, self.activation, gain, body, self.layer_norm)
 
     def _init(self, spec, valued: Critic, key):
