@@ -212,8 +212,8 @@ def test_whole_battles_with_our_own_draws_end_as_often_and_as_late_as_jaxmarls()
     others = scores(their_reset, their_step, lambda now: now[0]["ally_0"], lambda now: now[1]["__all__"], count, 60)
     for mine, other in zip(ours, others, strict=True):
         assert other.std() > 0.05 * other.mean()
-        for moment in (lambda x: x, lambda x: np.square(x - other.mean())):  # noqa: B023
-            a, b = moment(mine), moment(other)
+        squares = [np.square(x - other.mean()) for x in (mine, other)]
+        for a, b in ((mine, other), squares):
             assert abs(a.mean() - b.mean()) < 4 * np.sqrt((a.var() + b.var()) / count)
 
 

@@ -16,7 +16,7 @@ from annotated_types import MinLen
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError, require
-from headstart.core.learner import Learner, flatten, shares
+from headstart.core.learner import Learner, flatten, shares, squashed
 from headstart.core.memory import latest
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
@@ -28,7 +28,7 @@ from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import Body, CoreBody, width
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
-from headstart.learners.recurrent import chunks
+from headstart.learners.recurrent import chunks, fresh, in_time
 from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, outputs_for, value_loss, values_of
 
 
@@ -142,10 +142,9 @@ class PPO(GraphSettings, ValueSettings):
     def _start(self, spec, num_envs) -> Any:
         if self.core == "mlp":
             return ()
-        zeros = lambda agents: jnp.zeros((num_envs, agents, self.hidden[-1]))
-        mine = {name: zeros(role.agents) for name, role in spec.roles.items()}
+        mine = fresh(spec, self.hidden[-1], num_envs)
         one = self.critic == "joint" and self.shared
-        return {"actor": mine, "critic": {name: zeros(1) for name in mine} if one else mine}
+        return {"actor": mine, "critic": {name: x[:, :1] for name, x in mine.items()} if one else mine}
 
     def _act(self, spec, valued: Critic, params, carry, step, key):
         carry, logits = _policy(spec, params, carry, step.obs)
@@ -163,22 +162,19 @@ class PPO(GraphSettings, ValueSettings):
 
     def _unroll(self, spec, params, batch):
         carries, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
-        return ({"actor": carries} if self.core == "gru" else ()), _squashed(spec, out)
+        return ({"actor": carries} if self.core == "gru" else ()), squashed(spec, out)
 
     def _along(self, spec, step, inputs, batch, network: str):
         """carries, {role: [*n ..]}: a network's `step` on a batch's inputs, which recurrent networks read along T."""
         if self.core == "mlp":
             return step((), inputs)
-        swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # items are [B T ..]: time comes first
-        fresh = self._start(spec, batch.first.shape[0])[network]
-        _, carries, out = unroll(step, batch.extras["carry"][network], swap(inputs), batch.first.T, fresh)
-        return swap(carries), swap(out)
+        return in_time(step, network, inputs, batch, self._start(spec, batch.first.shape[0])[network])
 
     def _prepare(self, spec, valued: Critic, params, carry, rollout: Transition):
         """Items with advantages, value targets, and the log-probabilities before the update."""
-        recurrent, fresh = self.core == "gru", self._start(spec, rollout.first.shape[1])
+        recurrent, begin = self.core == "gru", self._start(spec, rollout.first.shape[1])
         along = lambda step, inputs, network: unroll(
-            step, carry[network] if recurrent else (), inputs, rollout.first, fresh[network] if recurrent else ()
+            step, carry[network] if recurrent else (), inputs, rollout.first, begin[network] if recurrent else ()
         )
         judge = lambda carry, now: valued.v(params, carry, *now)
         _, carries, put_out = along(judge, (rollout.obs, rollout.alive), "critic")
@@ -251,11 +247,7 @@ def _outputs(actors, carry, obs):
 def _policy(spec, params, carry, obs):
     """Logits of discrete actors, means in [-1, 1] of continuous ones; only the actors' carry advances."""
     carries, out = _outputs(params["actor"], carry["actor"] if carry else (), obs)
-    return ({**carry, "actor": carries} if carry else ()), _squashed(spec, out)
-
-
-def _squashed(spec, out):
-    return {name: jnp.tanh(x) if isinstance(spec.roles[name].actions, Continuous) else x for name, x in out.items()}
+    return ({**carry, "actor": carries} if carry else ()), squashed(spec, out)
 
 
 def _normalised(x, alive, axes):

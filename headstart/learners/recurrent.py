@@ -6,6 +6,7 @@ Learning", stored state), and starts again at every episode that begins inside i
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -98,9 +99,17 @@ def along(network: str, params: PyTree, batch: Transition, spec: TeamSpec) -> tu
     """`Learner.unroll` of the same: a batch of sequences [B T ..] is read along T, one of single steps at once."""
     if "carry" not in batch.extras:
         return (), forward(params[network], (), batch.obs)[1]
+    size = jax.tree.leaves(batch.extras["carry"][network])[0].shape[-1]
+    begin = fresh(spec, size, batch.first.shape[0])
+    carries, out = in_time(partial(forward, params[network]), network, batch.obs, batch, begin)
+    return {network: carries}, out
+
+
+def in_time(step: Callable[..., tuple[PyTree, Any]], network: str, inputs: PyTree, batch: Transition, begin: PyTree) -> Any:
+    """carries and outputs [B T ..] of a network's `step` on the inputs [B T ..] of a batch of sequences.
+
+    `begin` is its carry as an episode begins.
+    """
     swap = partial(jax.tree.map, lambda x: jnp.swapaxes(x, 0, 1))  # time comes first
-    begun = batch.extras["carry"][network]
-    size = jax.tree.leaves(begun)[0].shape[-1]
-    step = partial(forward, params[network])
-    _, carries, out = unroll(step, begun, swap(batch.obs), batch.first.T, fresh(spec, size, batch.first.shape[0]))
-    return {network: swap(carries)}, swap(out)
+    _, carries, out = unroll(step, batch.extras["carry"][network], swap(inputs), batch.first.T, begin)
+    return swap(carries), swap(out)
