@@ -61,7 +61,7 @@ def test_an_actors_objective_reaches_its_own_action_alone():
 def test_values_of_states_against_loops():
     made, params = judge(PPO(**ATTENTION, activation="tanh"), acts=False)
     obs = rows(SPEC, lambda role: role.obs_size, 1)
-    carry, value = made.v(params, (), obs, None)
+    carry, value = made.v(params)((), (obs, None))
     loops, nothing = Loops(SPEC, True, None, {}), {name: jnp.zeros((4, role.agents, 0)) for name, role in SPEC.roles.items()}
     assert carry == ()
     for b in range(4):

@@ -17,7 +17,8 @@ from headstart.core.memory import latest, uniform
 from headstart.core.modules import gru, mlp
 from headstart.core.networks import RoleNet, role_net
 from headstart.core.optimisers import clip_per_variable, per_team
-from headstart.core.types import Discrete
+from headstart.core.types import Discrete, Field
+from headstart.learners.bodies import CoreBody, cell_of
 
 RNG = np.random.default_rng(0)
 HEADS = Discrete((2, 3))
@@ -253,6 +254,31 @@ def test_gru_against_numpy():
 
 def params_of(shared):
     return {"actor": {"a": role_net(lambda k: mlp(k, (2, 3)), jr.key(0), 3, shared)}}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_cell_unrolled_at_once_equals_its_steps_one_by_one(shared):
+    fields = (Field("seen", 1, 3),)
+    core = CoreBody("gru", (5, 4), "relu", 1.0, norms=True)
+    nets = {"agent": role_net(lambda key: core(key, fields, 2), jr.key(0), 3, shared)}
+    obs, carry = jr.normal(jr.key(1), (6, 2, 3, 3)), jr.normal(jr.key(2), (2, 3, 4))
+    first = jr.bernoulli(jr.key(3), 0.4, (6, 2))
+
+    @jax.jit
+    def found(carry):
+        return ops.unroll(cell_of(nets), {"agent": carry}, {"agent": obs}, first, {"agent": jnp.ones_like(carry)})
+
+    @jax.jit
+    def step(carry, x, begins):
+        carry = jnp.where(begins[:, None, None], 1.0, carry)
+        return nets["agent"](carry, x)
+
+    last, carries, outs = found(carry)
+    for t in range(6):
+        carry, out = step(carry, obs[t], first[t])
+        np.testing.assert_allclose(carries["agent"][t], carry, atol=1e-6)
+        np.testing.assert_allclose(outs["agent"][t], out, atol=1e-6)
+    np.testing.assert_allclose(last["agent"], carry, atol=1e-6)
 
 
 @pytest.mark.parametrize("clip", [optax.clip_by_global_norm(0.5), clip_per_variable(0.5)])

@@ -104,7 +104,7 @@ def test_popart_leaves_values_as_they_were(kind, core, shared):
     params = valued.init(jr.key) | fresh_stats(own, spec, shared)
     obs = {"agent": jr.normal(jr.key(1), (5, 3, spec.roles["agent"].obs_size))}
     carry = () if core == "mlp" else {"agent": jr.normal(jr.key(2), (5, 1 if kind == "joint" and shared else 3, 8))}
-    judged = lambda params: values_of(params, valued.v(params, carry, obs, None)[1])["agent"]
+    judged = lambda params: values_of(params, valued.v(params)(carry, (obs, None))[1])["agent"]
     params = learn_scale(own, params, *targets(0, spec))
     moved = learn_scale(own, params, *targets(1, spec))
     changed = learn_scale(dataclasses.replace(own, value_norm="running"), params, *targets(1, spec))

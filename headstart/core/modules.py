@@ -160,7 +160,11 @@ class GRU(eqx.Module):
     hidden: Linear
 
     def __call__(self, carry: Float[Array, "*n H"], x: Float[Array, "*n I"]) -> Float[Array, "*n H"]:
-        xr, xz, xn = jnp.split(self.inputs(x), 3, -1)
+        return self.advance(carry, self.inputs(x))
+
+    def advance(self, carry: Float[Array, "*n H"], taken: Float[Array, "*n G"]) -> Float[Array, "*n H"]:
+        """The new carry from what `inputs` put out, G = 3·H numbers."""
+        xr, xz, xn = jnp.split(taken, 3, -1)
         hr, hz, hn = jnp.split(self.hidden(carry), 3, -1)
         update = jax.nn.sigmoid(xz + hz)
         return (1 - update) * jnp.tanh(xn + jax.nn.sigmoid(xr + hr) * hn) + update * carry

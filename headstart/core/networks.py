@@ -20,10 +20,13 @@ class RoleNet(eqx.Module):
 
     def __call__(self, *xs: PyTree) -> PyTree:
         """Agent a's network on agent a's input: every leaf of `xs` and of the result is [*n A _]."""
+        return self.each(lambda net, *x: net(*x), *xs)
+
+    def each(self, function: Callable, *xs: PyTree) -> PyTree:
+        """`function(net, *x)` for agent a's network and input: every leaf of `xs` and of the result is [*n A _]."""
         if self.shared:
-            return self.net(*xs)
-        axes = (0, *(-2 for _ in xs))
-        return jax.vmap(lambda net, *x: net(*x), in_axes=axes, out_axes=-2)(self.net, *xs)
+            return function(self.net, *xs)
+        return jax.vmap(function, in_axes=(0, *(-2 for _ in xs)), out_axes=-2)(self.net, *xs)
 
     def agent_first(self, x: Float[Array, "A *n I"]) -> Float[Array, "A *n O"]:
         """The same with the agent axis first, the layout in which a batch's matrix products are contiguous."""
@@ -39,14 +42,11 @@ class RoleNet(eqx.Module):
             return function(self.net, *xs) if xs else function(self.net)[None]
         return jax.vmap(function)(self.net, *xs)
 
-    def together(self, carry: PyTree, x: Float[Array, "*n I"]) -> tuple[PyTree, Float[Array, "*n _ O"]]:
-        """Every agent's recurrent network on the same input: carry [*n A H], x [*n I] -> carry, [*n A O].
-
-        The agent axis has length 1 if one network is shared.
-        """
+    def together(self, function: Callable, x: Float[Array, "*n I"]) -> Float[Array, "*n _ O"]:
+        """`function(net, x)` of every agent's network and the same input; the agent axis has length 1 if it is shared."""
         if self.shared:
-            return self.net(carry, x[..., None, :])
-        return jax.vmap(lambda net, c: net(c, x), in_axes=(0, -2), out_axes=-2)(self.net, carry)
+            return function(self.net, x[..., None, :])
+        return jax.vmap(lambda net: function(net, x), out_axes=-2)(self.net)
 
 
 def role_net(make: Callable[[Array], PyTree], key: Key[Array, ""], agents: int, shared: bool) -> RoleNet:

@@ -1,6 +1,7 @@
 """The field's small equations, each once: unbatched if they run over time, else elementwise."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,8 +56,33 @@ def linear_schedule(start: Real, end: Real) -> Callable[[Array], Array]:
     return lambda progress: start + (end - start) * jnp.clip(progress, 0.0, 1.0)
 
 
+class Cell(NamedTuple):
+    """One step `(carry, x) -> carry, y` of a recurrent network, in three parts.
+
+    Only `advance` needs the step before, so that `unroll` computes the other parts for all steps at once.
+    """
+
+    enter: Callable[[PyTree], PyTree]
+    """x [*n ..] -> what the memory takes in."""
+    advance: Callable[[PyTree, PyTree], PyTree]
+    """carry, what it takes in -> carry. A network without memory returns the carry as it is."""
+    leave: Callable[[PyTree, PyTree], Any]
+    """carry after the step, what the memory took in -> y."""
+
+    def __call__(self, carry: PyTree, x: PyTree) -> tuple[PyTree, Any]:
+        """A single step."""
+        taken = self.enter(x)
+        carry = self.advance(carry, taken)
+        return carry, self.leave(carry, taken)
+
+
+def feed_forward(function: Callable[[PyTree], Any]) -> Cell:
+    """`function` of x as a `Cell` without memory."""
+    return Cell(function, lambda carry, taken: carry, lambda carry, taken: taken)
+
+
 def unroll(
-    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+    step: Cell | Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
     carry: PyTree,
     xs: PyTree,
     first: Bool[Array, "T E"],
@@ -65,11 +91,16 @@ def unroll(
     """A recurrent `step(carry, x) -> carry, y` along xs [T E ..], starting again from `fresh` [E ..] if `first`.
 
     Returns the last carry, the carry after each step [T E ..], and the outputs [T E ..]. If the carry is empty, all of xs
-    goes through `step` at once.
+    goes through `step` at once; of a `Cell`, only the part that needs the step before goes through one at a time.
     """
     if not jax.tree.leaves(carry):
         carry, ys = step(carry, xs)
         return carry, carry, ys
+
+    if isinstance(step, Cell):
+        taken = step.enter(xs)
+        last, carries, _ = unroll(lambda carry, x: (step.advance(carry, x), ()), carry, taken, first, fresh)
+        return last, carries, step.leave(carries, taken)
 
     def body(carry, now):
         x, begins = now

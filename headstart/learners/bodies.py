@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.modules import GRU, Activation, LayerNorm, Linear, gru, layer_norm, linear, mlp, normed
-from headstart.core.ops import Real
+from headstart.core.networks import RoleNet
+from headstart.core.ops import Cell, Real
 from headstart.core.types import Field, TeamSpec
 
 Body = Callable[[Key[Array, ""], tuple[Field, ...], int], PyTree]
@@ -88,11 +89,36 @@ class Core(eqx.Module):
     """Of what the GRU takes in and of what it puts out; empty without layer norms. The carry itself is not normalised."""
 
     def __call__(self, carry: PyTree, x: Float[Array, "*n I"]) -> tuple[PyTree, Float[Array, "*n O"]]:
-        if self.memory is None or self.head is None:
-            return carry, self.body(x)
+        return Cell(self.enter, self.advance, self.leave)(carry, x)
+
+    def enter(self, x: Float[Array, "*n I"]) -> Float[Array, "*n G"]:
+        """See `Cell`: the encoder and the products of the GRU's input, or the whole of a feed-forward network."""
+        if self.memory is None:
+            return self.body(x)
         encoded = jax.nn.relu(self.body(x))
-        carry = self.memory(carry, self.norms[0](encoded) if self.norms else encoded)
-        return carry, self.head(self.norms[1](carry) if self.norms else carry)
+        return self.memory.inputs(self.norms[0](encoded) if self.norms else encoded)
+
+    def advance(self, carry: PyTree, taken: Float[Array, "*n G"]) -> PyTree:
+        """See `Cell`."""
+        return carry if self.memory is None else self.memory.advance(carry, taken)
+
+    def leave(self, carry: PyTree, taken: Float[Array, "*n G"]) -> Float[Array, "*n O"]:
+        """See `Cell`: the head."""
+        if self.head is None:
+            return taken
+        return self.head(self.norms[1](carry) if self.norms else carry)
+
+
+def cell_of(nets: dict[str, RoleNet]) -> Cell:
+    """The `Core`s of a team as one `Cell`: carry {role: [*n A H]} or (), obs {role: [*n A O]} -> outputs {role: [*n A U]}."""
+    own = lambda carry, name: carry[name] if carry else ()
+    enter = lambda obs: {name: nets[name].each(Core.enter, x) for name, x in obs.items()}
+    leave = lambda carry, taken: {name: nets[name].each(Core.leave, own(carry, name), x) for name, x in taken.items()}
+
+    def advance(carry, taken):
+        return carry and {name: nets[name].each(Core.advance, carry[name], x) for name, x in taken.items()}
+
+    return Cell(enter, advance, leave)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,12 +20,12 @@ from headstart.core.learner import Learner, flatten, shares, squashed
 from headstart.core.memory import latest
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
-from headstart.core.ops import Real, gae, masked_mean, unroll
+from headstart.core.ops import Cell, Real, gae, masked_mean, unroll
 from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
-from headstart.learners.bodies import Body, CoreBody, width
+from headstart.learners.bodies import Body, CoreBody, cell_of, width
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
 from headstart.learners.recurrent import chunks, fresh, in_time
@@ -107,7 +107,7 @@ class PPO(GraphSettings, ValueSettings):
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
         graphs = Graphs(self, self.hidden, self.activation, (2**0.5, self.critic_gain))
         valued = critic(self.critic, spec, lambda role: self._body(self.critic_gain), graphs, self.shared, acts=False)
-        single = lambda params, obs, action: values_of(params, valued.v(params, (), obs, None)[1])
+        single = lambda params, obs, action: values_of(params, valued.v(params)((), (obs, None))[1])
         return Learner(
             num_envs=self.num_envs,
             rollout=self.rollout,
@@ -149,7 +149,7 @@ class PPO(GraphSettings, ValueSettings):
     def _act(self, spec, valued: Critic, params, carry, step, key):
         carry, logits = _policy(spec, params, carry, step.obs)
         if carry:
-            carry = {"actor": carry["actor"], "critic": valued.v(params, carry["critic"], step.obs, step.alive)[0]}
+            carry = {"actor": carry["actor"], "critic": valued.v(params)(carry["critic"], (step.obs, step.alive))[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -161,25 +161,25 @@ class PPO(GraphSettings, ValueSettings):
         return carry, out
 
     def _unroll(self, spec, params, batch):
-        carries, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
+        carries, out = self._along(spec, cell_of(params["actor"]), batch.obs, batch, "actor")
         return ({"actor": carries} if self.core == "gru" else ()), squashed(spec, out)
 
-    def _along(self, spec, step, inputs, batch, network: str):
-        """carries, {role: [*n ..]}: a network's `step` on a batch's inputs, which recurrent networks read along T."""
+    def _along(self, spec, cell: Cell, inputs, batch, network: str):
+        """carries, {role: [*n ..]}: a network's cell on a batch's inputs, which recurrent networks read along T."""
         if self.core == "mlp":
-            return step((), inputs)
-        return in_time(step, network, inputs, batch, self._start(spec, batch.first.shape[0])[network])
+            return cell((), inputs)
+        return in_time(cell, network, inputs, batch, self._start(spec, batch.first.shape[0])[network])
 
     def _prepare(self, spec, valued: Critic, params, carry, rollout: Transition):
         """Items with advantages, value targets, and the log-probabilities before the update."""
         recurrent, begin = self.core == "gru", self._start(spec, rollout.first.shape[1])
-        along = lambda step, inputs, network: unroll(
-            step, carry[network] if recurrent else (), inputs, rollout.first, begin[network] if recurrent else ()
+        along = lambda cell, inputs, network: unroll(
+            cell, carry[network] if recurrent else (), inputs, rollout.first, begin[network] if recurrent else ()
         )
-        judge = lambda carry, now: valued.v(params, carry, *now)
+        judge = valued.v(params)
         _, carries, put_out = along(judge, (rollout.obs, rollout.alive), "critic")
         _, next_out = judge(carries, (rollout.next_obs, rollout.next_alive))
-        _, acted, out = along(lambda carry, obs: _outputs(params["actor"], carry, obs), rollout.obs, "actor")
+        _, acted, out = along(cell_of(params["actor"]), rollout.obs, "actor")
         extras = {"log_prob": {name: self._log_prob(spec, params, name, out[name], rollout) for name in rollout.obs}}
         value = values_of(params, put_out)
         extras["advantage"] = self._advantages(rollout, value, values_of(params, next_out))
@@ -213,9 +213,8 @@ class PPO(GraphSettings, ValueSettings):
 
     def _objective(self, spec, valued: Critic, params, batch):
         """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·`value_loss`; means over the batch."""
-        _, out = self._along(spec, lambda c, obs: _outputs(params["actor"], c, obs), batch.obs, batch, "actor")
-        judge = lambda carry, now: valued.v(params, carry, *now)
-        _, value = self._along(spec, judge, (batch.obs, batch.alive), batch, "critic")
+        _, out = self._along(spec, cell_of(params["actor"]), batch.obs, batch, "actor")
+        _, value = self._along(spec, valued.v(params), (batch.obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
         for name, role in spec.roles.items():
             space, alive = role.actions, batch.alive[name]
@@ -238,15 +237,9 @@ class PPO(GraphSettings, ValueSettings):
         return terms, metrics
 
 
-def _outputs(actors, carry, obs):
-    """The actors' carry (() if they have none) and outputs {role: [*n A U]}."""
-    outs = {name: actors[name](carry[name] if carry else (), x) for name, x in obs.items()}
-    return {name: out[0] for name, out in outs.items()} if carry else (), {name: out[1] for name, out in outs.items()}
-
-
 def _policy(spec, params, carry, obs):
     """Logits of discrete actors, means in [-1, 1] of continuous ones; only the actors' carry advances."""
-    carries, out = _outputs(params["actor"], carry["actor"] if carry else (), obs)
+    carries, out = cell_of(params["actor"])(carry["actor"] if carry else (), obs)
     return ({**carry, "actor": carries} if carry else ()), squashed(spec, out)
 
 

@@ -6,7 +6,6 @@ Learning", stored state), and starts again at every episode that begins inside i
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,8 +17,9 @@ from headstart.core.checks import require
 from headstart.core.learner import check_replay, replaying, without_state
 from headstart.core.memory import uniform
 from headstart.core.networks import RoleNet
-from headstart.core.ops import unroll
+from headstart.core.ops import Cell, unroll
 from headstart.core.types import TeamSpec, Transition
+from headstart.learners.bodies import cell_of
 
 Outputs = dict[str, Array]
 
@@ -85,8 +85,7 @@ def forward(nets: dict[str, RoleNet], carry: PyTree, obs: Outputs) -> tuple[PyTr
     """{role: RoleNet}, carry {role: [*n A H]} or (), obs {role: [*n A O]} -> carry, outputs {role: [*n A U]}."""
     if not carry:
         return carry, {name: nets[name](x) for name, x in obs.items()}
-    outs = {name: nets[name](carry[name], x) for name, x in obs.items()}
-    return {name: out[0] for name, out in outs.items()}, {name: out[1] for name, out in outs.items()}
+    return cell_of(nets)(carry, obs)
 
 
 def policy(network: str, params: PyTree, carry: PyTree, obs: Outputs) -> tuple[PyTree, Outputs]:
@@ -101,15 +100,15 @@ def along(network: str, params: PyTree, batch: Transition, spec: TeamSpec) -> tu
         return (), forward(params[network], (), batch.obs)[1]
     size = jax.tree.leaves(batch.extras["carry"][network])[0].shape[-1]
     begin = fresh(spec, size, batch.first.shape[0])
-    carries, out = in_time(partial(forward, params[network]), network, batch.obs, batch, begin)
+    carries, out = in_time(cell_of(params[network]), network, batch.obs, batch, begin)
     return {network: carries}, out
 
 
-def in_time(step: Callable[..., tuple[PyTree, Any]], network: str, inputs: PyTree, batch: Transition, begin: PyTree) -> Any:
-    """carries and outputs [B T ..] of a network's `step` on the inputs [B T ..] of a batch of sequences.
+def in_time(cell: Cell, network: str, inputs: PyTree, batch: Transition, begin: PyTree) -> tuple[PyTree, Any]:
+    """carries and outputs [B T ..] of a network's cell on the inputs [B T ..] of a batch of sequences.
 
     `begin` is its carry as an episode begins.
     """
     swap = partial(jax.tree.map, lambda x: jnp.swapaxes(x, 0, 1))  # time comes first
-    _, carries, out = unroll(step, batch.extras["carry"][network], swap(inputs), batch.first.T, begin)
+    _, carries, out = unroll(cell, batch.extras["carry"][network], swap(inputs), batch.first.T, begin)
     return swap(carries), swap(out)

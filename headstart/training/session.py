@@ -38,6 +38,8 @@ PIECE_SECONDS = 0.5
 """Target duration of one piece; the progress bar moves and signals are checked once a piece."""
 CHECKPOINT_SECONDS = 30.0
 """Least time between two checkpoints of a run that is not interrupted."""
+CHECKPOINT_COST = 1.5
+"""Seconds of writing in CHECKPOINT_SECONDS; a checkpoint that takes longer is made less often in proportion."""
 
 
 class Session:
@@ -237,7 +239,7 @@ class Session:
     def _advance_all(self, done, loop, advance, score, stop, fresh: bool):
         trainer, first = self.trainer, self.points[0]
         counted_from = int(self.evaluated[self.evaluated <= done][-1])
-        piece, saved_at, spent = 1, time.perf_counter(), 0.0
+        piece, saved_at, spent, wrote = 1, time.perf_counter(), 0.0, 0.0
         if fresh:
             self._rows(0, 0, loop, score(loop, jnp.asarray(0)))
         self.begun = True
@@ -270,10 +272,12 @@ class Session:
                 point.progress(done, per_second)
             if done * trainer.steps_per_update >= first.manifest["env_steps"]:
                 return done, loop
-            due = time.perf_counter() - saved_at > CHECKPOINT_SECONDS
+            start = time.perf_counter()
+            due = start - saved_at > CHECKPOINT_SECONDS * max(1.0, wrote / CHECKPOINT_COST)
             if due or stop.is_set() or self._failed:
                 self._checkpoint(done, loop)
                 saved_at = time.perf_counter()
+                wrote = saved_at - start
             self._check_watchers(self._stopped(done))
             if stop.is_set() and done < trainer.updates:
                 raise Interrupted(self._stopped(done))

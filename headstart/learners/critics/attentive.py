@@ -31,7 +31,7 @@ from headstart.core.checks import HeadstartError
 from headstart.core.learner import Attention
 from headstart.core.modules import ACTIVATIONS, MLP, Activation, Linear, linear, mlp
 from headstart.core.networks import RoleNet, role_net
-from headstart.core.ops import masked_mean
+from headstart.core.ops import feed_forward, masked_mean
 from headstart.core.types import Continuous, Field, RoleSpec, TeamSpec
 from headstart.learners.bodies import width
 from headstart.learners.critics.base import Critic, Nets, Values, shown
@@ -141,8 +141,9 @@ def attentive(
         own = {name: chosen(jax.lax.stop_gradient(x), fresh[name]) for name, x in valued.items()}
         return {name: chosen(x, action[name]) for name, x in valued.items()}, own
 
-    def v(params, carry, obs, alive=None):
-        return (), {name: jnp.moveaxis(x[..., 0], 0, -1) for name, x in values(params, obs, {}, alive)[0].items()}
+    def v(params):
+        alone = lambda obs, alive: {name: x[..., 0] for name, x in values(params, obs, {}, alive)[0].items()}
+        return feed_forward(lambda now: {name: jnp.moveaxis(x, 0, -1) for name, x in alone(*now).items()})
 
     def weights(params, obs, action, alive=None):
         found = attend(params, obs, action, alive)[2].mean(-2)

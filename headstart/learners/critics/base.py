@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from headstart.core.learner import Attention
 from headstart.core.networks import RoleNet
+from headstart.core.ops import Cell
 from headstart.core.types import Field, TeamSpec
 from headstart.learners.bodies import Body
 
@@ -37,9 +38,9 @@ class Critic(NamedTuple):
 
     The gradient of the second reaches `fresh` alone: it is an actor's objective and does not train the critic.
     """
-    v: Callable[[Nets, PyTree, Values, Values | None], tuple[PyTree, Values]]
-    """params, carry, obs, alive -> carry, {role: [*n A]}: values without actions; the carry is () if the networks are
-    feed-forward."""
+    v: Callable[[Nets], Cell]
+    """params -> a cell: carry, (obs, alive) -> carry, {role: [*n A]}, values without actions; the carry is () if the networks
+    are feed-forward."""
     attention: Attention | None = None
     """Whom an agent attends to, averaged over heads; None for the critics that attend to nobody."""
     networks: tuple[str, ...] = ("critic",)

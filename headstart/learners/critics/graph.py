@@ -10,6 +10,7 @@ from jaxtyping import Array
 from headstart.core.checks import check_known
 from headstart.core.learner import Attention
 from headstart.core.networks import RoleNet, role_net
+from headstart.core.ops import feed_forward
 from headstart.core.types import Field, RoleSpec, TeamSpec
 from headstart.learners.critics.base import Critic, Values, shown
 from headstart.learners.graphs import Graphs, groups, numbers
@@ -50,10 +51,13 @@ def graph(kind: Literal["agp", "agnn"], spec: TeamSpec, graphs: Graphs, shared: 
             own[name] = team.judged(name, frozen, jax.lax.stop_gradient(agents), obs, alive, change)
         return taken, own
 
-    def v(params, carry, obs, alive=None):
+    def v(params):
+        return feed_forward(lambda now: values(params, *now))
+
+    def values(params, obs, alive):
         obs = shown(obs, alive)
         judged = lambda name, net: team.judged(name, net, team.vertices(net, obs, {}), obs, alive)
-        return (), {name: jnp.moveaxis(judged(name, net), 0, -1) for name, net in params["critic"].items()}
+        return {name: jnp.moveaxis(judged(name, net), 0, -1) for name, net in params["critic"].items()}
 
     def weights(params, obs, action, alive=None):
         obs, action = shown(obs, alive), shown(action, alive) if acts else {}

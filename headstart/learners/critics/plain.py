@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from headstart.core.networks import RoleNet, role_net
+from headstart.core.ops import Cell
 from headstart.core.types import Field, TeamSpec
+from headstart.learners.bodies import Core, cell_of
 from headstart.learners.critics.base import Bodies, Critic, joint_fields, side_by_side
 
 
@@ -24,9 +26,10 @@ def local(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
         beside = lambda name: jnp.moveaxis(jnp.concatenate([obs[name], action[name]], -1), -2, 0)
         return {name: net.agent_first(beside(name))[..., 0] for name, net in params["critic"].items()}
 
-    def v(params, carry, obs, alive=None):
-        outs = {name: params["critic"][name](carry[name] if carry else (), x) for name, x in obs.items()}
-        return {name: out[0] for name, out in outs.items()} if carry else (), {n: out[1][..., 0] for n, out in outs.items()}
+    def v(params):
+        cell = cell_of(params["critic"])
+        leave = lambda carry, taken: {name: x[..., 0] for name, x in cell.leave(carry, taken).items()}
+        return Cell(lambda now: cell.enter(now[0]), cell.advance, leave)
 
     def q_own(params, obs, action, fresh, alive=None):
         return q(params, obs, action), q(jax.lax.stop_gradient(params), obs, fresh)
@@ -67,12 +70,12 @@ def joint(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
             at += agents * size
         return taken, own
 
-    def v(params, carry, obs, alive=None):
-        joint, after, values = side_by_side(obs), {}, {}
-        for name, net in params["critic"].items():
-            after[name], out = net.together(carry[name] if carry else (), joint)
-            values[name] = out[..., 0, :] if shared else out[..., 0]
-        return after if carry else (), values
+    def v(params):
+        nets, cell = params["critic"], cell_of(params["critic"])
+        value = lambda out: out[..., 0, :] if shared else out[..., 0]
+        enter = lambda now: {name: net.together(Core.enter, side_by_side(now[0])) for name, net in nets.items()}
+        leave = lambda carry, taken: {name: value(x) for name, x in cell.leave(carry, taken).items()}
+        return Cell(enter, cell.advance, leave)
 
     return Critic(init, q, q_own, v)
 

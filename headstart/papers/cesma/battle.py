@@ -20,6 +20,8 @@ PLANS: dict[Scale, Plan] = {
 }
 COLLECTED: dict[str, Any] = {"num_envs": 8, "train_every": 256, "gradient_steps": 12, "capacity": 160_000}
 """Sequences of 32 env-steps, 5,000 of them in memory, and a gradient step about every 20 env-steps."""
+LAPTOP_CAPACITY = 51_200
+"""Env-steps in memory: three seeds of 160,000 take 5 GB, and as much again in each checkpoint."""
 
 
 def battle(scale: Scale) -> Experiment:
@@ -32,6 +34,7 @@ def battle(scale: Scale) -> Experiment:
     )  # fmt: skip
     students = Imitator(core="gru", shared=True, hidden=(64,), lr=2e-4, weight_decay=1e-4, **COLLECTED)
     iql = dataclasses.replace(QMIX, mixing="none", exploration_steps=min(50_000, plan.rivals // 2))
+    own |= {"capacity": LAPTOP_CAPACITY} if scale == "laptop" else {}
     teacher = Stage("expert", centralized(env), dataclasses.replace(expert, **own), plan.expert, keep=("best",))
     taught = Stage("cesma", env, dataclasses.replace(students, **own), plan.students, (Dagger("expert/best"),))
     alone = Stage("iql", env, dataclasses.replace(iql, **own), plan.rivals)
@@ -52,6 +55,7 @@ def battle(scale: Scale) -> Experiment:
             "All units also observe which they are and what they did last, as in the code that the paper takes IQL from; the "
             "expert sees the observations of all of them side by side.",
             "Networks learn from sequences of 32 env-steps in the place of episodes, and 8 environments step together.",
+            "At laptop scale, memory keeps 51,200 env-steps in the place of 160,000.",
             "The students learn from the expert of the best evaluation, by the mean return over seeds.",
             "Exploration of the expert falls within a tenth of its env-steps: the paper's 3,000 episodes are about that.",
         ),
