@@ -5,12 +5,13 @@
 
 import argparse
 
-from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, smax, stepping, sweep
+from benchmarks import agents, battles, dagger, floor, graphs, ippo, lanes, maac, maddpg, smax, stepping, sweep
 from benchmarks.common import Options
 
 ALL = {
     "stepping": stepping,
     "smax": smax,
+    "battles": battles,
     "maddpg": maddpg,
     "maac": maac,
     "agents": agents,
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast headstart is, beside its peers.")
     parser.add_argument("names", nargs="*", metavar="name", help=f"which of: {', '.join(ALL)} (all of them by default)")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter timings; the numbers are rough")
-    parser.add_argument("--jaxmarl", metavar="CHECKOUT", help="a checkout of JaxMARL, to time its IPPO script as well")
+    parser.add_argument("--jaxmarl", metavar="CHECKOUT", help="a checkout of JaxMARL, to time its training scripts as well")
     parser.add_argument(
         "--imitation", metavar="PYTHON", help="a Python that has the package imitation, to time its DAgger as well"
     )

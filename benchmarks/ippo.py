@@ -1,17 +1,11 @@
 """IPPO on simple_spread: 16 environments × 128 steps, 4 epochs × 4 minibatches, 2×64, as `headstart train` runs it.
 
-JaxMARL's own training script is the peer where a checkout is given. It is run unmodified; the packages it imports for
-configuration files and for logging are replaced by empty ones, so that nothing is sent anywhere.
+JaxMARL's own training script is the peer if a checkout is given (see `jaxmarl_scripts`).
 """
 
-import importlib.util
-import sys
-import types
 from pathlib import Path
 
-import jax
-import jax.random as jr
-
+from benchmarks import jaxmarl_scripts as scripts
 from benchmarks.common import Options, Program, alternate, row, spread_of, training
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ppo import PPO
@@ -57,28 +51,8 @@ def main(options: Options) -> None:
 
 
 def _jaxmarl(checkout: str | None, updates: int) -> tuple[Program | None, str]:
-    missing = [name for name in ("jaxmarl", "flax", "distrax") if importlib.util.find_spec(name) is None]
-    if missing:
-        return None, f"JaxMARL: not installed ({', '.join(missing)})"
-    if checkout is None:
-        return None, "JaxMARL: pass --jaxmarl CHECKOUT, its training scripts are not in its package"
-    make_train = _script(Path(checkout) / SCRIPT)
+    if why := scripts.missing(checkout):
+        return None, why
     steps = updates * THEIRS["NUM_ENVS"] * THEIRS["NUM_STEPS"]
-    train = jax.jit(make_train(THEIRS | {"TOTAL_TIMESTEPS": steps}))
-    return Program(lambda: jax.block_until_ready(train(jr.PRNGKey(0))), steps), "JaxMARL"
-
-
-def _script(path: Path):
-    """`make_train` of the script at `path`."""
-    silent = {"wandb": ["log", "init"], "hydra": ["main"], "omegaconf": ["OmegaConf"]}
-    for name, members in silent.items():
-        if importlib.util.find_spec(name) is None or name == "wandb":
-            stub = types.ModuleType(name)
-            for member in members:
-                setattr(stub, member, lambda *args, **kwargs: lambda function: function)
-            sys.modules[name] = stub
-    spec = importlib.util.spec_from_file_location("jaxmarl_ippo", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.make_train
+    train = scripts.script(Path(checkout or "") / SCRIPT).make_train(THEIRS | {"TOTAL_TIMESTEPS": steps})
+    return scripts.program(train, steps), "JaxMARL"
