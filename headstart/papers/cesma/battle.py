@@ -15,26 +15,26 @@ from headstart.report.claims import Claim
 
 PLANS: dict[Scale, Plan] = {
     "smoke": Plan(2_048, 1_024, 3_072, 2),
-    "laptop": Plan(300_000, 150_000, 450_000, 3),
+    "laptop": Plan(200_000, 100_000, 300_000, 3),
     "paper": Plan(2_000_000, 500_000, 2_500_000, 5),
 }
 COLLECTED: dict[str, Any] = {"num_envs": 8, "train_every": 256, "gradient_steps": 12, "capacity": 160_000}
 """Sequences of 32 env-steps, 5,000 of them in memory, and a gradient step about every 20 env-steps."""
-LAPTOP_CAPACITY = 51_200
-"""Env-steps in memory: three seeds of 160,000 take 5 GB, and as much again in each checkpoint."""
+LIGHT: dict[str, Any] = {"capacity": 51_200, "gradient_steps": 4}
+"""Settings of the laptop scale: three seeds of 160,000 env-steps take 5 GB of memory, and as much in each checkpoint."""
 
 
 def battle(scale: Scale) -> Experiment:
     """Three stalkers and five zealots on each side."""
     plan, own = planned(PLANS, scale), {"batch": 4, "gradient_steps": 1} if scale == "smoke" else {}
-    env = Inputs(SMAX("3s5z"), agent_id=True, last_action=True)
+    env = Inputs(SMAX("3s5z", reward_scale="smac"), agent_id=True, last_action=True)
     expert = QLearning(
         core="gru", hidden=(64,), lr=2e-4, weight_decay=1e-4, tau=1e-3, loss="mse", exploration_steps=plan.expert // 10,
         **COLLECTED,
     )  # fmt: skip
     students = Imitator(core="gru", shared=True, hidden=(64,), lr=2e-4, weight_decay=1e-4, **COLLECTED)
     iql = dataclasses.replace(QMIX, mixing="none", exploration_steps=min(50_000, plan.rivals // 2))
-    own |= {"capacity": LAPTOP_CAPACITY} if scale == "laptop" else {}
+    own |= LIGHT if scale == "laptop" else {}
     teacher = Stage("expert", centralized(env), dataclasses.replace(expert, **own), plan.expert, keep=("best",))
     taught = Stage("cesma", env, dataclasses.replace(students, **own), plan.students, (Dagger("expert/best"),))
     alone = Stage("iql", env, dataclasses.replace(iql, **own), plan.rivals)
@@ -55,7 +55,7 @@ def battle(scale: Scale) -> Experiment:
             "All units also observe which they are and what they did last, as in the code that the paper takes IQL from; the "
             "expert sees the observations of all of them side by side.",
             "Networks learn from sequences of 32 env-steps in the place of episodes, and 8 environments step together.",
-            "At laptop scale, memory keeps 51,200 env-steps in the place of 160,000.",
+            "At laptop scale, memory keeps 51,200 env-steps in the place of 160,000, with 4 gradient steps per 256 env-steps.",
             "The students learn from the expert of the best evaluation, by the mean return over seeds.",
             "Exploration of the expert falls within a tenth of its env-steps: the paper's 3,000 episodes are about that.",
         ),
