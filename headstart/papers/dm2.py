@@ -1,6 +1,7 @@
 """DM² (Wang et al. 2022, "Decentralized Multi-Agent Reinforcement Learning via Distribution Matching"), on battles."""
 
 import dataclasses
+from typing import Any
 
 from headstart.envs.battle.smax import SMAX
 from headstart.envs.inputs import Inputs
@@ -9,15 +10,18 @@ from headstart.learners.qlearning import QMIX
 from headstart.report.claims import Claim
 
 SOURCE = "Wang et al. 2022, DM²"
-PLANS: dict[Scale, tuple[int, int]] = {"smoke": (2_048, 2), "laptop": (600_000, 3), "paper": (10_000_000, 5)}
+PLANS: dict[Scale, tuple[int, int]] = {"smoke": (2_048, 2), "laptop": (300_000, 3), "paper": (10_000_000, 5)}
 """Env-steps of every stage, and seeds."""
+LIGHT: dict[str, Any] = {"capacity": 51_200, "gradient_steps": 4}
+"""Settings of the laptop scale: a memory of a third, and half as many gradient steps."""
 
 
 def qmix_architecture(scale: Scale) -> Experiment:
     """One or two layers before the GRU of QMIX's agents, five marines against six (Fig. 4)."""
     steps, seeds = planned(PLANS, scale)
-    env = Inputs(SMAX("5m_vs_6m"), agent_id=True, last_action=True)
-    learner = dataclasses.replace(QMIX, batch=4, gradient_steps=1, exploration_steps=500) if scale == "smoke" else QMIX
+    env = Inputs(SMAX("5m_vs_6m", reward_scale="smac"), agent_id=True, last_action=True)
+    light = {"smoke": {"batch": 4, "gradient_steps": 1, "exploration_steps": 500}, "laptop": LIGHT}
+    learner = dataclasses.replace(QMIX, **light.get(scale, {}))
     of = lambda name, *hidden: Stage(name, env, dataclasses.replace(learner, hidden=hidden), steps)
     return Experiment(
         title="QMIX with one or two layers before the GRU, five marines against six",
@@ -32,6 +36,7 @@ def qmix_architecture(scale: Scale) -> Experiment:
         notes=(
             "SMAX stands in for StarCraft II: no shields, at most 100 env-steps, a scripted enemy (see docs/environments.md).",
             "Sequences of 32 env-steps stand for pymarl's episodes.",
+            "At laptop scale, memory keeps 51,200 env-steps in the place of 160,000, with 4 gradient steps per 256 env-steps.",
         ),
     )
 
