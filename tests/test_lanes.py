@@ -14,18 +14,24 @@ import pytest
 from probes import small
 from test_runs import DDPG4, GRU4, identical, rows, stopper
 
+from headstart.core.guidance import chain
+from headstart.core.trainer import make_trainer
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ppo import PPO
 from headstart.storage import files
 from headstart.teams.scripted import Scripted
-from headstart.training import cores, lanes, run, session
+from headstart.training import cores, lanes, programs, run, session
+from headstart.training.made import Made, begun
 
 CPU = jax.default_backend() == "cpu"
 ENV = Spread(2, horizon=5)
 PLAIN = run.Config(ENV, DDPG4, steps=200, seeds=3, evaluations=2, episodes=5)
 LEARNERS = {"ddpg": DDPG4, "gru": GRU4, "ppo": small(PPO(), num_envs=4, rollout=5, hidden=(8,))}
 
-pytestmark = pytest.mark.skipif(not CPU, reason="lanes are called one by one on CPUs only")
+pytestmark = [
+    pytest.mark.skipif(not CPU, reason="lanes are called one by one on CPUs only"),
+    pytest.mark.usefixtures("sessions_once"),
+]
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def threads(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(sessions_once, tmp_path_factory):
     """Three lanes on two threads."""
     out = tmp_path_factory.mktemp("lanes") / "finished"
     with pytest.MonkeyPatch.context() as patch:
@@ -154,3 +160,24 @@ def test_a_run_goes_on_with_its_own_pool_or_says_that_it_cannot(finished, starte
     assert int(child.stdout) == (began if started else began + 1)
     lines = child.stderr.splitlines()
     assert len(lines) == started and all(f"NPROC={began + 1}" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_all_programs_of_a_run_share_one_trace(name):
+    """Its shapes, its beginning and its updates: what the learner computes is read as Python once."""
+    learner, traced = LEARNERS[name].make(ENV.spec), dict.fromkeys(("act", "prepare", "objective"), 0)
+
+    def counted(part):
+        def call(*args):
+            traced[part] += 1
+            return getattr(learner, part)(*args)
+
+        return call
+
+    trainer = make_trainer(ENV, learner._replace(**{part: counted(part) for part in traced}), chain(), 200)
+    shape = begun(lambda values: Made(ENV, learner, (), trainer, 0), {})
+    start = jax.vmap(lambda key, seed: programs.begin(trainer, key, seed))
+    loop = jax.eval_shape(start, jr.split(jr.key(0), 3), jnp.arange(3))
+    assert jax.tree.structure(loop) == jax.tree.structure(shape)
+    jax.eval_shape(programs.advance(trainer), loop, 0, 1, trainer.data)
+    assert traced == {"act": 1, "prepare": 1, "objective": 1}

@@ -77,18 +77,23 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
         loop = (env_state, new, carry, guide_carry, ended, chosen_where(ended, none, totals))
         return loop, (transition(now, action, new, first), done)
 
-    def collect(ts: TrainState, key, clock):
-        loop = (ts.env, ts.step, ts.carry, ts.guide_carry, ts.first, {"returns": ts.returns, "events": ts.events})
-        body = lambda loop, k: env_step(loop, k, ts.params, ts.guidance, clock)
+    def collect(loop, params, g, key, clock):
+        body = lambda loop, k: env_step(loop, k, params, g, clock)
         loop, (rollout, done) = jax.lax.scan(body, loop, jr.split(key, learner.rollout))
+        return loop, rollout, jax.tree.map(lambda x: x.sum(0), done)
+
+    def collected(ts: TrainState, key, clock):
+        """The state, the rollout and the sums over its ended episodes after T joint steps."""
+        loop = (ts.env, ts.step, ts.carry, ts.guide_carry, ts.first, {"returns": ts.returns, "events": ts.events})
+        loop, rollout, done = collect(loop, ts.params, ts.guidance, key, clock)
         env_state, step, carry, guide_carry, first, totals = loop
         ts = dataclasses.replace(ts, env=env_state, step=step, carry=carry, guide_carry=guide_carry, first=first, **totals)
-        return ts, rollout, jax.tree.map(lambda x: x.sum(0), done)
+        return ts, rollout, done
 
-    def experience(ts: TrainState, carry, rollout, key, clock, data):
+    def experience(g, params, carry, rollout, key, clock, data):
         """Guidance's state, params, items and metrics after guidance and learner process a rollout that began with `carry`."""
-        g, rollout, metrics = guidance.observe(ts.guidance, ts.params, key, rollout, clock, data)
-        params = guidance.tie(g, ts.params)
+        g, rollout, metrics = guidance.observe(g, params, key, rollout, clock, data)
+        params = guidance.tie(g, params)
         if not learner.memory.replays:
             rollout = dataclasses.replace(rollout, reward=guidance.reward(g, rollout))
         params, items = learner.prepare(params, carry, rollout)
@@ -139,8 +144,8 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
     def update_at(ts: TrainState, clock: Clock, data: PyTree):
         key, collect_key, plan_key, learn_key, guide_key = jr.split(ts.key, 5)
         index, carry = clock.index, ts.carry
-        ts, rollout, done = collect(ts, collect_key, clock)
-        g, params, items, guide_metrics = experience(ts, carry, rollout, guide_key, clock, data)
+        ts, rollout, done = collected(ts, collect_key, clock)
+        g, params, items, guide_metrics = experience(ts.guidance, ts.params, carry, rollout, guide_key, clock, data)
         memory, size = learner.memory.add(ts.memory, items, index - fresh_at if fresh_at else index)
         # The guidance's state goes through the gradient steps only if they change it: it may be large.
         learned = (params, ts.target, ts.opt, g if has(guidance, "grads") else ())
@@ -171,17 +176,24 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
             events=jax.tree.map(jnp.zeros_like, step.events),
             key=key,
         )
+        ts = jax.tree.map(_strong, ts)
         items = jax.eval_shape(lambda: first_items(ts))
         return dataclasses.replace(ts, memory=learner.memory.init(items, updates - fresh_at))
 
     def first_items(ts: TrainState):
-        clock = Clock(jnp.asarray(0), jnp.zeros(()))
-        _, rollout, _ = collect(ts, ts.key, clock)
-        return experience(ts, ts.carry, rollout, ts.key, clock, guidance.data)[2]
+        index = jnp.asarray(0)
+        clock = Clock(index, progress_at(index))
+        _, rollout, _ = collected(ts, ts.key, clock)
+        return experience(ts.guidance, ts.params, ts.carry, rollout, ts.key, clock, guidance.data)[2]
 
     # Traced once for all that call them (shapes, the start, the loop); `inline` leaves no trace of that in a program.
-    collect, init, update = (jax.jit(part, inline=True) for part in (collect, init, update))
+    collect, experience, init, update = (jax.jit(part, inline=True) for part in (collect, experience, init, update))
     return Trainer(init, update, update_at, per_update, updates, warmup, guidance.data)
+
+
+def _strong(x: Array) -> Array:
+    """`x` without JAX's weak type, which an update would take from it: the update would be traced again for its own result."""
+    return jnp.asarray(x, x.dtype) if getattr(x, "weak_type", False) else x
 
 
 def _after(warmup: int, index: Array, learn: Callable, args: tuple) -> tuple[PyTree, Metrics]:

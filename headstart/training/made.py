@@ -59,7 +59,8 @@ def begun(of_lane: Callable[[dict[str, Array]], Made], values: Mapping[str, Any]
     Raises HeadstartError for a setting among `values` that cannot be traced, or on which nothing depends.
     """
     if not values:
-        return jax.eval_shape(lambda key: programs.begin(of_lane({}).trainer, key, jnp.asarray(0)), jr.key(0))
+        # The types of a run's own keys and seeds, so that what is traced here serves the run's first program too.
+        return jax.eval_shape(lambda key, seed: programs.begin(of_lane({}).trainer, key, seed), jr.key(0), np.int32(0))
     try:
         program, shape = _traced(of_lane, values)
     except TypeError:  # JAX's errors of traced values are TypeErrors, and so is that of hashing one

@@ -24,7 +24,7 @@ def begin(trainer: Trainer, key: Array, seed: Array, params: PyTree = None) -> P
     return {
         "state": state,
         "sums": jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums),
-        "broken": jnp.asarray(-1),
+        "broken": jnp.full((), -1, jnp.int32),
     }
 
 
