@@ -5,12 +5,13 @@
 
 import argparse
 
-from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, smax, stepping, sweep
+from benchmarks import agents, dagger, floor, graphs, ippo, lanes, maac, maddpg, mujoco, smax, stepping, sweep
 from benchmarks.common import Options
 
 ALL = {
     "stepping": stepping,
     "smax": smax,
+    "mujoco": mujoco,
     "maddpg": maddpg,
     "maac": maac,
     "agents": agents,
