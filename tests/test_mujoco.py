@@ -120,7 +120,7 @@ def played():
         def body(state, key):
             action = {"agent": jr.uniform(key, (3, 1, 6), minval=-1, maxval=1)}
             after, now = envs.step(state, action, key)
-            return after, (state, action, after, now)
+            return after, (state, action, after, now, jax.vmap(bridge._seed)(jr.split(key, 3)))
 
         return start, jax.lax.scan(body, first, jr.split(key, 60))[1]
 
@@ -142,7 +142,7 @@ def test_the_same_state_twice_is_the_same_bytes_whatever_is_stepped_between():
 
 def test_lanes_and_environments_equal_each_alone_bitwise_and_restart():
     env, _, play = played()
-    start, (before, action, after, now) = jax.device_get(play(jr.split(jr.key(0), 2)))
+    start, (before, action, after, now, seeds) = jax.device_get(play(jr.split(jr.key(0), 2)))
     step, alone = jax.jit(env.step), []
     ended = now.terminated | now.truncated
     assert 4 < ended.sum() < 40
@@ -153,10 +153,14 @@ def test_lanes_and_environments_equal_each_alone_bitwise_and_restart():
         assert same((told.final_obs, told.reward, told.terminated), (theirs.final_obs, theirs.reward, theirs.terminated))
         if ended[tuple(at)]:
             assert not same(told.obs, theirs.obs) and one(after).time == 0 and not one(after).over
+            fresh, _ = env.simulator.begin(seeds[tuple(at)][None])
+            assert fresh.tobytes() == one(after).physics.tobytes()  # from its own key, whoever else ends
             rested, still = step(state, one(action), jr.key(0))
-            assert still.terminated and float(still.reward["agent"][0]) == 0 and same(rested.physics, state.physics)
+            assert still.terminated and float(still.reward["agent"][0]) == 0 and same(rested, state)
         else:
             assert same(state, one(after)) and same(told.obs, theirs.obs)
+            exact = env.simulator.step(one(before).physics.view(np.float64)[None], one(action)["agent"], AWAKE)
+            assert exact.rows.tobytes() == np.asarray(state.physics).tobytes()  # every bit of float64
         alone.append(told)
     assert not same(start.obs["agent"][0, 0], start.obs["agent"][1, 0])  # every episode has its own noise
     assert np.abs(start.obs["agent"][..., 1:8]).max() <= 5e-3 < 2 * np.abs(start.obs["agent"][..., 1:8]).max()

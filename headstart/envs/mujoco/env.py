@@ -144,7 +144,7 @@ class MuJoCo:
         body, lead = self.simulator, time.shape
         rows = words.reshape(-1, words.shape[-1]).view(np.float64)
         out = body.step(rows, np.asarray(action).reshape(len(rows), -1), over.reshape(-1))
-        time = time.reshape(-1) + 1
+        time = time.reshape(-1) + ~over.reshape(-1)
         late = ~out.fell & (time >= self.horizon)
         ended, rows, obs = out.fell | late, out.rows, out.obs
         if seed is not None and ended.any():
