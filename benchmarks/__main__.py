@@ -5,13 +5,14 @@
 
 import argparse
 
-from benchmarks import agents, battles, dagger, floor, graphs, ippo, lanes, maac, maddpg, smax, stepping, sweep
+from benchmarks import agents, battles, dagger, floor, graphs, ippo, lanes, maac, maddpg, mujoco, smax, stepping, sweep
 from benchmarks.common import Options
 
 ALL = {
     "stepping": stepping,
     "smax": smax,
     "battles": battles,
+    "mujoco": mujoco,
     "maddpg": maddpg,
     "maac": maac,
     "agents": agents,

@@ -19,6 +19,7 @@ from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.episodes import evaluate
 from headstart.core.guidance import chain
+from headstart.core.own import installed
 from headstart.core.part import part
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
@@ -29,8 +30,10 @@ from headstart.training import programs
 
 
 def environments() -> dict[str, Any]:
-    """The presets of environments that can be opened here: all but that of StarCraft II, which no package can install."""
-    return {name: env for name, env in registry.presets("env").items() if name != "smac"}
+    """The presets of environments that can be opened here: all but that of StarCraft II, which no package can install, and
+    those of MuJoCo without its package."""
+    absent = {"smac"} | (set() if installed("mujoco") else {"mujoco"})
+    return {name: env for name, env in registry.presets("env").items() if name not in absent}
 
 
 def shown(obs, reward=None, terminated=False, truncated=False, alive=None, available=None) -> TimeStep:

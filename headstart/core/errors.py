@@ -1,12 +1,22 @@
 """Errors of Python code that a compiled program calls."""
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 
 import jax
 
 from headstart.core.checks import HeadstartError
+
+
+def log_only_unknown_errors() -> None:
+    """Keep JAX from logging the traceback of a HeadstartError in a callback: its own line is enough."""
+    logging.getLogger("jax._src.callback").addFilter(_is_unknown)
+
+
+def _is_unknown(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], HeadstartError)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,13 @@ from typing import Any
 from headstart.core.checks import HeadstartError
 from headstart.core.own import installed, named_by_user
 
-EXTRAS = {"pettingzoo": "pettingzoo", "mpe2": "pettingzoo", "gymnasium": "pettingzoo", "jaxmarl": "jaxmarl"}
+EXTRAS = {
+    "pettingzoo": "pettingzoo",
+    "mpe2": "pettingzoo",
+    "gymnasium": "pettingzoo",
+    "jaxmarl": "jaxmarl",
+    "mujoco": "mujoco",
+}
 """{package: the extra of headstart that installs it}."""
 
 

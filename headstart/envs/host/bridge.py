@@ -4,7 +4,6 @@ The state holds the last observation and a token from the host, which makes XLA 
 in another process starts with fresh environments: its running episodes are truncated there.
 """
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import io_callback
 from jaxtyping import Array
 
-from headstart.core.checks import HeadstartError
+from headstart.core.errors import log_only_unknown_errors
 from headstart.core.scope import current
 from headstart.core.spec import TeamSpec
 from headstart.core.types import TimeStep
@@ -27,9 +26,7 @@ from headstart.envs.host.pictures import Film
 from headstart.envs.host.pool import Pool
 from headstart.envs.host.running import Running
 
-# JAX also logs the traceback of every error in a callback; a HeadstartError needs only its own line.
-_is_ours = lambda record: record.exc_info is not None and isinstance(record.exc_info[1], HeadstartError)
-logging.getLogger("jax._src.callback").addFilter(lambda record: not _is_ours(record))
+log_only_unknown_errors()
 
 
 class HostState(NamedTuple):
