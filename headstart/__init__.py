@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from headstart.envs.pettingzoo import PettingZoo as PettingZoo
     from headstart.envs.pettingzoo import to_pettingzoo as to_pettingzoo
     from headstart.envs.regrouped import regrouped as regrouped
+    from headstart.guidance.clone import Clone as Clone
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
     from headstart.guidance.warm_start import WarmStart as WarmStart
@@ -87,6 +88,7 @@ _HOMES = {
     "Route": "core.types",
     "Guidance": "core.guidance",
     "chain": "core.guidance",
+    "Clone": "guidance.clone",
     "Distill": "guidance.distill",
     "WarmStart": "guidance.warm_start",
     "Learner": "core.learner",
