@@ -55,7 +55,12 @@ if TYPE_CHECKING:
     from headstart.registry import preset as preset
     from headstart.registry import use as use
     from headstart.teams.demos import Demos as Demos
+    from headstart.teams.imported import demos_from_npz as demos_from_npz
+    from headstart.teams.imported import demos_from_vault as demos_from_vault
+    from headstart.teams.imported import demos_to_vault as demos_to_vault
     from headstart.teams.policy import TeamPolicy as TeamPolicy
+    from headstart.teams.recombined import independent as independent
+    from headstart.teams.recombined import non_concurrent as non_concurrent
     from headstart.teams.recording import record as record
     from headstart.teams.saved import load as load
     from headstart.teams.saved_demos import load_demos as load_demos
@@ -104,7 +109,12 @@ _HOMES = {
     "load": "teams.saved",
     "Demos": "teams.demos",
     "load_demos": "teams.saved_demos",
+    "demos_from_npz": "teams.imported",
+    "demos_from_vault": "teams.imported",
+    "demos_to_vault": "teams.imported",
     "record": "teams.recording",
+    "non_concurrent": "teams.recombined",
+    "independent": "teams.recombined",
     "resume": "training.api",
     "resume_sweep": "training.api",
     "sweep": "training.api",

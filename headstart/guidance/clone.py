@@ -17,14 +17,13 @@ import jax.random as jr
 from jaxtyping import PyTree
 
 from headstart.core import actions
-from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import TEMPERATURES, Learner
 from headstart.core.ops import masked_mean, unroll
 from headstart.core.part import part
 from headstart.core.ranges import Count, NonNegative, Positive, Share
 from headstart.core.types import Continuous, TeamSpec
-from headstart.teams.demos import Demos
+from headstart.teams.demos import Demos, demos_for
 
 
 @part("guidance")
@@ -48,7 +47,7 @@ class Clone:
 
         Raises HeadstartError for demonstrations without actions, or of another team.
         """
-        demos = _checked(self.teacher, spec)
+        demos = demos_for("clone", self.teacher, spec, actions=True)
         with jax.ensure_compile_time_eval():  # the arrays are no part of a program that makes this guidance in its trace
             data = jax.tree.map(jnp.asarray, _steps(demos, learner))
         wanted = self.batch if _flat(learner) else -(-self.batch * len(demos) // demos.steps)
@@ -90,17 +89,6 @@ class Clone:
                 loss = -hot * actions.log_prob(space, actions.legal(student / hot, legal), did)
             out[role] = learner.share[role] * masked_mean(loss, now["alive"][role], tuple(range(loss.ndim - 1)))
         return out
-
-
-def _checked(demos: Any, spec: TeamSpec) -> Demos:
-    how = "headstart record RUN --actions --out demos/NAME records some, and --teacher demos/NAME passes them"
-    if not isinstance(demos, Demos):
-        given = "nothing" if demos is None else f"a {type(demos).__name__}"
-        raise HeadstartError(f"clone learns from demonstrations, not from {given}: {how}")
-    if demos.actions is None:
-        raise HeadstartError(f"clone imitates recorded actions, and these demonstrations have none: {how}")
-    demos.check_fits(spec)
-    return demos
 
 
 def _flat(learner: Learner) -> bool:
