@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import PyTree
 
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, require
 from headstart.core.env import Env
-from headstart.core.episodes import Moment, actor_of, episodes
+from headstart.core.episodes import Actor, Moment, actor_of, episodes, greedy_actor
 from headstart.core.errors import host_errors
 from headstart.core.part import checked
 from headstart.core.ranges import Count, Natural
@@ -60,29 +61,30 @@ def record(
         raise HeadstartError("nothing says where this team is to play: pass env (--env ENV on the command line)")
     count, first = checked("episodes", episodes, Count), checked("first_episode", first_episode, Natural)
     require(first + count < 2**31, "first_episode", first, "below 2³¹ with all episodes after it")
-    learner, params, notes = _player(team, env, seed, sample)
-    blocks = list(_played(env, learner, params, notes["sampled"], (first, count), actions, watch))
+    actor, params, notes = _player(team, env, seed, sample)
+    blocks = list(_played(env, actor, params, (first, count), actions, watch))
     return _joined(env, blocks, {**notes, "first_episode": first, "headstart": __version__})
 
 
-def _player(team: Any, env: Env, seed: int, sample: bool) -> tuple[Any, Any, dict[str, Any]]:
-    """(learner, parameters, notes) of a team or a controller in an environment."""
+def _player(team: Any, env: Env, seed: int, sample: bool) -> tuple[Callable[[PyTree], Actor], PyTree, dict[str, Any]]:
+    """(actor of its parameters, parameters, notes) of a team or a controller in an environment."""
     if isinstance(team, Scripted):
         if team.spec.roles != env.spec.roles:
             raise HeadstartError(
                 "the controller was written for another team than this environment has: pass env.spec to Scripted"
             )
         name = getattr(team.function, "__qualname__", type(team.function).__name__)
-        return team, team.params, {"team": f"scripted: {name}", "sampled": False}
+        return functools.partial(greedy_actor, env, team), team.params, {"team": f"scripted: {name}", "sampled": False}
     if not isinstance(team, TeamPolicy):
         raise HeadstartError(f"team must be a trained team, its directory or a Scripted controller, not {type(team).__name__}")
     ready, learner = in_env(team, env, sample)
     params = ready.place(seed)
     notes = {"team": type(team.config).__name__, "sampled": sample, "seed": team.seeds[seed], "trained": team.env_steps}
-    return learner, params, notes | {"run": team.run, "policy": digest_of_tree(team.place(seed))}
+    notes |= {"run": team.run, "policy": digest_of_tree(team.place(seed))}
+    return lambda params: actor_of(env, learner, params, sample), params, notes
 
 
-def _played(env, learner, params, sample, numbers, actions, watch):
+def _played(env, actor, params, numbers, actions, watch):
     """The episodes from `numbers` (first, count) on in blocks: what `_keep` keeps, [E T ..] up to the longest episode's end."""
     first, count = numbers
     size = _block(env, count, actions)
@@ -90,7 +92,7 @@ def _played(env, learner, params, sample, numbers, actions, watch):
     @jax.jit
     def play(params, numbers, number):
         keys = jax.vmap(lambda n: jr.fold_in(jr.key(4), n))(numbers)
-        play = episodes(env, actor_of(env, learner, params, sample), lambda now: _keep(now, actions))
+        play = episodes(env, actor(params), lambda now: _keep(now, actions))
         in_time = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), play(keys, jr.fold_in(jr.key(5), number))[1])
         return {name: jax.tree.map(lambda x: x.sum(1), tree) if name in SUMMED else tree for name, tree in in_time.items()}
 
