@@ -24,7 +24,7 @@ from headstart.guidance.distill import Distill
 from headstart.learners.ppo import PPO
 from headstart.storage import files
 from headstart.storage.arrays import save_tree
-from headstart.teams import recording
+from headstart.teams import recording, saved_demos
 from headstart.teams.policy import TeamPolicy
 
 ACTOR = small(PPO())
@@ -129,9 +129,10 @@ def test_the_return_of_a_recording_is_that_of_an_evaluation():
 
 def test_episodes_are_numbered_and_blocks_join(monkeypatch):
     monkeypatch.setattr(recording, "MOST_AT_ONCE", 8)
-    blocks = []
-    watched = hs.record(team(Duel()), episodes=15, seed=1, first_episode=5, watch=lambda b: (blocks.append(x) or x for x in b))
-    assert blocks == [0, 8] and len(watched) == 15
+    left, cut = [], recording._cut
+    monkeypatch.setattr(recording, "_cut", lambda block, count: left.append(count) or cut(block, count))
+    watched = hs.record(team(Duel()), episodes=15, seed=1, first_episode=5)
+    assert left == [15, 7] and len(watched) == 15
     steps = watched.lengths.max()
     np.testing.assert_array_equal(watched.lengths, recorded().lengths[5:])
     np.testing.assert_array_equal(watched.obs["agent"], recorded().obs["agent"][5:, :steps])
@@ -260,6 +261,14 @@ def test_damaged_files_are_refused_in_one_line(name, tmp_path):
     with pytest.raises(HeadstartError, match=DAMAGE[name]) as caught:
         hs.load_demos(tmp_path / "demos")
     assert "\n" not in str(caught.value)
+
+
+def test_a_small_file_makes_no_large_array(tmp_path, monkeypatch):
+    """Arrays in memory are padded to the longest episode, and a file of a few bytes could name a very long one."""
+    recorded().save(tmp_path / "demos")
+    monkeypatch.setattr(saved_demos, "MOST_PADDING", 1)
+    with pytest.raises(HeadstartError, match="too unlike in length"):
+        hs.load_demos(tmp_path / "demos")
 
 
 def test_a_directory_is_what_it_is_taken_for(tmp_path):

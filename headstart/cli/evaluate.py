@@ -93,18 +93,12 @@ def record(args: list[str]) -> None:
     ]
     choices, example = ("--env", "--use", "--accept-changed"), "headstart record runs/four --episodes 100 --out demos/four"
     options = read_flags(options_of(fields), rest, "headstart record DIR", record.__doc__ or "", choices, example)
-    from rich.console import Console
-    from rich.progress import Progress
-
     from headstart.teams.demos import check_free
     from headstart.teams.recording import record as play
 
     check_free(options.out)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        watch = lambda blocks: bar.track(blocks, description="recording")
-        given = {"first_episode": options.first_episode, "sample": not options.greedy, "actions": options.actions}
-        demos = play(team, options.env, options.episodes, options.seed, **given, watch=watch)
+    given = {"first_episode": options.first_episode, "sample": not options.greedy, "actions": options.actions}
+    demos = play(team, options.env, options.episodes, options.seed, **given)
     demos.save(options.out)
     size = sum(path.stat().st_size for path in options.out.iterdir())
     print(f"{options.out}: {demos.told()}, {size / 1e6:.1f} MB")

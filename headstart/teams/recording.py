@@ -1,7 +1,8 @@
 """Record demonstrations: episodes of a trained team or a scripted controller, played in blocks."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def record(
     first_episode: int = 0,
     sample: bool = True,
     actions: bool = False,
-    watch: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: bool = True,
 ) -> Demos:
     """Record episodes of a team that no longer learns.
 
@@ -50,8 +51,8 @@ def record(
     env: where it plays; None for the environment it was trained in. seed: index of one of the team's seeds, from 0.
     first_episode: number of the first episode. Starts are drawn by these numbers, so that recordings of one team that share no
     number are independent. sample: draw actions as the learner does at the end of training, instead of the most likely ones; a
-    scripted controller has only those. actions: keep them too, with the legal choices. watch: sees the numbers of the blocks as
-    they are played, e.g. `tqdm`.
+    scripted controller has only those. actions: keep them too, with the legal choices. progress: show a progress bar on a
+    terminal.
 
     Raises HeadstartError if the team does not fit the environment.
     """
@@ -62,8 +63,20 @@ def record(
     count, first = checked("episodes", episodes, Count), checked("first_episode", first_episode, Natural)
     require(first + count < 2**31, "first_episode", first, "below 2³¹ with all episodes after it")
     actor, params, notes = _player(team, env, seed, sample)
-    blocks = list(_played(env, actor, params, (first, count), actions, watch))
+    with _bar(progress) as watch:
+        blocks = list(_played(env, actor, params, (first, count), actions, watch))
     return _joined(env, blocks, {**notes, "first_episode": first, "headstart": __version__})
+
+
+@contextlib.contextmanager
+def _bar(shown: bool) -> Iterator[Callable[[Sequence[int]], Iterable[int]]]:
+    """A function that passes numbers on and moves a bar with them."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+        yield lambda numbers: bar.track(numbers, description="recording")
 
 
 def _player(team: Any, env: Env, seed: int, sample: bool) -> tuple[Callable[[PyTree], Actor], PyTree, dict[str, Any]]:
