@@ -114,7 +114,7 @@ def test_samples_are_legal_and_differ_from_greedy_choices():
     np.testing.assert_array_equal(demos.obs["agent"], greedy.obs["agent"])  # actions change nothing that is seen here
     assert not np.array_equal(demos.actions["agent"], greedy.actions["agent"])
     assert demos.notes["sampled"] and not greedy.notes["sampled"]
-    assert demos.notes["seed"] == 8 and demos.notes["policy"] == greedy.notes["policy"]
+    assert demos.notes["seed"] == [8] and demos.notes["policy"] == greedy.notes["policy"]
 
 
 def test_the_return_of_a_recording_is_that_of_an_evaluation():
@@ -136,6 +136,18 @@ def test_episodes_are_numbered_and_blocks_join(monkeypatch):
     steps = watched.lengths.max()
     np.testing.assert_array_equal(watched.lengths, recorded().lengths[5:])
     np.testing.assert_array_equal(watched.obs["agent"], recorded().obs["agent"][5:, :steps])
+
+
+def test_agents_of_several_seeds_play_together():
+    """What is seen here does not depend on actions, so that each agent acts as it does among its own team."""
+    guru = team(Duel())
+    alone = [hs.record(guru, episodes=6, seed=seed, sample=False, actions=True).actions["agent"] for seed in (0, 1)]
+    demos = hs.record(guru, episodes=6, seed=(1, 0), sample=False, actions=True)
+    np.testing.assert_array_equal(demos.actions["agent"][:, :, 0], alone[1][:, :, 0])
+    np.testing.assert_array_equal(demos.actions["agent"][:, :, 1], alone[0][:, :, 1])
+    assert not np.array_equal(alone[0], alone[1]) and demos.notes["seed"] == [8, 7]
+    with pytest.raises(HeadstartError, match="number of seeds must be 1, or that of the agents, 2, not 3"):
+        hs.record(guru, episodes=6, seed=(0, 1, 1))
 
 
 def test_a_controller_is_recorded_by_its_own_actions():

@@ -22,7 +22,7 @@ from headstart.core.ranges import Count, Natural
 from headstart.core.scope import interruptible, scope
 from headstart.storage.arrays import digest_of_tree
 from headstart.teams.demos import Demos
-from headstart.teams.playing import in_env
+from headstart.teams.playing import in_env, mixed
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.teams.scripted import Scripted
@@ -38,7 +38,7 @@ def record(
     team: TeamPolicy | Scripted | str | Path,
     env: Env | None = None,
     episodes: int = 1000,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     *,
     first_episode: int = 0,
     sample: bool = True,
@@ -48,7 +48,8 @@ def record(
     """Record episodes of a team that no longer learns.
 
     team: a trained team, the directory of one (a run, or a team that a run keeps), or a `Scripted` controller.
-    env: where it plays; None for the environment it was trained in. seed: index of one of the team's seeds, from 0.
+    env: where it plays; None for the environment it was trained in. seed: index of one of the team's seeds, from 0; or one for
+    each agent, all roles' in their order, so that agents play together which were not trained together.
     first_episode: number of the first episode. Starts are drawn by these numbers, so that recordings of one team that share no
     number are independent. sample: draw actions as the learner does at the end of training, instead of the most likely ones; a
     scripted controller has only those. actions: keep them too, with the legal choices. progress: show a progress bar on a
@@ -79,7 +80,9 @@ def _bar(shown: bool) -> Iterator[Callable[[Sequence[int]], Iterable[int]]]:
         yield lambda numbers: bar.track(numbers, description="recording")
 
 
-def _player(team: Any, env: Env, seed: int, sample: bool) -> tuple[Callable[[PyTree], Actor], PyTree, dict[str, Any]]:
+def _player(
+    team: Any, env: Env, seed: int | Sequence[int], sample: bool
+) -> tuple[Callable[[PyTree], Actor], PyTree, dict[str, Any]]:
     """(actor of its parameters, parameters, notes) of a team or a controller in an environment."""
     if isinstance(team, Scripted):
         if team.spec.roles != env.spec.roles:
@@ -91,10 +94,14 @@ def _player(team: Any, env: Env, seed: int, sample: bool) -> tuple[Callable[[PyT
     if not isinstance(team, TeamPolicy):
         raise HeadstartError(f"team must be a trained team, its directory or a Scripted controller, not {type(team).__name__}")
     ready, learner = in_env(team, env, sample)
-    params = ready.place(seed)
-    notes = {"team": type(team.config).__name__, "sampled": sample, "seed": team.seeds[seed], "trained": team.env_steps}
-    notes |= {"run": team.run, "policy": digest_of_tree(team.place(seed))}
-    return lambda params: actor_of(env, learner, params, sample), params, notes
+    places = tuple(seed) if isinstance(seed, Sequence) else (seed,)
+    params = [ready.place(place) for place in places]
+    notes = {"team": type(team.config).__name__, "sampled": sample, "seed": [team.seeds[place] for place in places]}
+    notes |= {"trained": len(set(places)) * team.env_steps, "run": team.run, "policy": digest_of_tree(params)}
+    act = lambda params: actor_of(env, learner, params, sample)
+    if len(places) == 1:
+        return lambda params: act(params[0]), params, notes
+    return lambda params: mixed(env.spec, [act(each) for each in params]), params, notes
 
 
 def _played(env, actor, params, numbers, actions, watch):
