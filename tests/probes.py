@@ -24,6 +24,7 @@ from headstart.core.part import part
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.learners.imitator import Imitator
+from headstart.teams.demos import Demos
 from headstart.training import programs
 
 # ------------------------------------------------------------------ environments
@@ -356,6 +357,25 @@ def traced(part: Any, **settings: Any) -> Any:
     for name, value in settings.items():
         object.__setattr__(part, name, value)
     return part
+
+
+def random_demos(env: Any, episodes: int = 40, seed: int = 0) -> Demos:
+    """Demonstrations of random numbers and random lengths, the first one as long as an episode can be."""
+    spec, rng = env.spec, np.random.default_rng(seed)
+    lengths = np.concatenate([[spec.horizon], rng.integers(1, spec.horizon + 1, episodes - 1)]).astype(np.int32)
+    running = np.arange(spec.horizon) < lengths[:, None]
+    normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    obs = {name: normal(episodes, spec.horizon, x.agents, x.obs_size) for name, x in spec.roles.items()}
+    alive = {name: np.broadcast_to(running[..., None], (*running.shape, x.agents)).copy() for name, x in spec.roles.items()}
+    returns = {name: np.zeros((episodes, x.agents), np.float32) for name, x in spec.roles.items()}
+    return Demos(spec, env, obs, alive, lengths, returns, {})
+
+
+def with_actions(demos: Demos) -> Demos:
+    """The same with random actions, soft ones of discrete heads and continuous ones beyond their range."""
+    rng = np.random.default_rng(1)
+    of = lambda name, x: rng.normal(size=(*x.shape[:3], demos.spec.roles[name].actions.size)).astype(np.float32)
+    return dataclasses.replace(demos, actions={name: of(name, x) for name, x in demos.obs.items()})
 
 
 def fresh(config: Any, spec: TeamSpec, seeds: int, number: int = 5) -> Any:
