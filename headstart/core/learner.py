@@ -15,8 +15,8 @@ from headstart.core.memory import Memory, uniform
 from headstart.core.types import Continuous, Metrics, TeamSpec, TimeStep, Transition
 
 Params = dict[str, dict[str, Any]]
-"""{network: {role: RoleNet}}: tools that copy, adapt or count parameters rely on this layout. `stats` holds statistics of a
-normaliser, which no gradient moves."""
+"""{network: {role: RoleNet}}: tools that copy, adapt or count parameters rely on this layout. `stats` and `inputs`
+hold statistics of normalisers, which no gradient moves."""
 
 
 Outputs = Literal["logits", "values"]
@@ -63,8 +63,8 @@ class Learner(NamedTuple):
     prepare: Callable[[Params, PyTree, Transition], tuple[Params, PyTree]]
     """params, carry at the rollout's start, rollout [T E ..] -> params, items [N ..] for memory, with the rollout's `extras`.
 
-    Statistics of the rollout, `params["stats"]`, are updated here. All other parameters are returned unchanged, but for a last
-    layer that is rescaled with statistics of what its network puts out.
+    Statistics of the rollout, `params["stats"]` and `params["inputs"]`, are updated here. All other parameters are returned
+    unchanged, but for a last layer that is rescaled with statistics of what its network puts out.
     """
     objective: Callable[[Params, Params, PyTree, Array], tuple[dict[str, dict[str, Array]], Metrics]]
     """params, target, batch [B ..], key -> named terms {term: {role: [A]}}, metrics. The trainer minimises the sum of terms."""

@@ -24,6 +24,13 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 Activation = Literal["relu", "leaky_relu", "tanh"]
 
 
+class PerNumber(eqx.Module):
+    """Arrays [.. I] with an entry for each number of an input."""
+
+    reads: tuple[Field, ...] = eqx.field(static=True, default=(), kw_only=True)
+    """The observation fields that the numbers are; empty if they are no observation."""
+
+
 class Linear(eqx.Module):
     """y = x·W + b."""
 

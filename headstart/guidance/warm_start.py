@@ -48,6 +48,7 @@ class WarmStart:
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance with a `start` hook; its state is the teacher's parameters. With `hold`, it also has a `grads` hook."""
         tell(self._translations(spec)[1], "the teacher's")
+        self._check_inputs(learner)
         for network in self.networks or learner.policy_networks:
             check_known("network of the teacher", network, self.teacher.params)
         guidance = Guidance(
@@ -80,6 +81,16 @@ class WarmStart:
             )
         if "stats" not in self.networks:
             raise HeadstartError("a critic of normalised values needs its statistics: add stats to guidance.networks")
+
+    def _check_inputs(self, learner: Learner) -> None:
+        """Refuse a policy without the statistics by which the teacher's is shown its observations, or with new ones."""
+        acts = lambda of: "inputs" in of.policy_networks
+        copied = self.networks or learner.policy_networks
+        if "actor" in copied and acts(self.teacher.learner) != acts(learner):
+            one = "the teacher's" if acts(self.teacher.learner) else "the student's"
+            raise HeadstartError(f"only {one} networks read normalised observations: give both --learner.obs-norm, or neither")
+        if "actor" in copied and acts(learner) and "inputs" not in copied:
+            raise HeadstartError("an actor of normalised observations needs their statistics: add inputs to guidance.networks")
 
     def _holding(self, guidance: Guidance, spec: TeamSpec, learner: Learner) -> Guidance:
         """The same with gradients of 0 for the copied networks that act, up to progress `hold`; the state has the progress."""

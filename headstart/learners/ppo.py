@@ -16,7 +16,7 @@ from annotated_types import MinLen
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError, require
-from headstart.core.learner import Learner, flatten, shares, squashed
+from headstart.core.learner import Attention, Learner, flatten, shares, squashed
 from headstart.core.memory import latest
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
@@ -28,12 +28,13 @@ from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import Body, CoreBody, cell_of, width
 from headstart.learners.critics import Critic, Kind, critic
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
+from headstart.learners.normaliser import InputSettings, fresh_inputs, learn_inputs, read
 from headstart.learners.recurrent import chunks, fresh, in_time
 from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, outputs_for, value_loss, values_of
 
 
 @part("learner")
-class PPO(GraphSettings, ValueSettings):
+class PPO(GraphSettings, ValueSettings, InputSettings):
     """PPO with a clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
     core: Literal["mlp", "gru"] = "mlp"
@@ -107,7 +108,7 @@ class PPO(GraphSettings, ValueSettings):
         optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
         graphs = Graphs(self, self.hidden, self.activation, (2**0.5, self.critic_gain))
         valued = critic(self.critic, spec, lambda role: self._body(self.critic_gain), graphs, self.shared, acts=False)
-        single = lambda params, obs, action: values_of(params, valued.v(params)((), (obs, None))[1])
+        single = lambda params, obs, action: values_of(params, valued.v(params)((), (read(self, params, obs), None))[1])
         return Learner(
             num_envs=self.num_envs,
             rollout=self.rollout,
@@ -116,16 +117,23 @@ class PPO(GraphSettings, ValueSettings):
             optimizer=per_team(dict.fromkeys(("actor", *valued.networks), optimizer)),
             init=lambda key: self._init(spec, valued, key),
             start=lambda num_envs: self._start(spec, num_envs),
-            policy=lambda params, carry, obs: _policy(spec, params, carry, obs),
+            policy=lambda params, carry, obs: _policy(spec, params, carry, read(self, params, obs)),
             unroll=lambda params, batch: self._unroll(spec, params, batch),
             act=lambda params, carry, step, key, progress: self._act(spec, valued, params, carry, step, key),
             prepare=lambda params, carry, rollout: self._prepare(spec, valued, params, carry, rollout),
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, batch),
             share=shares(spec, self.shared),
             value=None if self.core == "gru" else single,
-            attention=valued.attention,
+            attention=self._attention(valued),
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
+            policy_networks=("actor", "inputs") if self.obs_norm else ("actor",),
         )
+
+    def _attention(self, valued: Critic) -> Attention | None:
+        if valued.attention is None:
+            return None
+        weights = valued.attention.weights
+        return valued.attention._replace(weights=lambda params, obs, *rest: weights(params, read(self, params, obs), *rest))
 
     def _body(self, gain: Real, body: Body | None = None) -> Body:
         return CoreBody(self.core, self.hidden, self.activation, gain, body, self.layer_norm)
@@ -137,7 +145,7 @@ class PPO(GraphSettings, ValueSettings):
             make = lambda k, role=role: body(k, role.obs, role.actions.size)
             actors[name] = role_net(make, jr.split(jr.fold_in(key, i))[0], role.agents, self.shared)
         critics = valued.init(lambda i: jr.split(jr.fold_in(key, i))[1])
-        return {"actor": actors, **critics} | fresh_stats(self, spec, self.shared)
+        return {"actor": actors, **critics} | fresh_stats(self, spec, self.shared) | fresh_inputs(self, spec)
 
     def _start(self, spec, num_envs) -> Any:
         if self.core == "mlp":
@@ -147,9 +155,10 @@ class PPO(GraphSettings, ValueSettings):
         return {"actor": mine, "critic": {name: x[:, :1] for name, x in mine.items()} if one else mine}
 
     def _act(self, spec, valued: Critic, params, carry, step, key):
-        carry, logits = _policy(spec, params, carry, step.obs)
+        obs = read(self, params, step.obs)
+        carry, logits = _policy(spec, params, carry, obs)
         if carry:
-            carry = {"actor": carry["actor"], "critic": valued.v(params)(carry["critic"], (step.obs, step.alive))[0]}
+            carry = {"actor": carry["actor"], "critic": valued.v(params)(carry["critic"], (obs, step.alive))[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -161,7 +170,7 @@ class PPO(GraphSettings, ValueSettings):
         return carry, out
 
     def _unroll(self, spec, params, batch):
-        carries, out = self._along(spec, cell_of(params["actor"]), batch.obs, batch, "actor")
+        carries, out = self._along(spec, cell_of(params["actor"]), read(self, params, batch.obs), batch, "actor")
         return ({"actor": carries} if self.core == "gru" else ()), squashed(spec, out)
 
     def _along(self, spec, cell: Cell, inputs, batch, network: str):
@@ -171,23 +180,30 @@ class PPO(GraphSettings, ValueSettings):
         return in_time(cell, network, inputs, batch, self._start(spec, batch.first.shape[0])[network])
 
     def _prepare(self, spec, valued: Critic, params, carry, rollout: Transition):
-        """Items with advantages, value targets, and the log-probabilities before the update."""
+        """Items with advantages, value targets, and the log-probabilities before the update.
+
+        An update learns from what the networks read as they acted; statistics of observations that it moves are read by later
+        actions (as stable-baselines3's VecNormalize has it), so that the first ratio ρ is 1.
+        """
+        obs, next_obs = read(self, params, rollout.obs), read(self, params, rollout.next_obs)
         recurrent, begin = self.core == "gru", self._start(spec, rollout.first.shape[1])
         along = lambda cell, inputs, network: unroll(
             cell, carry[network] if recurrent else (), inputs, rollout.first, begin[network] if recurrent else ()
         )
         judge = valued.v(params)
-        _, carries, put_out = along(judge, (rollout.obs, rollout.alive), "critic")
-        _, next_out = judge(carries, (rollout.next_obs, rollout.next_alive))
-        _, acted, out = along(cell_of(params["actor"]), rollout.obs, "actor")
+        _, carries, put_out = along(judge, (obs, rollout.alive), "critic")
+        _, next_out = judge(carries, (next_obs, rollout.next_alive))
+        _, acted, out = along(cell_of(params["actor"]), obs, "actor")
         extras = {"log_prob": {name: self._log_prob(spec, params, name, out[name], rollout) for name in rollout.obs}}
         value = values_of(params, put_out)
         extras["advantage"] = self._advantages(rollout, value, values_of(params, next_out))
         target = {name: x + value[name] for name, x in extras["advantage"].items()}
-        after = learn_scale(self, params, target, rollout.alive)
+        after = learn_scale(self, learn_inputs(params, rollout.obs, rollout.alive), target, rollout.alive)
         extras["value_target"] = outputs_for(after, target)
         if self.value_clip:  # the outputs of the parameters that the update begins with
             extras["value"] = outputs_for(after, value) if self.value_norm == "popart" else put_out
+        if self.obs_norm:
+            extras["read"] = obs
         rollout = dataclasses.replace(rollout, extras=rollout.extras | extras)
         if not recurrent:
             return after, flatten(rollout)
@@ -213,8 +229,9 @@ class PPO(GraphSettings, ValueSettings):
 
     def _objective(self, spec, valued: Critic, params, batch):
         """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·`value_loss`; means over the batch."""
-        _, out = self._along(spec, cell_of(params["actor"]), batch.obs, batch, "actor")
-        _, value = self._along(spec, valued.v(params), (batch.obs, batch.alive), batch, "critic")
+        obs = batch.extras["read"] if self.obs_norm else batch.obs
+        _, out = self._along(spec, cell_of(params["actor"]), obs, batch, "actor")
+        _, value = self._along(spec, valued.v(params), (obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
         for name, role in spec.roles.items():
             space, alive = role.actions, batch.alive[name]
@@ -255,7 +272,14 @@ VARIANTS = {
     "ppo-separate": PPO(shared=False),
     "mappo-gru": PPO(critic="joint", core="gru"),
     "ippo-gru-full": PPO(
-        core="gru", shared=False, layer_norm=True, value_norm="popart", value_clip=0.2, value_loss="huber", chunk=2
+        core="gru",
+        shared=False,
+        layer_norm=True,
+        value_norm="popart",
+        value_clip=0.2,
+        value_loss="huber",
+        chunk=2,
+        obs_norm=True,
     ),
 }
 """Settings that the contract tests try beside the presets."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from headstart.core.checks import HeadstartError, notice
-from headstart.core.modules import LayerNorm, Linear
+from headstart.core.modules import LayerNorm, Linear, PerNumber
 from headstart.core.networks import RoleNet
 from headstart.core.types import Field, TeamSpec
 from headstart.views.meaning import translations
@@ -126,9 +126,10 @@ def pair_params(params: Any, networks: tuple[str, ...], trained: TeamSpec, spec:
 
 
 def pair_carry(carry: Any, networks: tuple[str, ...], trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...]) -> Any:
-    """The carry {network: {role: [E A H]}} of recurrent policy networks, one row for each agent of `spec`; () stays ()."""
+    """The carry {network: {role: [E A H]}} of the recurrent policy networks, one row for each agent of `spec`; () stays."""
     pairs = {role: seats(spec, trained, role) for role in roles}
-    return {net: {role: carry[net][role][:, pairs[role]] for role in roles} for net in networks} if carry else carry
+    moved = lambda net: {role: carry[net][role][:, pairs[role]] for role in roles}
+    return {net: moved(net) for net in networks if net in carry} if carry else carry
 
 
 def reordered(learner: Any, theirs: TeamSpec, ours: TeamSpec) -> Any:
@@ -193,7 +194,8 @@ def transplant(
 
     Parameters are matched by tree path. Equal shapes are loaded. A first layer that reads other fields than the donor's is
     adapted field by field, if they have any in common and `resize` allows it; rows of entities that the donor never saw start
-    at zero. All other parameters keep their fresh values. `pairs` [agents of the role]: each one's donor, as from `seats`.
+    at zero. So are statistics of an observation; those of numbers that the donor never saw keep their fresh values. All other
+    parameters keep their fresh values. `pairs` [agents of the role]: each one's donor, as from `seats`.
 
     Raises HeadstartError for a layer norm of an observation with fields of other sizes: the mean and deviation of one with more
     numbers are others, so that the layers behind it would read other numbers than they learned from.
@@ -206,6 +208,7 @@ def transplant(
     theirs = dict(jax.tree_util.tree_leaves_with_path(donor.net))
     read, donor_read = _first_layers(team.net), _first_layers(donor.net)
     normed, donor_normed = _input_norms(team.net), _input_norms(donor.net)
+    counted, donor_counted = _per_number(team.net), _per_number(donor.net)
     table, leaves = [], []
     for path, mine in jax.tree_util.tree_leaves_with_path(team.net):
         given, name = theirs.pop(path, None), network + jax.tree_util.keystr(path)
@@ -215,6 +218,8 @@ def transplant(
             rows = _by_field(mine, given, fields, donor_fields)
         elif given is not None and resize and path in normed and path in donor_normed:
             rows = _norm_by_field(given, normed[path], donor_normed[path], network)
+        elif given is not None and resize and path in counted and path in donor_counted:
+            rows = _numbers_by_field(mine, given, counted[path], donor_counted[path])
         fits = given is not None and rows is None and given.shape == mine.shape
         kept = given if fits else mine if rows is None else rows
         happened = "loaded" if fits else "re-initialised" if rows is None else "adapted"
@@ -239,6 +244,29 @@ def _input_norms(net: Any) -> dict[Any, tuple[Field, ...]]:
     return {path + part: x.reads for path, x in norms if isinstance(x, LayerNorm) and x.reads for part in parts}
 
 
+def _per_number(net: Any) -> dict[Any, tuple[Field, ...]]:
+    """{path of an array: the fields of its numbers} of everything that has an entry for each observed number."""
+    whole = lambda x: isinstance(x, PerNumber)
+    modules = [(path, x) for path, x in jax.tree_util.tree_leaves_with_path(net, is_leaf=whole) if whole(x) and x.reads]
+    return {path + inner: x.reads for path, x in modules for inner, _ in jax.tree_util.tree_leaves_with_path(x)}
+
+
+def _numbers_by_field(mine: Array, given: Array, fields: tuple[Field, ...], donor_fields: tuple[Field, ...]) -> Array | None:
+    """An array [.. I] with the given numbers of fields that both have; None if there are none or sizes differ, or if all fields
+    are the same."""
+    if fields == donor_fields or not _share_fields(fields, donor_fields):
+        return None
+    known = adapt(jnp.ones(given.shape), donor_fields, fields, "first")
+    return jnp.where(known > 0, adapt(given, donor_fields, fields, "first"), mine)
+
+
+def _share_fields(fields: tuple[Field, ...], donor_fields: tuple[Field, ...]) -> bool:
+    """Whether two tasks have fields in common, all of them of the same sizes."""
+    names = {field.name: field.size for field in donor_fields}
+    common = any(names.get(field.name) == field.size for field in fields)
+    return common and all(names.get(field.name, field.size) == field.size for field in fields)
+
+
 def _norm_by_field(given: Array, fields: tuple[Field, ...], donor_fields: tuple[Field, ...], network: str) -> Array | None:
     """A layer norm's vector [.. I] with the same fields in another order; None if they are the same, or have no name in common
     and are taken by their places."""
@@ -255,10 +283,7 @@ def _norm_by_field(given: Array, fields: tuple[Field, ...], donor_fields: tuple[
 
 def _by_field(mine: Array, given: Array, fields: tuple[Field, ...], donor_fields: tuple[Field, ...]) -> Array | None:
     """First-layer weights [.. I H] with the rows of fields that both read; None if there are none, or if sizes differ."""
-    names = {field.name: field.size for field in donor_fields}
-    common = any(names.get(field.name) == field.size for field in fields)
-    alike = all(names.get(field.name, field.size) == field.size for field in fields)
-    if not common or not alike or mine.shape[-1] != given.shape[-1]:
+    if not _share_fields(fields, donor_fields) or mine.shape[-1] != given.shape[-1]:
         return None
     columns = jnp.swapaxes(given, -1, -2)  # each hidden unit's weights read like one observation
     return jnp.swapaxes(adapt(columns, donor_fields, fields, "first"), -1, -2)
