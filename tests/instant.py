@@ -1,5 +1,7 @@
 """Runs without training: everything that a run writes, in milliseconds."""
 
+from typing import Any
+
 import jax
 
 from headstart.envs.particle.spread import Spread
@@ -11,9 +13,15 @@ ENV, LEARNER = Spread(2, horizon=5), DDPG(hidden=(4,), num_envs=4, train_every=4
 CONFIG = run.Config(ENV, LEARNER, steps=400, seeds=2, evaluations=2, episodes=5)
 
 
+_drawn: dict[tuple, Any] = {}
+
+
 def team(seed: int = 0, learner=LEARNER, spec=ENV.spec) -> TeamPolicy:
     """A team that has learned nothing."""
-    return TeamPolicy(spec, learner, jax.vmap(learner.make(spec).init)(jax.random.split(jax.random.key(seed), 2)), (0, 1), ENV)
+    key = seed, learner, repr(spec)
+    if key not in _drawn:
+        _drawn[key] = jax.jit(jax.vmap(learner.make(spec).init))(jax.random.split(jax.random.key(seed), 2))
+    return TeamPolicy(spec, learner, _drawn[key], (0, 1), ENV)
 
 
 def trained(self, stop):

@@ -9,6 +9,7 @@ import pytest
 
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
+from headstart.papers import knowru
 from headstart.training import api
 
 TINY = ["--steps", "400", "--evaluations", "2", "--episodes", "4", "--learner.warmup", "100", "--learner.batch", "16"]
@@ -233,7 +234,8 @@ def test_damaged_files_are_refused(trained, tmp_path, capsys, name, content, say
 
 
 @pytest.mark.slow
-def test_reproduce_at_smoke_scale_resumes_and_reports(tmp_path):
+def test_reproduce_at_smoke_scale_resumes_and_reports(tmp_path, monkeypatch):
+    monkeypatch.setitem(knowru.PLANS, "smoke", (48, 2))
     out = tmp_path / "six"
     cli.main(["reproduce", "knowru/spread-6", "--scale", "smoke", "--arms", "knowru", "--out", str(out)])
     report = json.loads((out / "report.json").read_text())

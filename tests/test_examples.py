@@ -44,13 +44,28 @@ def test_the_page_shows_the_files(page):
         assert code == (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
 
 
+_kept: list[Path] = []
+
+
+@pytest.fixture
+def met(here, tmp_path_factory):
+    """A run of an environment of one's own, trained once; no test knows the environment before it names it."""
+    if not _kept:
+        small = ["--learner.num_envs", "4", "--learner.rollout", "8", "--steps", "64", "--evaluations", "2", "--episodes", "4"]
+        out = tmp_path_factory.mktemp("met") / "a"
+        cli.main(["train", "rendezvous", "--use", "examples.rendezvous", "--learner", "ippo", *small, "--out", str(out)])
+        _kept.append(out)
+    registry._joined["env"].clear()
+    registry.used.clear()
+    registry.presets.cache_clear()
+    return _kept[0]
+
+
 @pytest.mark.slow
-def test_a_scenario_joins_by_name(here, tmp_path, capsys):
+def test_a_scenario_joins_by_name(met, capsys):
     from examples.rendezvous import Rendezvous
 
-    small = ["--learner.num_envs", "4", "--learner.rollout", "8", "--steps", "64", "--evaluations", "2", "--episodes", "4"]
-    cli.main(["train", "rendezvous", "--use", "examples.rendezvous", "--learner", "ippo", *small, "--out", str(tmp_path / "a")])
-    cli.main(["evaluate", str(tmp_path / "a"), "--episodes", "4"])
+    cli.main(["evaluate", str(met), "--use", "examples.rendezvous", "--episodes", "4"])
     assert "over 1 seed," in capsys.readouterr().out
     cli.main(["list", "--use", "examples.rendezvous"])
     assert "rendezvous" in capsys.readouterr().out
@@ -59,13 +74,9 @@ def test_a_scenario_joins_by_name(here, tmp_path, capsys):
     parallel_api_test(to_pettingzoo(Rendezvous(4)), num_cycles=30)
 
 
-def test_without_use_a_strangers_run_imports_nothing(here, tmp_path, capsys):
-    small = ["--learner.num_envs", "4", "--learner.rollout", "8", "--steps", "64", "--evaluations", "2", "--episodes", "4"]
-    cli.main(["train", "rendezvous", "--use", "examples.rendezvous", "--learner", "ippo", *small, "--out", str(tmp_path / "a")])
-    registry._joined["env"].clear()
-    registry.presets.cache_clear()
+def test_without_use_a_strangers_run_imports_nothing(met, capsys):
     with pytest.raises(SystemExit) as end:
-        cli.main(["evaluate", str(tmp_path / "a")])
+        cli.main(["evaluate", str(met)])
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert end.value.code == 2 and "unknown env 'rendezvous'" in told and "--use MODULE" in told
 

@@ -62,8 +62,9 @@ def test_values(name):
 
 
 @pytest.mark.slow
-@every
+@pytest.mark.parametrize("name", [n for n, c in LEARNERS.items() if not takes(c, Mixed().spec)])
 def test_choice(name):
+    """Two roles with two heads, below, ask the others for the same and more."""
     _, _, returns = solved(Choice(), small(LEARNERS[name]), 200)
     assert (returns["agent"] > 0.95).all()
 

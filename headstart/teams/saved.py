@@ -63,7 +63,8 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
         trained = decode_spec(manifest["trained"]) if "trained" in manifest else None
         spec = _named(spec, env)
         learner = config.make(trained or spec)
-        like = jax.eval_shape(jax.vmap(learner.init), jax.random.split(jax.random.key(0), len(seeds)))
+        of_all = lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype)
+        like = jax.tree.map(of_all, jax.eval_shape(learner.init, jax.random.key(0)))
         if trained is not None:
             like = {net: like[net] for net in learner.policy_networks}
     except HeadstartError:
