@@ -23,6 +23,7 @@ from headstart.core.part import part
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.learners.imitator import Imitator
+from headstart.teams.demos import Demos
 from headstart.training import programs
 
 # ------------------------------------------------------------------ environments
@@ -353,6 +354,18 @@ def traced(part: Any, **settings: Any) -> Any:
     for name, value in settings.items():
         object.__setattr__(part, name, value)
     return part
+
+
+def random_demos(env: Any, episodes: int = 40, seed: int = 0) -> Demos:
+    """Demonstrations of random numbers and random lengths, the first one as long as an episode can be."""
+    spec, rng = env.spec, np.random.default_rng(seed)
+    lengths = np.concatenate([[spec.horizon], rng.integers(1, spec.horizon + 1, episodes - 1)]).astype(np.int32)
+    running = np.arange(spec.horizon) < lengths[:, None]
+    normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    obs = {name: normal(episodes, spec.horizon, x.agents, x.obs_size) for name, x in spec.roles.items()}
+    alive = {name: np.broadcast_to(running[..., None], (*running.shape, x.agents)).copy() for name, x in spec.roles.items()}
+    returns = {name: np.zeros((episodes, x.agents), np.float32) for name, x in spec.roles.items()}
+    return Demos(spec, env, obs, alive, lengths, returns, {})
 
 
 def fresh(config: Any, spec: TeamSpec, seeds: int, number: int = 5) -> Any:
