@@ -53,8 +53,11 @@ if TYPE_CHECKING:
     from headstart.learners.qlearning import QLearning as QLearning
     from headstart.registry import preset as preset
     from headstart.registry import use as use
+    from headstart.teams.demos import Demos as Demos
     from headstart.teams.policy import TeamPolicy as TeamPolicy
+    from headstart.teams.recording import record as record
     from headstart.teams.saved import load as load
+    from headstart.teams.saved_demos import load_demos as load_demos
     from headstart.teams.scripted import Scripted as Scripted
     from headstart.training.api import resume as resume
     from headstart.training.api import resume_sweep as resume_sweep
@@ -97,6 +100,9 @@ _HOMES = {
     "inputs": "envs.inputs",
     "TeamPolicy": "teams.policy",
     "load": "teams.saved",
+    "Demos": "teams.demos",
+    "load_demos": "teams.saved_demos",
+    "record": "teams.recording",
     "resume": "training.api",
     "resume_sweep": "training.api",
     "sweep": "training.api",

@@ -1,6 +1,8 @@
-"""headstart evaluate, headstart render."""
+"""headstart evaluate, headstart record, headstart render."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 from headstart.cli.flags import directory_of, options_of, read_flags, take
 from headstart.core.checks import HeadstartError, check_known
@@ -8,25 +10,9 @@ from headstart.core.checks import HeadstartError, check_known
 
 def evaluate(args: list[str]) -> None:
     """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt] [--sample]."""
-    from headstart import registry
     from headstart.core.ranges import Count
-    from headstart.storage import files
-    from headstart.teams.saved import load
-    from headstart.training.progress import spread
-    from headstart.training.run import score
-    from headstart.views.adapt import describe_adaptation
 
-    given, rest = take(args, ("--env",))
-    directory, rest = directory_of(rest, "evaluate")
-    team = load(directory) if "--help" not in rest else None
-    env = registry.preset("env", given["--env"][-1] if given["--env"] else "spread")
-    if team and not given["--env"]:
-        env = team.env
-    if env is None:
-        trained_in = files.read_json(directory / "policy.json").get("env")
-        if trained_in:
-            registry.decode("env", trained_in)  # says which module is missing
-        raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
+    rest, team, env = _team_and_env(args, "evaluate")
     fields = [
         ("episodes", Count, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: pair agents, adapt observations by field."),
@@ -39,6 +25,10 @@ def evaluate(args: list[str]) -> None:
     )
     options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "", choices, example)
     assert team is not None  # --help has ended the command
+    from headstart.training.progress import spread
+    from headstart.training.run import score
+    from headstart.views.adapt import describe_adaptation
+
     if options.episodes < 1:
         raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
     if options.adapt and options.sample:
@@ -57,6 +47,67 @@ def evaluate(args: list[str]) -> None:
             print(f"seed {seed}: {word}return {value:.2f}")
         seeds = f"{len(returns)} seed{'s' * (len(returns) != 1)}"
         print(f"{word}return {spread(returns)} over {seeds}, {options.episodes} {kind} episodes each")
+
+
+def _team_and_env(args: list[str], command: str) -> tuple[list[str], Any, Any]:
+    """(further arguments, the team of the command's directory, where it is to play): of `--env`, or of its training.
+
+    With `--help` there is no team.
+    """
+    from headstart import registry
+
+    given, rest = take(args, ("--env",))
+    directory, rest = directory_of(rest, command)
+    team = None
+    if "--help" not in rest:
+        from headstart.teams.saved import load
+
+        team = load(directory)
+    env = registry.preset("env", given["--env"][-1] if given["--env"] else "spread")
+    if team and not given["--env"]:
+        env = team.env
+    if env is None:
+        from headstart.storage import files
+
+        trained_in = files.read_json(directory / "policy.json").get("env")
+        if trained_in:
+            registry.decode("env", trained_in)  # says which module is missing
+        raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
+    return rest, team, env
+
+
+def record(args: list[str]) -> None:
+    """Record demonstrations, episodes of a trained team: headstart record DIR --out DEMOS [--episodes N] [--actions]."""
+    from headstart.core.ranges import Count, Natural
+
+    rest, team, env = _team_and_env(args, "record")
+    name = re.sub(r"\W+", "-", Path(team.loaded_from).name).strip("-") if team else "NAME"
+    fields = [
+        ("episodes", Count, 1000, "Episodes to record."),
+        ("seed", Natural, 0, "Index of one of the team's seeds, from 0."),
+        ("first_episode", Natural, 0, "Number of the first episode; recordings without a common number are independent."),
+        ("greedy", bool, False, "Record the most likely actions, instead of those that the learner draws."),
+        ("actions", bool, False, "Record the actions as well, which clone learns from."),
+        ("out", Path, Path("demos") / name, "Directory for the demonstrations; must be new or empty."),
+        ("env", None, env, ""),
+    ]
+    choices, example = ("--env", "--use", "--accept-changed"), "headstart record runs/four --episodes 100 --out demos/four"
+    options = read_flags(options_of(fields), rest, "headstart record DIR", record.__doc__ or "", choices, example)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from headstart.teams.demos import check_free
+    from headstart.teams.recording import record as play
+
+    check_free(options.out)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        watch = lambda blocks: bar.track(blocks, description="recording")
+        given = {"first_episode": options.first_episode, "sample": not options.greedy, "actions": options.actions}
+        demos = play(team, options.env, options.episodes, options.seed, **given, watch=watch)
+    demos.save(options.out)
+    size = sum(path.stat().st_size for path in options.out.iterdir())
+    print(f"{options.out}: {demos.told()}, {size / 1e6:.1f} MB")
 
 
 def render(args: list[str]) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from headstart._version import __version__
-from headstart.cli.evaluate import evaluate, render
+from headstart.cli.evaluate import evaluate, record, render
 from headstart.cli.experiments import demo, report, reproduce
 from headstart.cli.flags import read_flags, require_text, take
 from headstart.cli.output import exit_code, fail
@@ -101,7 +101,7 @@ def list_parts(args: list[str]) -> None:
             print(f"  {names:<{width}}  {text}")
 
 
-ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "render", "report")
+ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "record", "render", "report")
 """The flag to read files although their digests do not match, and the commands that know it."""
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -112,6 +112,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "reproduce": reproduce,
     "resume": resume,
     "evaluate": evaluate,
+    "record": record,
     "render": render,
     "report": report,
 }

@@ -49,8 +49,7 @@ def save_tree(path: Path, tree: PyTree, note: dict[str, str] | None = None) -> s
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    plain = {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named_leaves(tree).items()}
-    arrays = {name: np.ascontiguousarray(x) for name, x in plain.items()}
+    arrays = _plain(tree)
     digest = _digest(arrays, note or {})
     with files.replacing(path) as temporary:
         try:
@@ -60,8 +59,27 @@ def save_tree(path: Path, tree: PyTree, note: dict[str, str] | None = None) -> s
     return digest
 
 
+def digest_of_tree(tree: PyTree) -> str:
+    """The digest that `save_tree` would return for a pytree's arrays without a note."""
+    return _digest(_plain(tree), {})
+
+
+def _plain(tree: PyTree) -> dict[str, np.ndarray]:
+    plain = {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named_leaves(tree).items()}
+    return {name: np.ascontiguousarray(x) for name, x in plain.items()}
+
+
 def load_tree(path: Path, like: PyTree, digest: str | None = None, finite: bool = False) -> PyTree:
-    """Read a pytree shaped like `like` (arrays or their shapes).
+    """Read a pytree shaped like `like` (arrays or their shapes); see `load_arrays`."""
+    arrays = load_arrays(path, like, digest, finite)
+    # A copy, since the program that reads an array may reuse its memory; by NumPy, so that no program is compiled for it.
+    leaves = [jax.device_put(np.array(x)) for x in arrays]
+    keys = [jax.random.wrap_key_data(x) if _is_key(want) else x for x, want in zip(leaves, jax.tree.leaves(like), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(like), keys)
+
+
+def load_arrays(path: Path, like: PyTree, digest: str | None = None, finite: bool = False) -> list[np.ndarray]:
+    """Read the leaves of a pytree shaped like `like` (arrays or their shapes) into NumPy, random keys as their numbers.
 
     Nothing is read before the header, the dtypes, the shapes and the file's size are those that `like` needs. Raises
     HeadstartError if they are not, or if a number is not finite but has to be, and `Changed` for a digest other than that in
@@ -88,10 +106,7 @@ def load_tree(path: Path, like: PyTree, digest: str | None = None, finite: bool 
     for name, x in arrays.items():
         if finite and jnp.issubdtype(x.dtype, jnp.floating) and not np.isfinite(x).all():
             raise _damaged(path, f"{shown(name)} holds NaN or infinity")
-    # A copy, since the program that reads an array may reuse its memory; by NumPy, so that no program is compiled for it.
-    leaves = [jax.device_put(np.array(arrays[name])) for name in wanted]
-    keys = [jax.random.wrap_key_data(x) if _is_key(want) else x for x, want in zip(leaves, jax.tree.leaves(like), strict=True)]
-    return jax.tree.unflatten(jax.tree.structure(like), keys)
+    return [arrays[name] for name in wanted]
 
 
 def read_note(path: Path) -> dict[str, str]:

@@ -38,9 +38,10 @@ class Part(TypedDict):
 
 
 class Guide(Part):
-    """Guidance, and whether its teacher is a team (saved beside run.json) or Python code."""
+    """Guidance, and whether its teacher is a team or demonstrations (saved beside run.json), or Python code."""
 
     teacher: NotRequired[bool]
+    demos: NotRequired[bool]
     scripted: NotRequired[bool]
 
 
@@ -201,6 +202,22 @@ class Policy(TypedDict):
     select: NotRequired[Literal["nearest", "first"]]
     parameters: NotRequired[Digest]
     run: NotRequired[Digest]
+
+
+class Demonstrations(TypedDict):
+    """demos.json. `actions` and `available`: whether the file has them. `means` are over episodes."""
+
+    format: int
+    spec: Spec
+    env: Part | None
+    episodes: Some
+    steps: Annotated[int, Interval(ge=1, le=2**40)]
+    events: tuple[str, ...]
+    actions: bool
+    available: bool
+    means: dict[str, float]
+    notes: dict[str, Any]
+    arrays: Digest
 
 
 Kept = TypedDict(

@@ -1,18 +1,36 @@
-"""Demonstrations: recorded episodes of a team, as plain NumPy arrays."""
+"""Demonstrations: recorded episodes of a team, as plain NumPy arrays.
 
-from dataclasses import dataclass, field
+`recording` plays and records them, `saved_demos` loads them, and `recombined` mixes their agents.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from headstart import registry
+from headstart.core.checks import HeadstartError, require
+from headstart.core.spec import encode_spec
 from headstart.core.types import TeamSpec
+from headstart.report.metric import label
+from headstart.storage import arrays as storage
+from headstart.storage import files, places, schema
+from headstart.teams import episode_arrays as arrays
+
+STORED = ("obs", "alive", "actions", "available")
+"""The arrays [M T ..] of which a file keeps the steps before an episode's end."""
+EACH = ("returns", "events")
+"""The arrays [M ..]."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Demos:
     """M recorded episodes of a team; T is the length of the longest, and shorter ones are padded with zeros.
 
-    O numbers of an observation, A agents of a role, U numbers of an action vector (`Discrete` one-hot, `Continuous` in [-1, 1]).
+    O numbers of an observation, A agents of a role, U numbers of an action vector (see `core.types`).
+    `len(demos)` is M, and `demos[:100]` are the first hundred. Raises HeadstartError for arrays that do not fit together.
     """
 
     spec: TeamSpec
@@ -33,8 +51,176 @@ class Demos:
     """{role: [M T A U]} float32, if they were recorded."""
     available: dict[str, np.ndarray] | None = None
     """{role: [M T A U]} bool: the legal choices, if actions were recorded and the environment has illegal ones."""
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Where the episodes come from: seed, greedy or sampled, version of headstart, digest of the recorded policy."""
+    loaded_from: str = ""
+    """The directory that they were loaded from, for messages."""
+
+    def __post_init__(self):
+        require(len(self.lengths) > 0, "the number of episodes", 0, "at least 1")
+        require(int(self.lengths.min()) > 0, "the length of an episode", int(self.lengths.min()), "at least 1")
+        require(self.actions is not None or self.available is None, "available", "given", "None if there are no actions")
+        episodes, steps = len(self.lengths), int(self.lengths.max())
+        require(steps <= self.spec.horizon, "the length of an episode", steps, f"at most the horizon, {self.spec.horizon}")
+        inner = {"obs": lambda role: (role.obs_size,), "alive": lambda role: (), "returns": lambda role: ()}
+        for name in ("obs", "alive", "returns", "actions", "available"):
+            by_role = getattr(self, name)
+            if by_role is None:
+                continue
+            require(by_role.keys() == self.spec.roles.keys(), f"the roles of {name}", [*by_role], f"{[*self.spec.roles]}")
+            for role, about in self.spec.roles.items():
+                rest = inner.get(name, lambda role: (role.actions.size,))(about)
+                wanted = (episodes, *(() if name == "returns" else (steps,)), about.agents, *rest)
+                require(by_role[role].shape == wanted, f"the shape of {name}['{role}']", by_role[role].shape, f"{wanted}")
+        for name, x in self.events.items():
+            require(x.shape == (episodes,), f"the shape of events['{name}']", x.shape, f"{(episodes,)}")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        env: Any,
+        obs: Any,
+        *,
+        lengths: Any = None,
+        dones: Any = None,
+        alive: Any = None,
+        rewards: Any = None,
+        actions: Any = None,
+        available: Any = None,
+        events: Mapping[str, Any] | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> "Demos":
+        """Demonstrations from arrays of your own: {role: array}, or the array itself if the team has one role.
+
+        env: the environment of the team that was recorded, or its `TeamSpec`. obs [M T A O]. The end of an episode: lengths
+        [M], or dones [M T], true at its last step; without either, all episodes have T steps. alive [M T A]: false for dead
+        agents. rewards [M T A], or [M T] if agents share them. actions: whole numbers [M T A], or [M T A H] for H heads, are
+        choices; floats [M T A U] are action vectors (one-hot heads side by side, or numbers in [-1, 1]). available [M T A U].
+        events {name: [M]}: counts of each episode. It does not matter what stands after an episode's end.
+
+        Raises HeadstartError for shapes that do not fit and for numbers that are not finite.
+        """
+        spec = env if isinstance(env, TeamSpec) else env.spec
+        seen = arrays.by_role(spec, "obs", obs, lambda role: (role.agents, role.obs_size))
+        running, ends = arrays.running(seen, lengths, dones)
+        living = arrays.living(spec, running, alive)
+        return cls(
+            spec,
+            None if env is spec else env,
+            arrays.kept(seen, running, "obs"),
+            living,
+            ends,
+            arrays.returns(spec, running, rewards),
+            arrays.events(len(ends), events or {}),
+            arrays.actions(spec, running, living, actions),
+            arrays.available(spec, running, available),
+            dict(notes or {}),
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def __getitem__(self, which: slice) -> "Demos":
+        """The episodes of a slice."""
+        if not isinstance(which, slice):
+            raise HeadstartError(f"demos[..] takes a slice such as demos[:100], not {which!r}")
+        return self.picked(np.arange(len(self))[which])
+
+    def take(self, count: int) -> "Demos":
+        """The first `count` episodes; HeadstartError if there are fewer."""
+        require(1 <= count <= len(self), "the number of episodes to take", count, f"between 1 and the recorded {len(self)}")
+        return self[:count]
+
+    def picked(self, numbers: np.ndarray) -> "Demos":
+        """The episodes with these numbers, in their order; HeadstartError if there are none."""
+        require(len(numbers) > 0, "the number of episodes", 0, "at least 1")
+        lengths = self.lengths[numbers]
+        steps = lengths.max()
+        in_time = lambda x: x[numbers, :steps]
+        return dataclasses.replace(
+            self, lengths=lengths, **self._changed(STORED, in_time), **self._changed(EACH, lambda x: x[numbers])
+        )
+
+    def _changed(self, names: tuple[str, ...], change: Any) -> dict[str, Any]:
+        """{name: {role or event: changed array}}."""
+        by_name = {name: getattr(self, name) for name in names}
+        return {name: tree and {part: change(x) for part, x in tree.items()} for name, tree in by_name.items()}
+
+    @property
+    def steps(self) -> int:
+        """Env-steps of all episodes."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+    @property
+    def env_steps(self) -> int:
+        """Env-steps that they cost: of the recorded team's training, if it is known, and of the recording."""
+        return int(self.notes.get("trained", 0)) + self.steps
+
+    @property
+    def running(self) -> np.ndarray:
+        """[M T] bool: False for all steps after the end of the episode."""
+        return np.arange(self.lengths.max()) < self.lengths[:, None]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """{"return": the mean over episodes of the team's return, event: the mean of its counts}."""
+        team = np.concatenate(list(self.returns.values()), -1).mean(-1, dtype=np.float64)
+        return {"return": float(team.mean())} | {name: float(x.mean(dtype=np.float64)) for name, x in self.events.items()}
+
+    def told(self) -> str:
+        """ "1,000 episodes, 25,000 env-steps, return 12.34, win rate 0.31": the means of the episodes in words."""
+        means = self.means
+        rates = [f"{label(name)} {x:.2f}" for name, x in means.items() if name != "return"]
+        return ", ".join([f"{len(self):,} episodes", f"{self.steps:,} env-steps", f"return {means['return']:.2f}", *rates])
+
+    def check_fits(self, spec: TeamSpec) -> None:
+        """Raise HeadstartError unless a team of `spec` has these agents, and observes and does what they observed and did."""
+        which = f"the demonstrations{f' in {self.loaded_from}' if self.loaded_from else ''}"
+        mine, theirs = ({name: role.agents for name, role in s.roles.items()} for s in (self.spec, spec))
+        told = lambda roles: ", ".join(f"{count} × {name}" for name, count in roles.items())
+        if mine != theirs:
+            raise HeadstartError(f"{which} are of {told(mine)} and the team has {told(theirs)}: record such a team")
+        for name, role in self.spec.roles.items():
+            ours = spec.roles[name]
+            fields, wanted = ([(field.name, field.width) for field in x.obs] for x in (role, ours))
+            if fields != wanted:
+                seen = f"{which} show {name} {_told(fields)}, and the team observes {_told(wanted)}"
+                raise HeadstartError(f"{seen}: record a team of its environment")
+            if self.actions is not None and role.actions != ours.actions:
+                raise HeadstartError(f"{which} have other actions of {name} than the team: record a team of its environment")
+
+    def save(self, directory: str | Path) -> None:
+        """Write demos.safetensors and demos.json. Raises HeadstartError if the directory already holds anything."""
+        directory = places.located(directory)
+        check_free(directory)
+        with places.made_at_once(directory) as staged:
+            self.write(staged)
+
+    def write(self, directory: Path) -> str:
+        """As `save`, into a directory that is there; returns the digest of demos.json."""
+        running = self.running
+        stored = {"lengths": self.lengths, **self._changed(STORED, lambda x: x[running]), **self._changed(EACH, np.asarray)}
+        manifest = {
+            "spec": encode_spec(self.spec),
+            "env": None if self.env is None else registry.encode("env", self.env),
+            "episodes": len(self),
+            "steps": self.steps,
+            "events": list(self.events),
+            "actions": self.actions is not None,
+            "available": self.available is not None,
+            "means": self.means,
+            "notes": self.notes,
+            "arrays": storage.save_tree(directory / "demos.safetensors", {k: x for k, x in stored.items() if x is not None}),
+        }
+        return files.write_json(directory / "demos.json", manifest, schema.Demonstrations)
+
+
+def check_free(directory: Path) -> None:
+    """Refuse a directory that holds anything, so that nothing is ever overwritten."""
+    if not places.empty(directory):
+        raise HeadstartError(f"{directory} already holds something: choose another --out")
+
+
+def _told(fields: list[tuple[str, int]]) -> str:
+    """ "velocity 2 + landmarks 6", in at most some 100 characters."""
+    return files.shown(" + ".join(f"{name} {width}" for name, width in fields))

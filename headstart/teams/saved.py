@@ -55,7 +55,7 @@ def _check_origin(directory: Path, manifest: dict[str, Any], digest: str | None)
 def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
     path, seeds, env = directory / "policy.json", tuple(manifest["seeds"]), manifest["env"]
     config = registry.decode("learner", manifest["learner"])
-    env = _env(env) if env and env["name"] in registry.presets("env") else None
+    env = env_of(env)
     try:
         spec = decode_spec(manifest["spec"])
         trained = decode_spec(manifest["trained"]) if "trained" in manifest else None
@@ -74,8 +74,10 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
     return TeamPolicy(spec, config, params, seeds, env, manifest["env_steps"], trained, select, run, str(directory))
 
 
-def _env(saved: Any) -> Any:
-    """The environment that a policy file names; None if the file may not import its module."""
+def env_of(saved: Any) -> Any:
+    """The environment that a file names; None if it names none, or one that is not known, or may not import its module."""
+    if not saved or saved["name"] not in registry.presets("env"):
+        return None
     try:
         return registry.decode("env", saved)
     except registry.Untrusted:

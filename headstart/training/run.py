@@ -18,10 +18,10 @@ from headstart.core.guidance import teacher_of
 from headstart.core.part import checked
 from headstart.core.ranges import Count
 from headstart.core.scope import innermost, scope
-from headstart.core.types import TeamSpec
 from headstart.registry import command
 from headstart.storage import files
 from headstart.storage.places import sweep_of
+from headstart.teams.playing import in_env
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import cores, extend, footprint
@@ -130,23 +130,11 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
     """
     if not isinstance(team, TeamPolicy):
         raise HeadstartError(f"team must be a trained team, e.g. headstart.load(directory), not a {type(team).__name__}")
-    if isinstance(env, type) or not isinstance(env, Env):
-        raise HeadstartError(f"env must be an environment, e.g. headstart.Spread(), not {env!r}")
     episodes = checked("episodes", episodes, Count)
-    if not team.same_sizes(env.spec):
-        sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
-        raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
-    if sample and team.trained is not None:
-        raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
-    team = team.seated(env.spec)
-    learner = team.learner_in(env.spec)
+    team, learner = in_env(team, env, sample)
     with footprint.no_overflow():
         footprint.check_evaluation(env, learner, episodes, len(team.seeds))
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
     run = compile_program(jax.vmap(evaluate(env, learner, episodes, sample)), team.params, keys, mapped=2)
     with host_errors():
         return np.asarray(team_mean(run(team.params, keys)["return"].whole()).mean(-1))
-
-
-def _sizes(spec: TeamSpec) -> str:
-    return ", ".join(f"{r.agents} × {name} observing {r.obs_size} numbers" for name, r in spec.roles.items())

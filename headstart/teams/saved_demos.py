@@ -1,0 +1,106 @@
+"""Load saved demonstrations, or whatever else a directory has that can teach; nothing in the files is executed."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from headstart.core.checks import HeadstartError
+from headstart.core.spec import TeamSpec, decode_spec
+from headstart.storage import arrays as storage
+from headstart.storage import files, places, schema
+from headstart.teams.demos import EACH, STORED, Demos
+from headstart.teams.episode_arrays import check_chosen
+from headstart.teams.policy import TeamPolicy
+from headstart.teams.saved import env_of, load
+
+INNER = {
+    "obs": lambda role: role.obs_size,
+    "actions": lambda role: role.actions.size,
+    "available": lambda role: role.actions.size,
+}
+"""The last axis of the arrays that have one beyond that of the agents."""
+
+
+def load_teacher(directory: str | Path, digest: str | None = None) -> TeamPolicy | Demos:
+    """The team or the demonstrations of a directory; see `load` and `load_demos`."""
+    path = places.located(directory)
+    return load_demos(path, digest=digest) if holds_demos(path) else load(path, digest=digest)
+
+
+def holds_demos(directory: Path) -> bool:
+    """Whether a directory holds demonstrations."""
+    return files.kind(directory / "demos.json") is not None
+
+
+def load_demos(directory: str | Path, accept_changed: bool = False, *, digest: str | None = None) -> Demos:
+    """The demonstrations of a directory that `headstart record` or `Demos.save` wrote.
+
+    Raises HeadstartError if its files are missing or damaged, or if they were changed or do not belong together;
+    `accept_changed` accepts the latter. `digest` is that of demos.json, if it is known.
+    """
+    directory = places.located(directory)
+    path = directory / "demos.json"
+    if not holds_demos(directory):
+        raise HeadstartError(f"{directory} holds no demonstrations: headstart record RUN --out {directory} records some")
+    with files.accepting(accept_changed):
+        manifest = files.read_json(path, schema.Demonstrations)
+        if digest and digest != files.digest_of(manifest):
+            files.refuse_change(f"{path} is not the one that its run knows")
+        try:
+            spec = decode_spec(manifest["spec"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HeadstartError(f"{path} is damaged: {files.shown(str(error))}") from None
+        found = _arrays(directory / "demos.safetensors", manifest, spec)
+    try:
+        return Demos(spec=spec, env=env_of(manifest["env"]), notes=manifest["notes"], loaded_from=str(directory), **found)
+    except HeadstartError as error:
+        raise HeadstartError(f"{directory / 'demos.safetensors'} is damaged: {error}") from None
+
+
+def _arrays(path: Path, manifest: dict[str, Any], spec: TeamSpec) -> dict[str, Any]:
+    """The arrays of `Demos` by name, of a file whose sizes are those that its manifest needs."""
+    like = _shapes(manifest, spec)
+    leaves = storage.load_arrays(path, like, manifest["arrays"], finite=True)
+    found = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    lengths = found["lengths"]
+    damaged = lambda why: HeadstartError(f"{path} is damaged: {why}")
+    if lengths.min() < 1 or lengths.sum(dtype=np.int64) != manifest["steps"]:
+        raise damaged("the lengths of its episodes do not add up")
+    for name, x in storage.named_leaves(found).items():
+        if x.dtype == bool and x.view(np.uint8).max(initial=0) > 1:
+            raise damaged(f"{name} holds other values than true and false")
+    for role, x in (found.get("actions") or {}).items():
+        check_chosen(f"actions['{role}'] in {path}", spec.roles[role].actions, x[found["alive"][role]])
+    size = len(lengths) * int(lengths.max())
+    if size > MOST_PADDING * manifest["steps"]:
+        raise damaged("its episodes are too unlike in length")
+    running = np.arange(lengths.max()) < lengths[:, None]
+    return found | {name: {role: _padded(x, running) for role, x in found[name].items()} for name in STORED if name in found}
+
+
+MOST_PADDING = 1000
+"""Steps in memory for each step on disk: no small file makes a large array."""
+
+
+def _padded(steps: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """[N ..] -> [M T ..]: every episode's steps, and zeros after them."""
+    out = np.zeros((*running.shape, *steps.shape[1:]), steps.dtype)
+    out[running] = steps
+    return out
+
+
+def _shapes(manifest: dict[str, Any], spec: TeamSpec) -> dict[str, Any]:
+    """The shapes that `Demos.write` has stored."""
+    count, steps = manifest["episodes"], manifest["steps"]
+    shape = lambda kind, *sizes: jax.ShapeDtypeStruct(sizes, np.dtype(kind))
+    kinds = {"obs": np.float32, "alive": bool, "actions": np.float32, "available": bool}
+    names = [name for name in STORED if manifest.get(name, True)]
+    out: dict[str, Any] = {"lengths": shape(np.int32, count)}
+    for name in names:
+        last = lambda role, name=name: (INNER[name](role),) if name in INNER else ()
+        out[name] = {n: shape(kinds[name], steps, role.agents, *last(role)) for n, role in spec.roles.items()}
+    returns, events = EACH
+    out[returns] = {n: shape(np.float32, count, role.agents) for n, role in spec.roles.items()}
+    return out | {events: {name: shape(np.float32, count) for name in manifest["events"]}}
