@@ -368,6 +368,13 @@ def random_demos(env: Any, episodes: int = 40, seed: int = 0) -> Demos:
     return Demos(spec, env, obs, alive, lengths, returns, {})
 
 
+def with_actions(demos: Demos) -> Demos:
+    """The same with random actions, soft ones of discrete heads and continuous ones beyond their range."""
+    rng = np.random.default_rng(1)
+    of = lambda name, x: rng.normal(size=(*x.shape[:3], demos.spec.roles[name].actions.size)).astype(np.float32)
+    return dataclasses.replace(demos, actions={name: of(name, x) for name, x in demos.obs.items()})
+
+
 def fresh(config: Any, spec: TeamSpec, seeds: int, number: int = 5) -> Any:
     """Untrained parameters [S ..], in one compiled program instead of an operation at a time."""
     return jax.jit(jax.vmap(config.make(spec).init))(jr.split(jr.key(number), seeds))

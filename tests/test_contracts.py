@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from probes import Lengths, Mixed, drawn, environments, fresh, learners, loop, same, small, takes
+from probes import Lengths, Mixed, drawn, environments, fresh, learners, loop, random_demos, same, small, takes, with_actions
 
 from headstart import registry
 from headstart.core.actions import legal, sample
@@ -243,13 +243,18 @@ def admitted(name):
     env, config = Lengths(), small(LEARNERS[name], **TINY)
     team, found = TeamPolicy(env.spec, config, fresh(config, env.spec, len(SEEDS)), SEEDS, env), []
     for guide in GUIDES.values():
-        taught = dataclasses.replace(guide, teacher=team)
-        try:
-            taught.make(env.spec, config.make(env.spec))
-        except HeadstartError as error:
-            assert "\n" not in str(error) and "needs a learner" in str(error)  # the one reason not to be able to
-        else:
-            found.append(taught)
+        for teacher in (team, with_actions(random_demos(env, 200))):
+            taught = dataclasses.replace(guide, teacher=teacher)
+            try:
+                taught.make(env.spec, config.make(env.spec))
+            except HeadstartError as error:
+                assert "\n" not in str(error)
+                if "learns from demonstrations" not in str(error):
+                    assert "needs a learner" in str(error)  # the one reason not to be able to
+                    break
+            else:
+                found.append(taught)
+                break
     return env, config, found
 
 

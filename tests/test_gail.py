@@ -3,33 +3,28 @@
 import dataclasses
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
 import pytest
-from probes import Lengths, Mixed, random_demos, same, small, traced
+from probes import Lengths, Mixed, fresh, random_demos, same, small, traced, with_actions
 
 from headstart.core.checks import HeadstartError
 from headstart.core.optimisers import per_team
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Transition
+from headstart.envs.particle.spread import Spread
 from headstart.guidance import discriminator
 from headstart.guidance.gail import Gail
 from headstart.guidance.samples import Rows, Samples, plan, rows
 from headstart.learners.ppo import PPO
-from headstart.teams.demos import Demos
 from headstart.teams.policy import TeamPolicy
+from headstart.teams.recording import record
 
 ADAM = per_team({"discriminator": optax.adam(1e-2)})
-
-
-def with_actions(demos: Demos) -> Demos:
-    """The same with random actions, soft ones of discrete heads and continuous ones beyond their range."""
-    rng = np.random.default_rng(1)
-    of = lambda name, x: rng.normal(size=(*x.shape[:3], demos.spec.roles[name].actions.size)).astype(np.float32)
-    return dataclasses.replace(demos, actions={name: of(name, x) for name, x in demos.obs.items()})
 
 
 # ------------------------------------------------------------------ numbers, by plain loops
@@ -255,6 +250,39 @@ def test_four_tiles_can_be_matched_by_both_agents_only_if_one_joint_policy_demon
     assert all(-kl(p, expert) - kl(p, swapped) <= bound + 1e-9 for p in rng.dirichlet(np.ones(12), 2000))
     np.testing.assert_allclose(want[2].sum(), bound)
     assert found[2].sum() < -0.5 and found[3].sum() < found[2].sum()
+
+
+# ------------------------------------------------------------------ the same policy, and another
+
+
+def test_a_team_that_behaves_as_its_demonstrators_earns_nothing_on_average():
+    """On fresh episodes of sixteen independent experiments (99% interval); against another team's demonstrations it loses reward."""
+    env, config, times, each = Spread(2, horizon=8), small(PPO(), hidden=(8,)), 16, 60
+    params = fresh(config, env.spec, 2)
+    ways = lambda params: params["actor"]["agent"].net.body.layers[-1].bias
+    params = eqx.tree_at(ways, params, 3 * jnp.eye(5)[np.array([1, 2])])  # one team goes left, the other right
+    team = TeamPolicy(env.spec, config, params, (0, 1), env)
+    mine, others = record(team, episodes=3 * times * each), record(team, episodes=times * each, seed=1)
+
+    def by_experiment(obs):
+        """[16·A, N, O] of episodes [16·each T A O]: the agents of all experiments side by side."""
+        x = np.moveaxis(obs.reshape(times, -1, *obs.shape[2:]), 2, 1)
+        return jnp.asarray(x.reshape(-1, *x.shape[2:]))
+
+    own, demos, new = (by_experiment(x) for x in np.split(mine.obs["agent"], 3))
+
+    @jax.jit
+    def earned(demos):
+        nets = discriminator.discriminators(jr.key(0), {"agent": (len(own), own.shape[-1])}, (16,))
+        given = Samples(Rows(demos, jnp.full(len(demos), demos.shape[1])), own, jnp.ones(own.shape[:2], bool))
+        state = nets, ADAM.init({"discriminator": nets})
+        (nets, _), _ = discriminator.learn(ADAM, state, jr.key(1), {"agent": given}, 60, 64, 1.0)
+        return nets["agent"].agent_first(new)[..., 0].mean(-1).reshape(times, -1).mean(-1)
+
+    alike, unlike = np.asarray(earned(demos)), np.asarray(earned(by_experiment(others.obs["agent"])))
+    error = alike.std(ddof=1) / np.sqrt(times)
+    print(f"as its demonstrators {alike.mean():.3f} ± {error:.3f}, unlike them {unlike.mean():.3f}")
+    assert abs(alike.mean()) < 2.95 * error < 0.2 and unlike.max() < -0.5
 
 
 # ------------------------------------------------------------------ the guidance
