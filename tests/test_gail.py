@@ -256,7 +256,7 @@ def test_four_tiles_can_be_matched_by_both_agents_only_if_one_joint_policy_demon
 
 
 def test_a_team_that_behaves_as_its_demonstrators_earns_nothing_on_average():
-    """On fresh episodes of sixteen independent experiments (99% interval); against another team's demonstrations it loses reward."""
+    """On fresh episodes of sixteen independent experiments, in a 99% interval; other demonstrators make it lose reward."""
     env, config, times, each = Spread(2, horizon=8), small(PPO(), hidden=(8,)), 16, 60
     params = fresh(config, env.spec, 2)
     ways = lambda params: params["actor"]["agent"].net.body.layers[-1].bias

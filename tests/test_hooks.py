@@ -111,12 +111,12 @@ def test_demonstrations_are_an_argument_of_the_program_and_nothing_else():
     trainer, state = made.trainer, made.start((0, 1))
     size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
     assert size(trainer.data) == 2 * DEMOS.lengths.sum() * ENV.spec.roles["agent"].obs_size + 2  # with the agents' counts
-    assert not any(x.shape == y.shape for x in jax.tree.leaves(state) for y in jax.tree.leaves(trainer.data))
+    assert not any(x.shape[-3:] == trainer.data["agent"].x.shape for x in jax.tree.leaves(state))
     start = jax.vmap(lambda key, seed: programs.begin(trainer, key, seed))
     begun = jax.eval_shape(start, jr.split(jr.key(0), 2), jnp.arange(2))
     program = jax.make_jaxpr(programs.advance(trainer))(begun, 0, 1, trainer.data)
     assert [x.shape for x in jax.tree.leaves(trainer.data)] == [v.aval.shape for v in program.jaxpr.invars[-2:]]
-    assert not any(np.size(c) >= size(trainer.data) for c in program.consts)
+    assert not any(np.size(c) >= trainer.data["agent"].x.size for c in program.consts)
 
 
 @pytest.mark.slow
