@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from headstart.envs.pettingzoo import PettingZoo as PettingZoo
     from headstart.envs.pettingzoo import to_pettingzoo as to_pettingzoo
     from headstart.envs.regrouped import regrouped as regrouped
+    from headstart.guidance.clone import Clone as Clone
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
     from headstart.guidance.warm_start import WarmStart as WarmStart
@@ -54,7 +55,12 @@ if TYPE_CHECKING:
     from headstart.registry import preset as preset
     from headstart.registry import use as use
     from headstart.teams.demos import Demos as Demos
+    from headstart.teams.imported import demos_from_npz as demos_from_npz
+    from headstart.teams.imported import demos_from_vault as demos_from_vault
+    from headstart.teams.imported import demos_to_vault as demos_to_vault
     from headstart.teams.policy import TeamPolicy as TeamPolicy
+    from headstart.teams.recombined import independent as independent
+    from headstart.teams.recombined import non_concurrent as non_concurrent
     from headstart.teams.recording import record as record
     from headstart.teams.saved import load as load
     from headstart.teams.saved_demos import load_demos as load_demos
@@ -87,6 +93,7 @@ _HOMES = {
     "Route": "core.types",
     "Guidance": "core.guidance",
     "chain": "core.guidance",
+    "Clone": "guidance.clone",
     "Distill": "guidance.distill",
     "WarmStart": "guidance.warm_start",
     "Learner": "core.learner",
@@ -102,7 +109,12 @@ _HOMES = {
     "load": "teams.saved",
     "Demos": "teams.demos",
     "load_demos": "teams.saved_demos",
+    "demos_from_npz": "teams.imported",
+    "demos_from_vault": "teams.imported",
+    "demos_to_vault": "teams.imported",
     "record": "teams.recording",
+    "non_concurrent": "teams.recombined",
+    "independent": "teams.recombined",
     "resume": "training.api",
     "resume_sweep": "training.api",
     "sweep": "training.api",

@@ -84,7 +84,7 @@ class Teacher(Protocol):
 
 
 TeacherLike = Annotated[Any, tyro.conf.Suppress]
-"""A `Teacher`, the path of a run or policy directory, or None; on the command line it comes from `--teacher`."""
+"""A `Teacher` or demonstrations, the path of a directory of one, or None; on the command line it comes from `--teacher`."""
 
 
 @runtime_checkable

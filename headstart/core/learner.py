@@ -21,6 +21,8 @@ normaliser, which no gradient moves."""
 
 Outputs = Literal["logits", "values"]
 """What a policy puts out for discrete actions: log-probabilities up to a constant, or values of actions in units of reward."""
+TEMPERATURES: dict[Outputs, float] = {"logits": 1.0, "values": 0.01}
+"""The temperature of each kind of output: softmax(output / temperature) are the probabilities of actions."""
 
 
 class Attention(NamedTuple):

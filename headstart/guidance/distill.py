@@ -23,7 +23,7 @@ from jaxtyping import Array
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import Guidance, TeacherLike
-from headstart.core.learner import Learner, Outputs
+from headstart.core.learner import TEMPERATURES, Learner, Outputs
 from headstart.core.ops import linear_schedule, masked_mean
 from headstart.core.part import part
 from headstart.core.ranges import NonNegative, Positive, Unit
@@ -31,8 +31,6 @@ from headstart.core.types import ActionSpace, Continuous, TeamSpec
 from headstart.teams.fit import FittedTeacher, fit_teacher, role_pairs
 from headstart.views.adapt import Select
 
-TEMPERATURES: dict[Outputs, float] = {"logits": 1.0, "values": 0.01}
-"""The temperature of each kind of output: softmax(output / temperature) are the probabilities of actions."""
 Distance = Callable[[Array, Array, Array | None], Array]
 """teacher's outputs [*n U], student's [*n U], legal choices [*n U] or None -> [*n]."""
 

@@ -41,7 +41,6 @@ class Guide(Part):
     """Guidance, and whether its teacher is a team or demonstrations (saved beside run.json), or Python code."""
 
     teacher: NotRequired[bool]
-    demos: NotRequired[bool]
     scripted: NotRequired[bool]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.ops import unroll
 from headstart.core.types import TeamSpec
+from headstart.teams.demos import Demos
 from headstart.views.adapt import Select, adapted_policy, pair_carry, pair_params
 from headstart.views.meaning import tell, translations
 
@@ -35,6 +36,9 @@ def check_teacher(teacher: Any) -> None:
         raise HeadstartError("guidance needs a teacher: pass a run directory, e.g. --teacher runs/old")
     if callable(teacher) and not hasattr(teacher, "spec"):
         raise HeadstartError("the teacher is a function: headstart.Scripted(function, env.spec) makes a teacher of it")
+    if isinstance(teacher, Demos):
+        mend = "use --guidance clone, which imitates the recorded actions" if teacher.actions else "pass the team itself"
+        raise HeadstartError(f"demonstrations cannot say what to do on the observations that students visit: {mend}")
     if not hasattr(teacher, "spec"):
         raise HeadstartError(f"the teacher {teacher} is not loaded: headstart.load(...) makes a team of a run directory")
 

@@ -29,6 +29,8 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {again}")
     if (directory / "experiment.json").exists():
         raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
+    if (directory / "demos.json").exists():
+        raise HeadstartError(f"{directory} holds demonstrations, and no team: headstart.load_demos(...) loads them")
     if (directory / places.SWEEP).exists():
         raise HeadstartError(f"{directory} is a sweep: its teams are in {directory / places.POINTS}, one directory each")
     with files.accepting(accept_changed):

@@ -20,8 +20,9 @@ from headstart.core.ranges import Count, Evaluations, Natural, Steps
 from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.storage import files, places
+from headstart.teams.demos import Demos
 from headstart.teams.policy import TeamPolicy
-from headstart.teams.saved import load
+from headstart.teams.saved_demos import load_teacher
 from headstart.training import cores
 from headstart.training.keep import rules
 
@@ -61,6 +62,10 @@ class Config:
         require(self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "below 2³¹ with all seeds after it")
 
 
+SAVED = TeamPolicy | Demos
+"""The teachers that a run saves beside run.json."""
+
+
 def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) -> dict[str, Any]:
     """The content of run.json when a run begins."""
     spec = config.env.spec
@@ -75,7 +80,7 @@ def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) ->
         "env_steps": trainer.updates * trainer.steps_per_update,
         "learning_starts": trainer.warmup_updates * trainer.steps_per_update,
         "start": start,
-        "teachers": [_price(teacher) for teacher in map(teacher_of, config.guidance) if isinstance(teacher, TeamPolicy)],
+        "teachers": [_price(teacher) for teacher in map(teacher_of, config.guidance) if isinstance(teacher, SAVED)],
         "versions": {"headstart": __version__, "jax": jax.__version__, "python": platform.python_version()},
         "cores": cores.pool(),
         "device": jax.devices()[0].device_kind,
@@ -92,7 +97,7 @@ def encode(config: Config) -> dict[str, Any]:
 
 def bind(manifest: dict[str, Any], teachers: Sequence[Any], directory: Path) -> dict[str, Any]:
     """Save the teachers of a run that begins; returns their digests and the run's id, by which its files know each other."""
-    write = lambda i, teacher: teacher.write(directory / f"teacher-{i}") if isinstance(teacher, TeamPolicy) else None
+    write = lambda i, teacher: teacher.write(directory / f"teacher-{i}") if isinstance(teacher, SAVED) else None
     guides = [write(i, teacher) for i, teacher in enumerate(teachers)]
     about = {name: manifest[name] for name in ("config", "seeds", "spec")}
     return {"guides": guides, "id": files.digest_of(about | {"guides": guides})}
@@ -110,15 +115,21 @@ def differences(manifest: dict[str, Any], config: Config) -> list[str]:
 
 
 def _teacher(teacher: Any) -> dict[str, bool]:
-    """Whether the teacher is a team, which can be saved, or Python code, which cannot."""
-    team = isinstance(teacher, TeamPolicy)
-    return {"teacher": team, "scripted": teacher is not None and not team}
+    """Whether the teacher is a team or demonstrations, which can be saved, or Python code, which cannot."""
+    saved = isinstance(teacher, SAVED)
+    return {"teacher": saved, "scripted": teacher is not None and not saved}
 
 
-def _price(teacher: TeamPolicy) -> dict[str, Any]:
-    """A teacher as a stage of a report: the cost of its training."""
+def _price(teacher: TeamPolicy | Demos) -> dict[str, Any]:
+    """A teacher as a stage of a report: the cost of its training, and of its recording."""
     env = registry.encode("env", teacher.env)["name"] if teacher.env is not None else ""
-    return {"name": "teacher", "env": env, "env_steps": teacher.env_steps, "run_s": None, "compile_s": None}
+    return {
+        "name": "demos" if isinstance(teacher, Demos) else "teacher",
+        "env": env,
+        "env_steps": teacher.env_steps,
+        "run_s": None,
+        "compile_s": None,
+    }
 
 
 def _whole(value: Any) -> Any:
@@ -142,7 +153,7 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
         if (guide.get("teacher") or guide.get("scripted")) and not takes_teacher(part):
             raise HeadstartError(f"{directory / 'run.json'} is damaged: config.guidance.{i} takes no teacher")
         if guide.get("teacher"):
-            part = dataclasses.replace(part, teacher=load(places.inside(directory, f"teacher-{i}"), digest=digest))
+            part = dataclasses.replace(part, teacher=load_teacher(places.inside(directory, f"teacher-{i}"), digest=digest))
         if guide.get("scripted"):
             part = dataclasses.replace(part, teacher=scripted.pop(0))
         guides.append(part)

@@ -24,6 +24,7 @@ from headstart.storage.places import sweep_of
 from headstart.teams.playing import in_env
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
+from headstart.teams.saved_demos import load_teacher
 from headstart.training import cores, extend, footprint
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir, check_free, undone_if_refused
@@ -50,7 +51,7 @@ def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> 
 def with_teachers(config: Config) -> Config:
     """The configuration with every teacher loaded that was given by its path."""
     given = lambda guide: isinstance(teacher_of(guide), str | Path)
-    loaded = lambda guide: dataclasses.replace(guide, teacher=load(teacher_of(guide))) if given(guide) else guide
+    loaded = lambda guide: dataclasses.replace(guide, teacher=load_teacher(teacher_of(guide))) if given(guide) else guide
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 
