@@ -249,7 +249,7 @@ def admitted(name):
                 taught.make(env.spec, config.make(env.spec))
             except HeadstartError as error:
                 assert "\n" not in str(error)
-                if "learns from demonstrations" not in str(error):
+                if "teacher that is demonstrations" not in str(error):
                     assert "needs a learner" in str(error)  # the one reason not to be able to
                     break
             else:

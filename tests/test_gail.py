@@ -363,11 +363,12 @@ def test_every_real_setting_can_be_swept():
 
 
 REFUSED = {
-    "gail needs a teacher": lambda demos: Gail(),
-    "is not loaded": lambda demos: Gail("demos/old"),
-    "learns from demonstrations, not from a TeamPolicy": lambda demos: Gail(TeamPolicy(demos.spec, PPO(), {}, (0,), None)),
+    "gail needs a teacher that is demonstrations: headstart record RUN --out": lambda demos: Gail(),
+    "needs a teacher that is demonstrations, and a str is none": lambda demos: Gail("demos/old"),
+    "and a TeamPolicy is none": lambda demos: Gail(TeamPolicy(demos.spec, PPO(), {}, (0,), None)),
+    "are of 2 × talker, 1 × mover and the team has 2 × agent": lambda demos: Gail(random_demos(Mixed())),
     "unknown role 'agents'": lambda demos: Gail(demos, roles=("agents",)),
-    "have no actions: record them with --actions": lambda demos: Gail(demos, inputs="obs-action"),
+    "learns from recorded actions, and these demonstrations have none": lambda demos: Gail(demos, inputs="obs-action"),
     "agents live for 1 to 5 env-steps .* --guidance.ends allow": lambda demos: Gail(demos, ends="refuse"),
     "env-steps of agent_1, fewer than a batch .256.: record more": lambda demos: Gail(demos, batch=256),
 }

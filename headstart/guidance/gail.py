@@ -33,7 +33,7 @@ from headstart.core.ranges import Count, NonNegative, Positive, Sizes
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.guidance.discriminator import Form, Nets, discriminators, learn, logits, paid
 from headstart.guidance.samples import Rows, by_agent, rows
-from headstart.teams.demos import Demos
+from headstart.teams.demos import Demos, demos_for
 
 
 @part("guidance")
@@ -96,19 +96,9 @@ class Gail:
 
     def _demos(self, spec: TeamSpec) -> Demos:
         """The demonstrations, if they are of this team and fit the settings."""
-        demos = self.teacher
-        if demos is None:
-            raise HeadstartError("gail needs a teacher: pass demonstrations, e.g. --teacher demos/old (headstart record)")
-        if not isinstance(demos, Demos):
-            raise HeadstartError(f"gail learns from demonstrations, not from {_kind(demos)}: record some by headstart record")
-        demos.check_fits(spec)
+        demos = demos_for("gail", self.teacher, spec, actions=self.inputs == "obs-action")
         for role in self.roles:
             check_known("role", role, spec.roles)
-        if self.inputs == "obs-action" and demos.actions is None:
-            raise HeadstartError(
-                "the demonstrations have no actions: record them with --actions, or compare observations only "
-                "(--guidance.inputs obs)"
-            )
         lived = np.concatenate([x.sum(1).reshape(-1) for x in demos.alive.values()])
         if self.ends == "refuse" and (lived != lived[0]).any():
             raise HeadstartError(
@@ -157,11 +147,6 @@ def _share(rollout: Transition, earned: dict[str, Array], env_reward: bool) -> A
     own = size(earned)
     whole = own + size(rollout.reward) if env_reward else own
     return own / jnp.where(whole > 0, whole, 1.0)
-
-
-def _kind(teacher: Any) -> str:
-    """A teacher in words."""
-    return f"{teacher}, which is not loaded" if isinstance(teacher, str) else f"a {type(teacher).__name__}"
 
 
 PRESETS = {"gail": Gail(), "dm2": Gail()}
