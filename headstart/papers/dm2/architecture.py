@@ -1,4 +1,4 @@
-"""DM² (Wang et al. 2022, "Decentralized Multi-Agent Reinforcement Learning via Distribution Matching"), on battles."""
+"""One or two layers before the GRU of QMIX's agents (Fig. 4)."""
 
 import dataclasses
 
@@ -6,9 +6,9 @@ from headstart.envs.battle.smax import SMAX
 from headstart.envs.inputs import Inputs
 from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
 from headstart.learners.qlearning import QMIX
+from headstart.papers.dm2.task import SOURCE
 from headstart.report.claims import Claim
 
-SOURCE = "Wang et al. 2022, DM²"
 PLANS: dict[Scale, tuple[int, int]] = {"smoke": (2_048, 2), "laptop": (600_000, 3), "paper": (10_000_000, 5)}
 """Env-steps of every stage, and seeds."""
 
@@ -34,7 +34,3 @@ def qmix_architecture(scale: Scale) -> Experiment:
             "Sequences of 32 env-steps stand for pymarl's episodes.",
         ),
     )
-
-
-EXPERIMENTS = {"qmix-architecture": qmix_architecture}
-"""Names on the command line, after `dm2/`."""
