@@ -46,10 +46,10 @@ def test_the_numbers_of_a_page_of_results_are_those_of_the_reports_beside_it(pag
 
 def made_small(words: list[str]) -> list[str]:
     """The same command with a few env-steps, two evaluations and the smallest scale."""
-    small = {"--steps": "400", "--evaluations": "2", "--scale": "smoke"}
+    small = {"--steps": "400", "--evaluations": "2", "--scale": "smoke", "--episodes": "8"}
     words = [small.get(before, word) for before, word in zip(["", *words], words, strict=False)]
-    if words[0] == "evaluate":
-        return [*words, "--episodes", "4"]
+    if words[0] in ("evaluate", "record"):
+        return [*words, *([] if "--episodes" in words else ["--episodes", "4"])]
     if words[0] == "reproduce":  # the arm with the paper's name, and those it is compared with
         return [*words, "--arms", words[1].partition("/")[0]]
     if words[0] not in ("train", "sweep") or "--help" in words:

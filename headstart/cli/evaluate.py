@@ -17,7 +17,7 @@ def evaluate(args: list[str]) -> None:
         ("episodes", Count, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: pair agents, adapt observations by field."),
         ("sample", bool, False, "Also score the actions of the exploring learner, as at the end of training."),
-        ("env", None, env, ""),
+        *([("env", None, env, "")] if env is not None else []),
     ]
     choices, example = (
         ("--env", "--use", "--accept-changed"),
@@ -52,23 +52,20 @@ def evaluate(args: list[str]) -> None:
 def _team_and_env(args: list[str], command: str) -> tuple[list[str], Any, Any]:
     """(further arguments, the team of the command's directory, where it is to play): of `--env`, or of its training.
 
-    With `--help` there is no team.
+    With `--help` there is no team, and without `--env` no environment.
     """
-    from headstart import registry
-
     given, rest = take(args, ("--env",))
     directory, rest = directory_of(rest, command)
-    team = None
-    if "--help" not in rest:
-        from headstart.teams.saved import load
+    helps = "--help" in rest
+    if helps and not given["--env"]:
+        return rest, None, None
+    from headstart import registry
+    from headstart.storage import files
+    from headstart.teams.saved import load
 
-        team = load(directory)
-    env = registry.preset("env", given["--env"][-1] if given["--env"] else "spread")
-    if team and not given["--env"]:
-        env = team.env
+    team = None if helps else load(directory)
+    env = registry.preset("env", given["--env"][-1]) if given["--env"] else team and team.env
     if env is None:
-        from headstart.storage import files
-
         trained_in = files.read_json(directory / "policy.json").get("env")
         if trained_in:
             registry.decode("env", trained_in)  # says which module is missing
@@ -84,27 +81,21 @@ def record(args: list[str]) -> None:
     name = re.sub(r"\W+", "-", Path(team.loaded_from).name).strip("-") if team else "NAME"
     fields = [
         ("episodes", Count, 1000, "Episodes to record."),
-        ("seed", Natural, 0, "Index of one of the team's seeds, from 0."),
+        ("seed", tuple[Natural, ...], (0,), "Index of one of the team's seeds, from 0; or one for each agent, to mix them."),
         ("first_episode", Natural, 0, "Number of the first episode; recordings without a common number are independent."),
         ("greedy", bool, False, "Record the most likely actions, instead of those that the learner draws."),
         ("actions", bool, False, "Record the actions as well, which clone learns from."),
         ("out", Path, Path("demos") / name, "Directory for the demonstrations; must be new or empty."),
-        ("env", None, env, ""),
+        *([("env", None, env, "")] if env is not None else []),
     ]
     choices, example = ("--env", "--use", "--accept-changed"), "headstart record runs/four --episodes 100 --out demos/four"
     options = read_flags(options_of(fields), rest, "headstart record DIR", record.__doc__ or "", choices, example)
-    from rich.console import Console
-    from rich.progress import Progress
-
     from headstart.teams.demos import check_free
     from headstart.teams.recording import record as play
 
     check_free(options.out)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        watch = lambda blocks: bar.track(blocks, description="recording")
-        given = {"first_episode": options.first_episode, "sample": not options.greedy, "actions": options.actions}
-        demos = play(team, options.env, options.episodes, options.seed, **given, watch=watch)
+    given = {"first_episode": options.first_episode, "sample": not options.greedy, "actions": options.actions}
+    demos = play(team, options.env, options.episodes, options.seed, **given)
     demos.save(options.out)
     size = sum(path.stat().st_size for path in options.out.iterdir())
     print(f"{options.out}: {demos.told()}, {size / 1e6:.1f} MB")

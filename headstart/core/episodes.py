@@ -77,17 +77,25 @@ def actor_of(env: Env, learner: Learner, params: PyTree, sample: bool = False) -
     Sampled actions are those of the learner's own `act` at progress 1: draws from the policy if the learner learns a
     distribution (PPO), else its least exploration (ε-greedy, Gumbel noise, Gaussian noise).
     """
-    roles = env.spec.roles
-
-    def best(carry, step, key):
-        carry, logits = learner.policy(params, carry, step.obs)
-        masks = step.available or dict.fromkeys(logits)
-        return carry, {r: greedy(roles[r].actions, legal(x, masks[r])) for r, x in logits.items()}
+    if not sample:
+        return greedy_actor(env, learner, params)
 
     def sampled(carry, step, key):
         return learner.act(params, carry, step, key, jnp.ones(()))
 
-    return Actor(learner.start, sampled if sample else best)
+    return Actor(learner.start, sampled)
+
+
+def greedy_actor(env: Env, policy: Any, params: PyTree) -> Actor:
+    """The greedy legal actions of a learner, or of anything else with its `start` and `policy`."""
+    roles = env.spec.roles
+
+    def act(carry, step, key):
+        carry, logits = policy.policy(params, carry, step.obs)
+        masks = step.available or dict.fromkeys(logits)
+        return carry, {r: greedy(roles[r].actions, legal(x, masks[r])) for r, x in logits.items()}
+
+    return Actor(policy.start, act)
 
 
 def evaluate(env: Env, learner: Learner, count: int, sample: bool = False) -> Callable[[PyTree, Array], Metrics]:

@@ -122,7 +122,7 @@ def check_chosen(name: str, space: ActionSpace, chosen: np.ndarray) -> None:
         heads = np.split(chosen, np.cumsum(space.heads)[:-1], -1)
         one = all(((x == 0) | (x == 1)).all() and (x.sum(-1) == 1).all() for x in heads)
         require(
-            one, name, "other numbers", f"choices among {' and '.join(map(str, space.heads))} options for each living agent"
+            one, name, "other numbers", f"a choice among {' and '.join(map(str, space.heads))} options for each living agent"
         )
 
 

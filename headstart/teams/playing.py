@@ -1,7 +1,13 @@
-"""A team in an environment in which it can play: the same agents, its actions translated."""
+"""A team in an environment in which it can play: the same agents, its actions translated; and teams mixed agent by agent."""
 
-from headstart.core.checks import HeadstartError
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import jax.random as jr
+
+from headstart.core.checks import HeadstartError, require
 from headstart.core.env import Env
+from headstart.core.episodes import Actor
 from headstart.core.learner import Learner
 from headstart.core.types import TeamSpec
 from headstart.teams.policy import TeamPolicy
@@ -22,6 +28,25 @@ def in_env(team: TeamPolicy, env: Env, sample: bool = False) -> tuple[TeamPolicy
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
     team = team.seated(env.spec)
     return team, team.learner_in(env.spec)
+
+
+def mixed(spec: TeamSpec, actors: Sequence[Actor]) -> Actor:
+    """A team whose agent k acts as agent k of the k-th actor does; agents are counted through all roles, in their order.
+
+    Raises HeadstartError unless there is an actor for each agent.
+    """
+    agents = sum(role.agents for role in spec.roles.values())
+    require(len(actors) == agents, "the number of seeds", len(actors), f"1, or that of the agents, {agents}")
+
+    def act(carry, step, key):
+        keys = jr.split(key, len(actors))
+        acted = [actor.act(own, step, k) for actor, own, k in zip(actors, carry, keys, strict=True)]
+        action, each = {}, iter(acted)
+        for name, role in spec.roles.items():
+            action[name] = jnp.stack([next(each)[1][name][:, i] for i in range(role.agents)], 1)
+        return tuple(own for own, _ in acted), action
+
+    return Actor(lambda count: tuple(actor.start(count) for actor in actors), act)
 
 
 def _sizes(spec: TeamSpec) -> str:

@@ -1,7 +1,8 @@
 """Record demonstrations: episodes of a trained team or a scripted controller, played in blocks."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,19 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import PyTree
 
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, require
 from headstart.core.env import Env
-from headstart.core.episodes import Moment, actor_of, episodes
+from headstart.core.episodes import Actor, Moment, actor_of, episodes, greedy_actor
 from headstart.core.errors import host_errors
 from headstart.core.part import checked
 from headstart.core.ranges import Count, Natural
 from headstart.core.scope import interruptible, scope
 from headstart.storage.arrays import digest_of_tree
 from headstart.teams.demos import Demos
-from headstart.teams.playing import in_env
+from headstart.teams.playing import in_env, mixed
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.teams.scripted import Scripted
@@ -36,21 +38,22 @@ def record(
     team: TeamPolicy | Scripted | str | Path,
     env: Env | None = None,
     episodes: int = 1000,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     *,
     first_episode: int = 0,
     sample: bool = True,
     actions: bool = False,
-    watch: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: bool = True,
 ) -> Demos:
     """Record episodes of a team that no longer learns.
 
     team: a trained team, the directory of one (a run, or a team that a run keeps), or a `Scripted` controller.
-    env: where it plays; None for the environment it was trained in. seed: index of one of the team's seeds, from 0.
+    env: where it plays; None for the environment it was trained in. seed: index of one of the team's seeds, from 0; or one for
+    each agent, all roles' in their order, so that agents play together which were not trained together.
     first_episode: number of the first episode. Starts are drawn by these numbers, so that recordings of one team that share no
     number are independent. sample: draw actions as the learner does at the end of training, instead of the most likely ones; a
-    scripted controller has only those. actions: keep them too, with the legal choices. watch: sees the numbers of the blocks as
-    they are played, e.g. `tqdm`.
+    scripted controller has only those. actions: keep them too, with the legal choices. progress: show a progress bar on a
+    terminal.
 
     Raises HeadstartError if the team does not fit the environment.
     """
@@ -60,29 +63,48 @@ def record(
         raise HeadstartError("nothing says where this team is to play: pass env (--env ENV on the command line)")
     count, first = checked("episodes", episodes, Count), checked("first_episode", first_episode, Natural)
     require(first + count < 2**31, "first_episode", first, "below 2³¹ with all episodes after it")
-    learner, params, notes = _player(team, env, seed, sample)
-    blocks = list(_played(env, learner, params, notes["sampled"], (first, count), actions, watch))
+    actor, params, notes = _player(team, env, seed, sample)
+    with _bar(progress) as watch:
+        blocks = list(_played(env, actor, params, (first, count), actions, watch))
     return _joined(env, blocks, {**notes, "first_episode": first, "headstart": __version__})
 
 
-def _player(team: Any, env: Env, seed: int, sample: bool) -> tuple[Any, Any, dict[str, Any]]:
-    """(learner, parameters, notes) of a team or a controller in an environment."""
+@contextlib.contextmanager
+def _bar(shown: bool) -> Iterator[Callable[[Sequence[int]], Iterable[int]]]:
+    """A function that passes numbers on and moves a bar with them."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+        yield lambda numbers: bar.track(numbers, description="recording")
+
+
+def _player(
+    team: Any, env: Env, seed: int | Sequence[int], sample: bool
+) -> tuple[Callable[[PyTree], Actor], PyTree, dict[str, Any]]:
+    """(actor of its parameters, parameters, notes) of a team or a controller in an environment."""
     if isinstance(team, Scripted):
         if team.spec.roles != env.spec.roles:
             raise HeadstartError(
                 "the controller was written for another team than this environment has: pass env.spec to Scripted"
             )
         name = getattr(team.function, "__qualname__", type(team.function).__name__)
-        return team, team.params, {"team": f"scripted: {name}", "sampled": False}
+        return functools.partial(greedy_actor, env, team), team.params, {"team": f"scripted: {name}", "sampled": False}
     if not isinstance(team, TeamPolicy):
         raise HeadstartError(f"team must be a trained team, its directory or a Scripted controller, not {type(team).__name__}")
     ready, learner = in_env(team, env, sample)
-    params = ready.place(seed)
-    notes = {"team": type(team.config).__name__, "sampled": sample, "seed": team.seeds[seed], "trained": team.env_steps}
-    return learner, params, notes | {"run": team.run, "policy": digest_of_tree(team.place(seed))}
+    places = tuple(seed) if isinstance(seed, Sequence) else (seed,)
+    params = [ready.place(place) for place in places]
+    notes = {"team": type(team.config).__name__, "sampled": sample, "seed": [team.seeds[place] for place in places]}
+    notes |= {"trained": len(set(places)) * team.env_steps, "run": team.run, "policy": digest_of_tree(params)}
+    act = lambda params: actor_of(env, learner, params, sample)
+    if len(places) == 1:
+        return lambda params: act(params[0]), params, notes
+    return lambda params: mixed(env.spec, [act(each) for each in params]), params, notes
 
 
-def _played(env, learner, params, sample, numbers, actions, watch):
+def _played(env, actor, params, numbers, actions, watch):
     """The episodes from `numbers` (first, count) on in blocks: what `_keep` keeps, [E T ..] up to the longest episode's end."""
     first, count = numbers
     size = _block(env, count, actions)
@@ -90,7 +112,7 @@ def _played(env, learner, params, sample, numbers, actions, watch):
     @jax.jit
     def play(params, numbers, number):
         keys = jax.vmap(lambda n: jr.fold_in(jr.key(4), n))(numbers)
-        play = episodes(env, actor_of(env, learner, params, sample), lambda now: _keep(now, actions))
+        play = episodes(env, actor(params), lambda now: _keep(now, actions))
         in_time = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), play(keys, jr.fold_in(jr.key(5), number))[1])
         return {name: jax.tree.map(lambda x: x.sum(1), tree) if name in SUMMED else tree for name, tree in in_time.items()}
 

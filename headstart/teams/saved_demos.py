@@ -80,7 +80,7 @@ def _arrays(path: Path, manifest: dict[str, Any], spec: TeamSpec) -> dict[str, A
     return found | {name: {role: _padded(x, running) for role, x in found[name].items()} for name in STORED if name in found}
 
 
-MOST_PADDING = 1000
+MOST_PADDING = 100
 """Steps in memory for each step on disk: no small file makes a large array."""
 
 
