@@ -1,5 +1,6 @@
 """DM²'s experiments: what is recorded of whom, and that a stage learns from demonstrations that the experiment has recorded."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from instant import ENV, LEARNER, without_training
-from probes import Lengths, drawn, small
+from probes import Lengths, random_demos
 
 from headstart.core.checks import HeadstartError
 from headstart.experiments import run as experiments
@@ -47,12 +48,30 @@ def test_settings_are_those_of_the_papers_tables():
         assert not ppo.shared and ppo.core == "gru" and ppo.critic == "local"
 
 
-def test_strangers_are_each_of_another_seed():
-    config = small(PPO(shared=False, value_norm="popart"))
-    team = TeamPolicy(Lengths().spec, config, drawn(config, Lengths().spec, 2), (4, 5), Lengths())
-    mixed = task.strangers(team)
-    for x, y in zip(jax.tree.leaves(team.params), jax.tree.leaves(mixed.params), strict=True):
-        np.testing.assert_array_equal(y, np.stack([np.asarray(x)[0, 0], np.asarray(x)[1, 1]])[None])
+def test_recordings_are_of_the_units_and_episodes_that_their_names_say(monkeypatch):
+    """Of a team of two agents with three seeds, of which the last wins most nearly as often as asked."""
+    asked = []
+
+    def recorded(team, episodes, seed=0, first_episode=0):
+        asked.append((seed, first_episode, episodes))
+        return dataclasses.replace(random_demos(Lengths(), episodes), events={"win": np.full(episodes, (0.9, 0.0, 0.4)[seed])})
+
+    team, plan = (
+        TeamPolicy(Lengths().spec, PPO(), {}, (5, 6, 7), Lengths()),
+        dataclasses.replace(task.PLANS["smoke"], episodes=4),
+    )
+    monkeypatch.setattr(task, "record", recorded)
+    monkeypatch.setattr(task, "non_concurrent", lambda demos: ("own episodes", len(demos)))
+    monkeypatch.setattr(task, "independent", lambda *demos: ("of", [float(each.events["win"][0]) for each in demos]))
+    every = [(0, 0, 4), (1, 0, 4), (2, 0, 4)]
+    assert task.recording(plan, 30).record(team).events["win"][0] == 0.4 and asked == every
+    asked.clear()
+    assert task.recording(plan, 30, concurrent=False).record(team) == ("own episodes", 8) and asked == [*every, (2, 0, 8)]
+    asked.clear()
+    assert task.recording(plan, 30, False, False).record(team) == ("of", [0.9, 0.0]) and asked == [(0, 0, 4), (1, 4, 4)]
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "record", lambda team, episodes, seed: (episodes, seed))
+        assert task.recording(plan, 30, False).record(team) == (4, [0, 1])
 
 
 # ------------------------------------------------------------------ a recording in an experiment

@@ -8,7 +8,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from headstart.envs.battle.smax import SMAX
@@ -97,7 +96,7 @@ def recording(plan: Plan, quality: int, together: bool = True, concurrent: bool 
     """Demonstrations of the baseline's team of a quality; of its best team if it was never that good.
 
     together: all units' are of one seed's team, the one that wins most nearly as often as asked; else unit k's are of the k-th
-    seed. concurrent: they are of the same episodes; else each unit's are of episodes of its own.
+    seed, counted round and round. concurrent: they are of the same episodes; else each unit's are of episodes of its own.
     """
     count = plan.episodes
 
@@ -109,24 +108,18 @@ def recording(plan: Plan, quality: int, together: bool = True, concurrent: bool 
 
     def made(team: TeamPolicy) -> Demos:
         agents, seeds = _agents(team), len(team.seeds)
+        apart = [k % seeds for k in range(agents)]
         if together and concurrent:
             return nearest(team)[1]
         if together:
             return non_concurrent(record(team, episodes=agents * count, seed=nearest(team)[0]))
         if concurrent:
-            return record(strangers(team), episodes=count)
-        own = [record(team, episodes=count, seed=k % seeds, first_episode=k * count) for k in range(agents)]
+            return record(team, episodes=count, seed=apart)
+        own = [record(team, episodes=count, seed=seed, first_episode=k * count) for k, seed in enumerate(apart)]
         return independent(*own)
 
     name = f"{'together' if together else 'apart'}-{'concurrent' if concurrent else 'separate'}-{quality}"
     return Recording(name, (f"ippo/{WIN}={quality / 100:g}", "ippo/best"), made)
-
-
-def strangers(team: TeamPolicy) -> TeamPolicy:
-    """A team of agents that were trained apart: agent k is that of the k-th seed, counted round and round."""
-    agents, seeds = _agents(team), len(team.seeds)
-    pick = lambda x: np.stack([np.asarray(x)[k % seeds, k] for k in range(agents)])[None]
-    return dataclasses.replace(team, params=jax.tree.map(pick, team.params), seeds=team.seeds[:1])
 
 
 def _agents(team: TeamPolicy) -> int:
