@@ -54,24 +54,30 @@ def test_recordings_are_of_the_units_and_episodes_that_their_names_say(monkeypat
 
     def recorded(team, episodes, seed=0, first_episode=0):
         asked.append((seed, first_episode, episodes))
-        return dataclasses.replace(random_demos(Lengths(), episodes), events={"win": np.full(episodes, (0.9, 0.0, 0.4)[seed])})
+        return dataclasses.replace(
+            random_demos(Lengths(), episodes), events={"win": np.full(episodes, (0.9, 0.0, 0.4)[seed], np.float32)}
+        )
 
     team, plan = (
         TeamPolicy(Lengths().spec, PPO(), {}, (5, 6, 7), Lengths()),
         dataclasses.replace(task.PLANS["smoke"], episodes=4),
     )
+    noted = lambda demos, **notes: dataclasses.replace(demos, notes=notes)
     monkeypatch.setattr(task, "record", recorded)
-    monkeypatch.setattr(task, "non_concurrent", lambda demos: ("own episodes", len(demos)))
-    monkeypatch.setattr(task, "independent", lambda *demos: ("of", [float(each.events["win"][0]) for each in demos]))
+    monkeypatch.setattr(task, "non_concurrent", lambda demos: noted(demos, own=len(demos)))
+    wins = lambda demos: float(demos.events["win"][0])
+    monkeypatch.setattr(task, "independent", lambda *demos: noted(demos[0], of=[wins(each) for each in demos]))
     every = [(0, 0, 4), (1, 0, 4), (2, 0, 4)]
-    assert task.recording(plan, 30).record(team).events["win"][0] == 0.4 and asked == every
+    assert wins(task.recording(plan, 30).record(team)) == np.float32(0.4) and asked == every
     asked.clear()
-    assert task.recording(plan, 30, concurrent=False).record(team) == ("own episodes", 8) and asked == [*every, (2, 0, 8)]
+    assert task.recording(plan, 30, concurrent=False).record(team).notes == {"own": 8} and asked == [*every, (2, 0, 8)]
     asked.clear()
-    assert task.recording(plan, 30, False, False).record(team) == ("of", [0.9, 0.0]) and asked == [(0, 0, 4), (1, 4, 4)]
-    with monkeypatch.context() as patch:
-        patch.setattr(task, "record", lambda team, episodes, seed: (episodes, seed))
-        assert task.recording(plan, 30, False).record(team) == (4, [0, 1])
+    assert task.recording(plan, 30, False, False).record(team).notes == {"of": [float(np.float32(0.9)), 0.0]} and asked == [
+        (0, 0, 4),
+        (1, 4, 4),
+    ]
+    monkeypatch.setattr(task, "record", lambda team, episodes, seed: noted(random_demos(Lengths()), asked=(episodes, seed)))
+    assert task.recording(plan, 30, False).record(team).notes == {"asked": (4, [0, 1])}
 
 
 # ------------------------------------------------------------------ a recording in an experiment
