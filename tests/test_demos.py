@@ -403,6 +403,12 @@ def test_arrays_that_do_not_fit_are_refused(changes, told):
     assert "\n" not in str(caught.value)
 
 
+def test_only_environments_and_specs_say_what_arrays_mean(as_users):
+    for wrong in ("spread", Spread, None):
+        with pytest.raises(HeadstartError, match="env must be an environment or a TeamSpec"):
+            hs.Demos.from_arrays(wrong, **given())
+
+
 def test_npz_files_are_read_by_the_names_of_the_arguments(tmp_path):
     path = tmp_path / "mine.npz"
     rest = {name: x for name, x in given().items() if name not in ("events", "obs")}
@@ -447,6 +453,8 @@ def test_a_vault_is_cut_where_all_agents_end():
     for name in ("obs", "actions", "available", "returns"):
         np.testing.assert_array_equal(getattr(back, name)["agent"], getattr(demos, name)["agent"])
     np.testing.assert_array_equal(back.lengths, demos.lengths)
+    with pytest.raises(HeadstartError, match="shape of actions must be that of terminals"):
+        hs.demos_from_vault(vault | {"actions": vault["actions"][:, 1:]}, Duel())
     # One row more, whose second episode has not ended; the first agent terminates one step before the other is cut off.
     ends = {"terminals": np.zeros((1, 4, 2), bool), "truncations": np.zeros((1, 4, 2), bool)}
     ends["terminals"][0, 1:3, 0], ends["truncations"][0, 2, 1] = True, True

@@ -100,7 +100,7 @@ class Demos:
 
         Raises HeadstartError for shapes that do not fit and for numbers that are not finite.
         """
-        spec = env if isinstance(env, TeamSpec) else env.spec
+        spec = arrays.spec_of(env)
         seen = arrays.by_role(spec, "obs", obs, lambda role: (role.agents, role.obs_size))
         running, ends = arrays.running(seen, lengths, dones)
         living = arrays.living(spec, running, alive)

@@ -6,10 +6,20 @@ from typing import Any
 import numpy as np
 
 from headstart.core.checks import HeadstartError, require
+from headstart.core.env import Env
 from headstart.core.spec import ActionSpace, Continuous, Discrete, RoleSpec
 from headstart.core.types import TeamSpec
 
 ByRole = dict[str, np.ndarray]
+
+
+def spec_of(env: Any) -> TeamSpec:
+    """The spec of an environment, or the spec itself."""
+    if isinstance(env, TeamSpec):
+        return env
+    if isinstance(env, type) or not isinstance(env, Env):
+        raise HeadstartError(f"env must be an environment or a TeamSpec, e.g. headstart.Spread(), not {env!r}")
+    return env.spec
 
 
 def numbers(name: str, given: Any) -> np.ndarray:

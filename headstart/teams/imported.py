@@ -17,7 +17,7 @@ from headstart.core.types import TeamSpec
 from headstart.storage import places
 from headstart.storage.npz import read_npz
 from headstart.teams.demos import Demos
-from headstart.teams.episode_arrays import numbers
+from headstart.teams.episode_arrays import numbers, spec_of
 
 BY_ROLE = ("obs", "alive", "rewards", "actions", "available")
 """Arrays of a .npz file that may be there for each role, as NAME/ROLE."""
@@ -49,7 +49,7 @@ def demos_from_vault(experience: Mapping[str, Any], env: Any) -> Demos:
     An agent is alive until it has terminated. `observations` and `legals` may be wider than a role's own, whose further numbers
     are left out. Raises HeadstartError for experience of another team.
     """
-    spec = env if isinstance(env, TeamSpec) else env.spec
+    spec = spec_of(env)
     missing = [name for name in ("observations", "actions", "rewards", "terminals") if name not in experience]
     require(not missing, "the experience", f"without {', '.join(missing)}", "that of a Vault")
     gone = numbers("terminals", experience["terminals"]).astype(bool)
@@ -58,7 +58,12 @@ def demos_from_vault(experience: Mapping[str, Any], env: Any) -> Demos:
     cuts = _cuts(np.all(gone | cut, -1))
     legal = (experience.get("infos") or {}).get("legals")
     discrete = not any(isinstance(role.actions, Continuous) for role in spec.roles.values())
-    by_role = lambda name, x, width=None: _by_role(spec, _episodes(numbers(name, x), cuts), width)
+
+    def by_role(name: str, x: Any, width: Callable[[RoleSpec], int] | None = None) -> dict[str, np.ndarray]:
+        x = numbers(name, x)
+        require(x.shape[:3] == gone.shape, f"the shape of {name}", x.shape, f"that of terminals, {gone.shape}, and more")
+        return _by_role(spec, _episodes(x, cuts), width)
+
     died = np.logical_or.accumulate(_episodes(gone, cuts), 1)
     alive = np.concatenate([np.ones_like(died[:, :1]), ~died[:, :-1]], 1)
     return Demos.from_arrays(

@@ -25,7 +25,9 @@ def in_env(team: TeamPolicy, env: Env, sample: bool = False) -> tuple[TeamPolicy
         sizes = f"{_sizes(team.spec)} and this environment has {_sizes(env.spec)}"
         raise HeadstartError(f"the team was trained for {sizes}: fit it by --adapt, or team.adapt(env.spec) in Python")
     if sample and team.trained is not None:
-        raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+        raise HeadstartError(
+            "a team that was fitted to other agents has greedy actions only: leave --sample out, or record with --greedy"
+        )
     team = team.seated(env.spec)
     return team, team.learner_in(env.spec)
 

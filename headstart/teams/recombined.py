@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from headstart.core.checks import HeadstartError, require
+from headstart.core.part import checked
+from headstart.core.ranges import Natural
 from headstart.teams.demos import STORED, Demos
 
 
@@ -20,6 +22,7 @@ def non_concurrent(demos: Demos, seed: int = 0) -> Demos:
     The episodes are shuffled by `seed` and dealt out to the agents in equal parts, so that M // agents of M episodes are left.
     Raises HeadstartError if there are fewer episodes than agents.
     """
+    seed = checked("seed", seed, Natural)
     agents = sum(role.agents for role in demos.spec.roles.values())
     each = len(demos) // agents
     require(each > 0, "the number of episodes", len(demos), f"at least that of the agents, {agents}")
