@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from headstart.guidance.clone import Clone as Clone
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
+    from headstart.guidance.gail import Gail as Gail
     from headstart.guidance.warm_start import WarmStart as WarmStart
     from headstart.learners.ddpg import DDPG as DDPG
     from headstart.learners.imitator import Imitator as Imitator
@@ -95,6 +96,7 @@ _HOMES = {
     "chain": "core.guidance",
     "Clone": "guidance.clone",
     "Distill": "guidance.distill",
+    "Gail": "guidance.gail",
     "WarmStart": "guidance.warm_start",
     "Learner": "core.learner",
     "DDPG": "learners.ddpg",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from headstart.core.env import Vectorised, unwrapped
+from headstart.teams.demos import Demos
 from headstart.teams.policy import TeamPolicy
 from headstart.training import session
 
@@ -23,7 +24,13 @@ def _shapes(args) -> str:
 def _guide(guide) -> tuple:
     """Guidance by its settings; a teacher that was loaded again is the same teacher."""
     fields = ((f.name, getattr(guide, f.name)) for f in dataclasses.fields(guide))
-    return type(guide), *((name, _team(value) if isinstance(value, TeamPolicy) else value) for name, value in fields)
+    known = lambda x: _team(x) if isinstance(x, TeamPolicy) else _demos(x) if isinstance(x, Demos) else x
+    return type(guide), *((name, known(value)) for name, value in fields)
+
+
+def _demos(demos: Demos) -> str:
+    arrays = [x.tobytes() for x in jax.tree.leaves((demos.obs, demos.alive, demos.lengths, demos.actions))]
+    return hashlib.sha256(b"".join(arrays)).hexdigest()
 
 
 def _team(team: TeamPolicy) -> tuple:

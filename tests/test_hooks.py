@@ -1,4 +1,4 @@
-"""The contracts, proven by parts that are not there yet, in short files: a discriminator, a companion, a normaliser."""
+"""The contracts, proven by a discriminator, and by parts that are not there yet, in short files: a companion, a normaliser."""
 
 import dataclasses
 import functools
@@ -9,17 +9,16 @@ import jax.random as jr
 import numpy as np
 import pytest
 import throwaway_companion
-import throwaway_gail
 import throwaway_normaliser
-from probes import loop, same, small, traced, whole
+from probes import loop, random_demos, same, small, traced, whole
 from test_runs import identical, stopper
 from throwaway_companion import Companion
-from throwaway_gail import Gail
 from throwaway_normaliser import Normalised
 
 from headstart import registry
 from headstart.core.env import vectorise
 from headstart.envs.particle.spread import Spread
+from headstart.guidance.gail import Gail
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
@@ -31,8 +30,10 @@ pytestmark = pytest.mark.usefixtures("sessions_once")
 TINY = {"num_envs": 4, "train_every": 4, "rollout": 4, "batch": 8, "warmup": 8, "capacity": 32, "hidden": (8, 8)}
 ENV, EASIER = Spread(2, horizon=4), Spread(2, horizon=3)
 LEARNERS = {"ppo": small(PPO(), **TINY, critic="joint"), "ddpg": small(DDPG(), **TINY)}
+DEMOS = random_demos(ENV)
+TINY_GAIL = Gail(DEMOS, 0.5, hidden=(16,), steps=2, batch=4)
 GUIDES = {
-    "gail": lambda learner, coefficient: Gail(coefficient, batch=4),
+    "gail": lambda learner, coefficient: dataclasses.replace(TINY_GAIL, coefficient=coefficient),
     "tie": lambda learner, coefficient: Companion(EASIER, learner, "tie", coefficient),
     "momentum": lambda learner, coefficient: Companion(EASIER, learner, "momentum", coefficient),
 }
@@ -46,7 +47,7 @@ def joined(monkeypatch):
     """The throw-away parts have names here, and in no other test."""
     monkeypatch.setattr(registry, "_joined", {kind: {} for kind in registry.KINDS})
     monkeypatch.setattr(registry, "used", set())
-    for module in (throwaway_companion, throwaway_gail, throwaway_normaliser):
+    for module in (throwaway_companion, throwaway_normaliser):
         registry.use(module)
     yield
     registry.presets.cache_clear()
@@ -98,7 +99,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bitwise(name, guide, tmp_p
 def test_rewards_are_asked_for_when_targets_are_made():
     """What a discriminator pays is never what an older one would have: replay asks it anew about every batch."""
     learner = LEARNERS["ddpg"].make(ENV.spec)
-    none, guide = loop(ENV, LEARNERS["ddpg"], UPDATES), loop(ENV, LEARNERS["ddpg"], UPDATES, (Gail(0.5, batch=4),))
+    none, guide = loop(ENV, LEARNERS["ddpg"], UPDATES), loop(ENV, LEARNERS["ddpg"], UPDATES, (TINY_GAIL,))
     kept, _ = none.run((0,), last=2)
     remembered, _ = guide.run((0,), last=2)  # the warm-up: nothing has been learned
     assert learner.memory.replays and same(kept.memory.reward, remembered.memory.reward)
@@ -106,16 +107,16 @@ def test_rewards_are_asked_for_when_targets_are_made():
 
 def test_demonstrations_are_an_argument_of_the_program_and_nothing_else():
     """Once for all lanes: neither in the state that is saved, nor mapped, nor a constant of the program."""
-    made = loop(ENV, LEARNERS["ddpg"], UPDATES, (Gail(),))
+    made = loop(ENV, LEARNERS["ddpg"], UPDATES, (TINY_GAIL,))
     trainer, state = made.trainer, made.start((0, 1))
     size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
-    assert size(trainer.data) == 64 * 2 * ENV.spec.roles["agent"].obs_size
-    assert not any(x.shape == y.shape for x in jax.tree.leaves(state) for y in jax.tree.leaves(trainer.data))
+    assert size(trainer.data) == 2 * DEMOS.lengths.sum() * ENV.spec.roles["agent"].obs_size + 2  # with the agents' counts
+    assert not any(x.shape[-3:] == trainer.data["agent"].x.shape for x in jax.tree.leaves(state))
     start = jax.vmap(lambda key, seed: programs.begin(trainer, key, seed))
     begun = jax.eval_shape(start, jr.split(jr.key(0), 2), jnp.arange(2))
     program = jax.make_jaxpr(programs.advance(trainer))(begun, 0, 1, trainer.data)
-    assert [x.shape for x in jax.tree.leaves(trainer.data)] == [v.aval.shape for v in program.jaxpr.invars[-1:]]
-    assert not any(np.size(c) >= size(trainer.data) for c in program.consts)
+    assert [x.shape for x in jax.tree.leaves(trainer.data)] == [v.aval.shape for v in program.jaxpr.invars[-2:]]
+    assert not any(np.size(c) >= trainer.data["agent"].x.size for c in program.consts)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from headstart.core.checks import HeadstartError, check_known
 from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig, teacher_of
 from headstart.core.learner import LearnerConfig
+from headstart.experiments.recordings import Recording
 from headstart.report.claims import Claim
 from headstart.storage.places import POINTS, inside
 
@@ -30,7 +31,8 @@ def planned(plans: Mapping[Scale, Plan], scale: Scale) -> Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One training. A guide's `teacher` is the name of an earlier stage, or STAGE/KEPT for a team that the stage keeps."""
+    """One training. A guide's `teacher` is the name of an earlier stage, or STAGE/KEPT for a team that the stage keeps, or a
+    `Recording` of such a team."""
 
     name: str
     env: Env
@@ -48,6 +50,13 @@ class Stage:
     def path(self, out: Path) -> Path:
         """The directory of its run in an experiment at `out`."""
         return inside(out, "stages", self.sweep, POINTS, self.name) if self.sweep else inside(out, "stages", self.name)
+
+
+def stage_of(teacher: Any) -> str:
+    """The name of the stage that trains the teacher of a stage's guide; empty if none does."""
+    if isinstance(teacher, Recording):
+        return teacher.stage
+    return teacher.partition("/")[0] if isinstance(teacher, str) else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Experiment:
         ordered: dict[str, Stage] = {}
 
         def add(stage: Stage) -> None:
-            needs = [stage.until, *(str(teacher_of(guide)).partition("/")[0] for guide in stage.guidance)]
+            needs = [stage.until, *(stage_of(teacher_of(guide)) for guide in stage.guidance)]
             for name in needs:
                 if name in stages and name not in ordered:
                     add(stages[name])

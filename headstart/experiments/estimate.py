@@ -17,7 +17,9 @@ from headstart.core.guidance import chain, teacher_of
 from headstart.core.learner import Learner
 from headstart.core.scope import scope
 from headstart.core.trainer import Trainer, make_trainer
-from headstart.experiments.base import Experiment, Stage
+from headstart.experiments.base import Experiment, Stage, stage_of
+from headstart.experiments.recordings import Recording
+from headstart.teams.demos import Demos
 from headstart.teams.policy import TeamPolicy
 from headstart.training import footprint, lanes, programs
 from headstart.training.config import Config
@@ -73,11 +75,9 @@ def in_words(seconds: float) -> str:
 def _timed(stage: Stage, seeds: int, teams: dict[str, TeamPolicy], clock: Clock) -> tuple[float, TeamPolicy]:
     """Seconds of a stage, and a team of its kind that has learned nothing."""
     began = clock()
-    named = lambda guide: isinstance(teacher_of(guide), str)
-    taught = lambda guide: (
-        dataclasses.replace(guide, teacher=teams[teacher_of(guide).partition("/")[0]]) if named(guide) else guide
-    )
-    config = Config(stage.env, stage.learner, tuple(map(taught, stage.guidance)), stage.steps, seeds)
+    taught = lambda guide: dataclasses.replace(guide, teacher=_stand_in(teacher_of(guide), teams))
+    guides = tuple(taught(guide) if stage_of(teacher_of(guide)) else guide for guide in stage.guidance)
+    config = Config(stage.env, stage.learner, guides, stage.steps, seeds)
     spec = stage.env.spec
     learner = stage.learner.make(spec)
     trainer = make_trainer(stage.env, learner, chain(*(g.make(spec, learner) for g in config.guidance)), stage.steps)
@@ -94,6 +94,12 @@ def _timed(stage: Stage, seeds: int, teams: dict[str, TeamPolicy], clock: Clock)
     total = prepared + warm * trainer.warmup_updates + learning * (trainer.updates - trainer.warmup_updates)
     team = TeamPolicy(spec, stage.learner, params.whole(), tuple(range(seeds)), stage.env)
     return total + evaluation * (stage.evaluations + 1), team
+
+
+def _stand_in(teacher: str | Recording, teams: dict[str, TeamPolicy]) -> TeamPolicy | Demos:
+    """The teacher with a team that has learned nothing; demonstrations are recorded, which takes its time too."""
+    team = teams[stage_of(teacher)]
+    return teacher.record(team) if isinstance(teacher, Recording) else team
 
 
 def _compiled(config: Config, trainer: Trainer, learner: Learner, shape):

@@ -10,11 +10,13 @@ from headstart._version import __version__
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import teacher_of
 from headstart.experiments.base import SCALES, Experiment, Scale, Stage
+from headstart.experiments.recordings import Recording
 from headstart.experiments.report import report_experiment
 from headstart.report.build import read_curve
 from headstart.report.stats import iqm
 from headstart.report.transfer import final
 from headstart.storage import files, places, schema
+from headstart.teams.saved_demos import holds_demos
 from headstart.training import cores, run, session, settings, sweep
 from headstart.training.config import Config, differences
 from headstart.training.directory import check_free, undone_if_refused
@@ -100,9 +102,18 @@ def _sweep_or_resume(stages: Sequence[Stage], out: Path, seeds: int, watch: Watc
 
 def _taught(stage: Stage, out: Path, seeds: int) -> Config:
     """The configuration of a stage, with its teachers as paths."""
-    named = lambda guide: isinstance(teacher_of(guide), str)
-    found = lambda guide: dataclasses.replace(guide, teacher=out / "stages" / teacher_of(guide)) if named(guide) else guide
+    found = lambda guide: dataclasses.replace(guide, teacher=_place(teacher_of(guide), out)) if _named(guide) else guide
     return dataclasses.replace(_config(stage, out, seeds), guidance=tuple(map(found, stage.guidance)))
+
+
+def _named(guide: Any) -> bool:
+    """Whether the teacher is one that the experiment makes."""
+    return isinstance(teacher_of(guide), str | Recording)
+
+
+def _place(teacher: str | Recording, out: Path) -> Path:
+    """The directory of a teacher; demonstrations are recorded unless they are there."""
+    return teacher.made(out) if isinstance(teacher, Recording) else out / "stages" / teacher
 
 
 def _config(stage: Stage, out: Path, seeds: int) -> Config:
@@ -122,19 +133,20 @@ def _check_stage(stage: Stage, out: Path, seeds: int) -> None:
         where = f"{path} is not the stage '{stage.name}' that the experiment defines"
         return files.refuse_change(f"{where}: it differs in {', '.join(odd)}")
     for i, guide in enumerate(stage.guidance):
-        if isinstance(teacher_of(guide), str):
-            _check_teacher(path, i, manifest.get("guides"), out / "stages" / teacher_of(guide))
+        if _named(guide):
+            _check_teacher(path, i, manifest.get("guides"), _place(teacher_of(guide), out))
 
 
-def _check_teacher(path: Path, index: int, digests: list[str | None] | None, stage: Path) -> None:
-    """Refuse a run whose saved teacher is not the one it began with, or not the team of the stage before."""
-    saved, team = (
-        files.read_json(place / "policy.json", schema.Policy) for place in (places.inside(path, f"teacher-{index}"), stage)
-    )
-    # Parameters are compared, as another version of headstart may have written the settings around them in another way.
-    other = saved.get("parameters") != team.get("parameters") and "parameters" in team
+def _check_teacher(path: Path, index: int, digests: list[str | None] | None, source: Path) -> None:
+    """Refuse a run whose saved teacher is not the one it began with, or not the one that the experiment made."""
+    demos = holds_demos(source)
+    file, kind = ("demos.json", schema.Demonstrations) if demos else ("policy.json", schema.Policy)
+    saved, given = (files.read_json(place / file, kind) for place in (places.inside(path, f"teacher-{index}"), source))
+    # Arrays are compared, as another version of headstart may have written the settings around them in another way.
+    numbers = "arrays" if demos else "parameters"
+    other = saved.get(numbers) != given.get(numbers) and numbers in given
     if other or (digests is not None and files.digest_of(saved) not in digests):
-        files.refuse_change(f"the teacher of {path} is not the team in {stage}")
+        files.refuse_change(f"the teacher of {path} is not the {'demonstrations' if demos else 'team'} in {source}")
 
 
 def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:

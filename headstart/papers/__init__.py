@@ -1,1 +1,1 @@
-"""Runnable papers: one file per paper, with its experiments in `EXPERIMENTS`."""
+"""Runnable papers: one file or folder per paper, with its experiments in `EXPERIMENTS`."""

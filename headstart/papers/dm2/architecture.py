@@ -1,19 +1,16 @@
-"""DM² (Wang et al. 2022, "Decentralized Multi-Agent Reinforcement Learning via Distribution Matching"), on battles."""
+"""One or two layers before the GRU of QMIX's agents (Fig. 4)."""
 
 import dataclasses
-from typing import Any
 
 from headstart.envs.battle.smax import SMAX
 from headstart.envs.inputs import Inputs
 from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
 from headstart.learners.qlearning import QMIX
+from headstart.papers.dm2.task import LIGHT, SOURCE
 from headstart.report.claims import Claim
 
-SOURCE = "Wang et al. 2022, DM²"
 PLANS: dict[Scale, tuple[int, int]] = {"smoke": (2_048, 2), "laptop": (300_000, 3), "paper": (10_000_000, 5)}
 """Env-steps of every stage, and seeds."""
-LIGHT: dict[str, Any] = {"capacity": 51_200, "gradient_steps": 4}
-"""Settings of the laptop scale: a memory of a third, and half as many gradient steps."""
 
 
 def qmix_architecture(scale: Scale) -> Experiment:
@@ -39,7 +36,3 @@ def qmix_architecture(scale: Scale) -> Experiment:
             "At laptop scale, memory keeps 51,200 env-steps in the place of 160,000, with 4 gradient steps per 256 env-steps.",
         ),
     )
-
-
-EXPERIMENTS = {"qmix-architecture": qmix_architecture}
-"""Names on the command line, after `dm2/`."""

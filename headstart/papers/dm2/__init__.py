@@ -1,0 +1,13 @@
+"""DM² (Wang et al. 2022, "Decentralized Multi-Agent Reinforcement Learning via Distribution Matching"), on battles."""
+
+from headstart.papers.dm2.ablation import ablation
+from headstart.papers.dm2.architecture import qmix_architecture
+from headstart.papers.dm2.battles import five_marines, three_stalkers
+
+EXPERIMENTS = {
+    "5m_vs_6m": five_marines,
+    "3s_vs_4z": three_stalkers,
+    "ablation-5m_vs_6m": ablation,
+    "qmix-architecture": qmix_architecture,
+}
+"""Names on the command line, after `dm2/`."""
