@@ -70,7 +70,7 @@ def test_train_leaves_a_whole_run(trained):
 def test_evaluate_render_report_and_resume_a_finished_run(trained, tmp_path, capsys):
     cli.main(["evaluate", str(trained), "--episodes", "8"])
     out = capsys.readouterr().out
-    assert "over 2 seeds, 8 greedy episodes each" in out and "sampled" not in out
+    assert "over 2 seeds, 8 greedy episodes each\ncovered per episode " in out and "sampled" not in out
     cli.main(["evaluate", str(trained), "--episodes", "8", "--sample"])
     told = capsys.readouterr().out
     assert told.startswith(out) and "seed 1: sampled return" in told and "over 2 seeds, 8 sampled episodes each" in told
@@ -79,7 +79,10 @@ def test_evaluate_render_report_and_resume_a_finished_run(trained, tmp_path, cap
     assert (tmp_path / "x.gif").read_bytes()[:4] == b"GIF8"
     assert "x.gif" in capsys.readouterr().out
     cli.main(["resume", str(trained)])
-    cli.main(["report", str(trained)])
+    assert "no column eval_event/win" in refused(capsys, "report", str(trained), "--metric", "win")
+    for args, metric in (["--metric", "covered"], "covered"), ([], "episode_return"):
+        cli.main(["report", str(trained), *args])
+        assert json.loads((trained / "report.json").read_text())["metric"] == metric
 
 
 def test_render_writes_a_video_and_refuses_what_it_cannot(trained, tmp_path, capsys, monkeypatch):

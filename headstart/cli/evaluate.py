@@ -25,8 +25,9 @@ def evaluate(args: list[str]) -> None:
     )
     options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "", choices, example)
     assert team is not None  # --help has ended the command
+    from headstart.report.metric import label
     from headstart.training.progress import spread
-    from headstart.training.run import score
+    from headstart.training.run import scores
     from headstart.views.adapt import describe_adaptation
 
     if options.episodes < 1:
@@ -42,11 +43,14 @@ def evaluate(args: list[str]) -> None:
             print(f"adapted {role}: {', '.join([agents, *notes])}")
         team = team.adapt(there)
     for kind in ("greedy", "sampled")[: 1 + options.sample]:
-        returns, word = score(team, options.env, options.episodes, kind == "sampled"), "" if kind == "greedy" else "sampled "
+        found = scores(team, options.env, options.episodes, kind == "sampled")
+        returns, word = found.pop("return"), "" if kind == "greedy" else "sampled "
         for seed, value in zip(team.seeds, returns, strict=True):
             print(f"seed {seed}: {word}return {value:.2f}")
         seeds = f"{len(returns)} seed{'s' * (len(returns) != 1)}"
         print(f"{word}return {spread(returns)} over {seeds}, {options.episodes} {kind} episodes each")
+        for event, counts in found.items():
+            print(f"{word}{label(event)} {spread(counts)}")
 
 
 def _team_and_env(args: list[str], command: str) -> tuple[list[str], Any, Any]:

@@ -71,11 +71,12 @@ def report(args: list[str]) -> None:
     if {"-h", "--help"} & set(args):
         out = "Directory for the report of a comparison; a run or an experiment alone is reported in its own."
         ledger = "Markdown page of results: the reports of experiments are copied beside it, and its tables made from them."
-        fields = [("out", Path, Path("DIR"), out), ("ledger", Path, Path("PAGE"), ledger)]
+        metric = "What runs are judged by: return, return/ROLE, or an event that the environment counts, e.g. win."
+        fields = [("out", Path, Path("DIR"), out), ("metric", str, "return", metric), ("ledger", Path, Path("PAGE"), ledger)]
         example = "headstart report runs/alone runs/taught --out runs/compared"
         prog, choices = "headstart report DIR [DIR ...]", ("--use", "--accept-changed")
         read_flags(options_of(fields), ["--help"], prog, report.__doc__ or "", choices, example)
-    given, rest = take(args, ("--out", "--ledger"))
+    given, rest = take(args, ("--out", "--metric", "--ledger"))
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
@@ -85,6 +86,9 @@ def report(args: list[str]) -> None:
     if not directories or not all(rest):
         raise HeadstartError("say which directory: headstart report DIR")
     out = located(given["--out"][-1]) if given["--out"] else directories[0]
+    metric = given["--metric"][-1] if given["--metric"] else "return"
+    if given["--metric"] and any((directories[0] / name).exists() for name in ("sweep.json", "experiment.json")):
+        raise HeadstartError("--metric is for runs: an experiment has its own, and a sweep is judged by its return")
     if (directories[0] / "sweep.json").exists():
         if len(directories) > 1 or given["--out"]:
             raise HeadstartError("a sweep is reported alone and in its own directory; its points can be compared, as runs")
@@ -99,7 +103,7 @@ def report(args: list[str]) -> None:
         raise HeadstartError(f"{out} is a run with a report of its own: choose another --out for the comparison")
     if len(directories) > 1 and out in directories:
         raise HeadstartError(f"{out} has a report of its own: choose another --out for the comparison")
-    show_report(report_runs(directories, out), out)
+    show_report(report_runs(directories, out, metric), out)
 
 
 def _keep(experiments: list[Path], page: Path, out: bool) -> None:

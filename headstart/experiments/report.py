@@ -99,8 +99,8 @@ def report_sweep(home: Path) -> dict[str, Any]:
     return report
 
 
-def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
-    """Report finished runs side by side; the others are compared with the first."""
+def report_runs(directories: list[Path], out: Path, metric: str = RETURN) -> dict[str, Any]:
+    """Report finished runs side by side; the others are compared with the first. `metric` is as in `read_curve`."""
     directories = [places.located(path) for path in directories]
     names = [path.name for path in directories]
     if len(set(names)) < len(names):
@@ -113,19 +113,19 @@ def report_runs(directories: list[Path], out: Path) -> dict[str, Any]:
     arms = {
         path.name: {
             "stages": [*manifests[path.name].get("teachers", ()), read_stage(path, path.name)],
-            "curve": read_curve(path),
+            "curve": read_curve(path, metric),
             "versus": rivals[path.name],
             "worth": manifests[path.name].get("worth", ()),
-            "attention": _attention(path),
+            "attention": _attention(path, metric),
         }
         for path in directories
     }
     kind = {"kind": "run"} if len(names) == 1 else {"kind": "experiment", "headline": names[-1]}
-    header: dict[str, Any] = {"experiment": " vs ".join(names), **kind}
+    header: dict[str, Any] = {"experiment": " vs ".join(names), "metric": name_in_report(metric), **kind}
     if caution := incomparable(manifests):
         notice(f"warning: {caution}")
         header["caution"] = caution
     report = build_report(header, arms)
-    replays = [replay for path in directories if (replay := replay_of(path, path.name))]
+    replays = [replay for path in directories if (replay := replay_of(path, path.name, metric))]
     write(out, report, replays, {"runs": manifests})
     return report

@@ -121,9 +121,14 @@ def _extended(
     return session
 
 
-@scope()
 def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np.ndarray:
-    """[S]: every seed's mean return of fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
+    """[S]: every seed's mean return of fresh episodes in `env`: see `scores`."""
+    return scores(team, env, episodes, sample)["return"]
+
+
+@scope()
+def scores(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> dict[str, np.ndarray]:
+    """{"return": [S], event: [S]}: means over fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
 
     If the environment's actions have other names, or other bounds, the team's are translated, and a line on stderr says so.
     Raises HeadstartError if the team does not fit the environment, if the episodes do not fit into memory, and for samples of
@@ -138,4 +143,5 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
     keys = jax.vmap(lambda seed: jr.fold_in(jr.key(2), seed))(jnp.asarray(team.seeds))
     run = compile_program(jax.vmap(evaluate(env, learner, episodes, sample)), team.params, keys, mapped=2)
     with host_errors():
-        return np.asarray(team_mean(run(team.params, keys)["return"].whole()).mean(-1))
+        found = run(team.params, keys).whole()
+    return {name: np.asarray(x.mean(-1)) for name, x in ({"return": team_mean(found["return"])} | found["events"]).items()}
