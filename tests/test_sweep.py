@@ -197,8 +197,8 @@ def test_settings_of_an_environment_are_swept(one_call, tmp_path, monkeypatch):
 
 BRANCHES = {"learner.tau", "learner.weight_decay", "learner.value_clip"}
 """Settings by which Python decides what the program does."""
-IDLE = {"learner.noise", "learner.huber_delta", "learner.value_beta"}
-"""Without continuous actions, Huber losses and normalised values."""
+IDLE = {"learner.noise", "learner.huber_delta", "learner.value_beta", "learner.obs_clip"}
+"""Without continuous actions, Huber losses, and normalised values and observations."""
 
 
 @pytest.mark.slow
