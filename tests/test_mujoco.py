@@ -154,7 +154,7 @@ def test_lanes_and_environments_equal_each_alone_bitwise_and_restart():
         if ended[tuple(at)]:
             assert not same(told.obs, theirs.obs) and one(after).time == 0 and not one(after).over
             fresh, _ = env.simulator.begin(seeds[tuple(at)][None])
-            assert fresh.tobytes() == one(after).physics.tobytes()  # from its own key, whoever else ends
+            assert fresh.tobytes() == one(after).physics.tobytes()  # from its own key, even if others end too
             rested, still = step(state, one(action), jr.key(0))
             assert still.terminated and float(still.reward["agent"][0]) == 0 and same(rested, state)
         else:

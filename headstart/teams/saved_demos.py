@@ -1,4 +1,4 @@
-"""Load saved demonstrations, or whatever else a directory has that can teach; nothing in the files is executed."""
+"""Load saved demonstrations, or another teacher that a directory holds; nothing in the files is executed."""
 
 from pathlib import Path
 from typing import Any
