@@ -9,9 +9,9 @@ demonstrations of agent k from what agent k has just done. Then the reward is
 with D_k near 1 on demonstrations. The paper writes D_k there and its public code pays the logit above, which is the default.
 A learner that replays asks for rewards with each batch, so that no discriminator of an earlier update pays.
 
-A reward of one sign favours long or short episodes, even if the agents' behaviour is right: −log(1 − D) is never negative and favours
-survival, log D is never positive and favours an early end (Kostrikov et al. 2019, "Discriminator-Actor-Critic"). The logit
-has both signs, which lessens the bias and does not remove it.
+A reward of one sign favours long or short episodes, even if the agents' behaviour is right: −log(1 − D) is never negative and
+favours survival, log D is never positive and favours an early end (Kostrikov et al. 2019, "Discriminator-Actor-Critic"). The
+logit has both signs, which lessens the bias and does not remove it.
 """
 
 from collections.abc import Iterable

@@ -42,7 +42,8 @@ EARNED = {"return_gain": Measure("the final return less that of iql", _earned)}
 
 def battle(scale: Scale) -> Experiment:
     """Three stalkers and five zealots on each side."""
-    plan, own = planned(PLANS, scale), {"batch": 4, "gradient_steps": 1} if scale == "smoke" else {}
+    plan, changes = planned(PLANS, scale), {"smoke": {"batch": 4, "gradient_steps": 1}, "laptop": LIGHT}
+    own = changes.get(scale, {})
     env = Inputs(SMAX("3s5z", reward_scale="smac"), agent_id=True, last_action=True)
     expert = QLearning(
         core="gru", hidden=(64,), lr=2e-4, weight_decay=1e-4, tau=1e-3, loss="mse", exploration_steps=plan.expert // 10,
@@ -50,9 +51,8 @@ def battle(scale: Scale) -> Experiment:
     )  # fmt: skip
     students = Imitator(core="gru", shared=True, hidden=(64,), lr=2e-4, weight_decay=1e-4, **COLLECTED)
     iql = dataclasses.replace(QMIX, mixing="none", exploration_steps=min(50_000, plan.rivals // 2))
-    own |= LIGHT if scale == "laptop" else {}
-    quick = QUICK if scale == "laptop" else {}
-    teacher = Stage("expert", centralized(env), dataclasses.replace(expert, **(own | quick)), plan.expert, keep=("best",))
+    expert = dataclasses.replace(expert, **(own | (QUICK if scale == "laptop" else {})))
+    teacher = Stage("expert", centralized(env), expert, plan.expert, keep=("best",))
     taught = Stage("cesma", env, dataclasses.replace(students, **own), plan.students, (Dagger("expert/best"),))
     alone = Stage("iql", env, dataclasses.replace(iql, **own), plan.rivals)
     return Experiment(
