@@ -38,9 +38,9 @@ class Categorical:
         return -(jnp.exp(self.log) * self.log).sum(-1)
 
 
-def missing(checkout: str | None, *packages: str) -> str | None:
+def missing(checkout: str | None) -> str | None:
     """Why a script cannot run here; None if it can."""
-    lacking = [name for name in ("jaxmarl", "flax", *packages) if importlib.util.find_spec(name) is None]
+    lacking = [name for name in ("jaxmarl", "flax") if importlib.util.find_spec(name) is None]
     if lacking:
         return f"JaxMARL: not installed ({', '.join(lacking)})"
     if checkout is None:
