@@ -5,7 +5,23 @@
 
 import argparse
 
-from benchmarks import agents, battles, dagger, floor, graphs, ippo, lanes, maac, maddpg, mujoco, smax, stepping, sweep
+from benchmarks import (
+    agents,
+    battles,
+    dagger,
+    floor,
+    gail,
+    gail_memory,
+    graphs,
+    ippo,
+    lanes,
+    maac,
+    maddpg,
+    mujoco,
+    smax,
+    stepping,
+    sweep,
+)
 from benchmarks.common import Options
 
 ALL = {
@@ -19,6 +35,8 @@ ALL = {
     "ippo": ippo,
     "lanes": lanes,
     "dagger": dagger,
+    "gail": gail,
+    "gail_memory": gail_memory,
     "floor": floor,
     "graphs": graphs,
     "sweep": sweep,
@@ -32,7 +50,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter timings; the numbers are rough")
     parser.add_argument("--jaxmarl", metavar="CHECKOUT", help="a checkout of JaxMARL, to time its training scripts as well")
     parser.add_argument(
-        "--imitation", metavar="PYTHON", help="a Python that has the package imitation, to time its DAgger as well"
+        "--imitation",
+        metavar="PYTHON",
+        help="a Python that has the package imitation, to time its methods as well",
     )
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in ALL]

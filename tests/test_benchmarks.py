@@ -11,7 +11,16 @@ from benchmarks import common, maddpg
 from headstart.learners.ddpg import DDPG
 
 ROOT = Path(__file__).parent.parent
-NO_ROWS = {"common", "dagger_imitation", "earlier", "jaxmarl_scripts", "sb3_ppo", "semantics", "treasure_python"}
+NO_ROWS = {
+    "common",
+    "dagger_imitation",
+    "earlier",
+    "gail_imitation",
+    "jaxmarl_scripts",
+    "sb3_ppo",
+    "semantics",
+    "treasure_python",
+}
 """What benchmarks share, peers that other Pythons run, and comparisons of returns."""
 
 

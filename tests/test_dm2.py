@@ -28,14 +28,17 @@ TAUGHT = [name for name in EXPERIMENTS if name != "qmix-architecture"]
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
 @pytest.mark.parametrize("name", TAUGHT)
-def test_every_arm_learns_from_a_team_of_the_baseline(name, scale):
+def test_every_arm_learns_from_a_team_of_the_demonstrators(name, scale):
     experiment = EXPERIMENTS[name](scale)
     assert experiment.headline in experiment.arms and {claim.arm for claim in experiment.claims} <= set(experiment.arms)
-    assert experiment.stages[0].name == "ippo"
+    stages = {stage.name: stage for stage in experiment.stages}
+    shown, alone = experiment.stages[0], stages["ippo"].learner
+    assert shown.name == ("ippo" if scale == "paper" else "demonstrators")
+    assert shown.learner == dataclasses.replace(alone, shared=scale != "paper") and not alone.shared
     for stage in experiment.stages:
         stage.learner.make(stage.env.spec)
         for guide in stage.guidance:
-            assert stage_of(guide.teacher) == "ippo" and stage.learner == experiment.stages[0].learner
+            assert stage_of(guide.teacher) == shown.name and stage.learner == alone
             assert guide.env_reward != stage.name.startswith("imitation")
 
 

@@ -4,22 +4,22 @@ import itertools
 
 from headstart.experiments.base import Arm, Experiment, Scale, planned
 from headstart.papers.dm2.battles import FIVE_MARINES
-from headstart.papers.dm2.task import MEASURES, NOTES, PLANS, QUALITIES, SOURCE, WIN, recording
+from headstart.papers.dm2.task import MEASURES, NOTES, PLANS, SOURCE, WIN, recording
 from headstart.report.claims import Claim
 
 
 def ablation(scale: Scale) -> Experiment:
     """Five marines against six, each with demonstrations of four kinds and two qualities."""
     plan = planned(PLANS, scale)
-    alone, claims = FIVE_MARINES.alone(plan), []
-    arms = {"ippo": Arm((alone,))}
-    for q, together, concurrent in itertools.product(QUALITIES, (True, False), (True, False)):
+    shown, claims = FIVE_MARINES.demonstrators(plan), []
+    arms = {shown.name: Arm((shown,)), "ippo": Arm((FIVE_MARINES.alone(plan),))}
+    for q, together, concurrent in itertools.product(plan.compared, (True, False), (True, False)):
         data = recording(plan, q, together, concurrent)
-        arms[data.name] = Arm((alone, FIVE_MARINES.taught(data.name, plan, data)), "ippo", MEASURES)
-    for q in QUALITIES:
+        arms[data.name] = Arm((shown, FIVE_MARINES.taught(data.name, plan, data)), "ippo", MEASURES)
+    for q in plan.compared:
         together = recording(plan, q)
         imitators = FIVE_MARINES.taught(f"imitation-{q}", plan, together, env_reward=False)
-        arms[imitators.name] = Arm((alone, imitators), "ippo", MEASURES)
+        arms[imitators.name] = Arm((shown, imitators), "ippo", MEASURES)
         for kind in ("concurrent", "separate"):
             said = f"at {q}%, {kind} demonstrations help more if they are of units trained together"
             claims.append(Claim(said, "Fig. 3", f"together-{kind}-{q}", "asymptotic_gain", "positive", f"apart-{kind}-{q}"))
@@ -31,12 +31,12 @@ def ablation(scale: Scale) -> Experiment:
         seeds=plan.seeds,
         arms=arms,
         claims=tuple(claims),
-        headline="together-concurrent-50",
+        headline=f"together-concurrent-{plan.compared[-1]}",
         metric=WIN,
         notes=(
             *NOTES,
-            "Units trained apart are those of the arm ippo's seeds, counted round and round: with fewer seeds than units, some "
-            "were trained together. If their demonstrations are concurrent, these strangers play together.",
-            "The arms imitation have GAIL's reward alone, without the battle's; the paper does not show them.",
+            "Units trained apart are those of the demonstrators' seeds, counted round and round: with fewer seeds than units, "
+            "some were trained together. If their demonstrations are concurrent, these strangers play together.",
+            "At laptop scale, demonstrators win 30%. The arms imitation have GAIL's reward alone, without the battle's; the paper does not show them.",
         ),
     )

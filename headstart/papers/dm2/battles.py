@@ -25,12 +25,12 @@ def three_stalkers(scale: Scale) -> Experiment:
 
 def _compared(battle: Battle, scale: Scale, title: str, figure: str, more: tuple[Claim, ...]) -> Experiment:
     plan = planned(PLANS, scale)
-    alone = battle.alone(plan)
-    arms = {"ippo": Arm((alone,)), "qmix": Arm((battle.qmix(scale, plan),), "ippo")}
+    shown = battle.demonstrators(plan)
+    arms = {shown.name: Arm((shown,)), "ippo": Arm((battle.alone(plan),)), "qmix": Arm((battle.qmix(scale, plan),), "ippo")}
     claims = [Claim("QMIX learns faster than IPPO", figure, "qmix", "time_ratio", "below one")]
     for q in QUALITIES:
         taught = battle.taught(f"dm2-{q}", plan, recording(plan, q))
-        arms[taught.name] = Arm((alone, taught), "ippo", MEASURES)
+        arms[taught.name] = Arm((shown, taught), "ippo", MEASURES)
         claims += [
             Claim(f"DM² with demonstrations at {q}% learns faster than IPPO", figure, taught.name, "time_ratio", "below one"),
             Claim("QMIX learns faster than DM²", figure, "qmix", "time_ratio", "below one", taught.name),

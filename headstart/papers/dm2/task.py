@@ -1,7 +1,8 @@
 """What DM²'s battles share: the armies, independent PPO with the paper's settings, and demonstrations of chosen quality.
 
 Settings that the paper leaves to its public code are that code's. The demonstrators are teams of the baseline, independent PPO,
-kept once they win 30% and 50% of the battles.
+kept once they win 30% and 50% of the battles. Below the paper's ten million env-steps that baseline does not get so far: the
+demonstrators' units then share weights, and those of all other arms do not.
 """
 
 import dataclasses
@@ -29,6 +30,9 @@ SOURCE = "Wang et al. 2022, DM²"
 WIN = "win"
 QUALITIES = (30, 50)
 """Percent of battles that demonstrators win."""
+KEEP = (f"{WIN}={','.join(f'{quality / 100:g}' for quality in QUALITIES)}", "best")
+"""What the stage of the demonstrators keeps."""
+SHOWN = "demonstrators"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +45,35 @@ class Plan:
     ppo: dict[str, Any]
     gail: dict[str, Any]
     evaluations: int = 25
+    shown: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings in which the demonstrators differ from the baseline; if there are none, teams of the baseline demonstrate."""
+    qmix_steps: int = 0
+    """Env-steps of QMIX; as many as of the others if 0."""
+    shown_steps: int = 0
+    """Env-steps of demonstrators that are not the baseline."""
+    compared: tuple[int, ...] = QUALITIES
+    """Qualities in the ablation."""
 
 
-LIGHT: dict[str, Any] = {"capacity": 51_200, "gradient_steps": 4}
-"""QMIX at laptop scale: a memory of a third, and half as many gradient steps."""
+LIGHT: dict[str, Any] = {"capacity": 51_200, "gradient_steps": 4, "optimizer": "adam"}
+"""QMIX at laptop scale: a memory of a third, half as many gradient steps, and Adam."""
+FAST: dict[str, Any] = {
+    "core": "mlp", "chunk": 0, "hidden": (64, 64), "num_envs": 32, "rollout": 64, "epochs": 5, "minibatches": 4, "lr": 1e-3,
+    "clip": 0.2, "value_clip": 0.2, "entropy": 0.005,
+}  # fmt: skip
+"""PPO at laptop scale: small updates and large steps, since there are few env-steps, and no memory, which most of the time of
+an update goes into."""
 SMALL: dict[str, Any] = {"core": "mlp", "chunk": 0, "num_envs": 4, "rollout": 16, "hidden": (8,), "epochs": 1}
 """Without memory, since that is most of what is compiled."""
+TOGETHER: dict[str, Any] = {"shared": True}
 PLANS: dict[Scale, Plan] = {
-    "smoke": Plan(1_024, 2, 12, SMALL, {"steps": 2, "batch": 16, "hidden": (8,)}, 4),
-    "laptop": Plan(600_000, 3, 1_000, {"num_envs": 64, "rollout": 64}, {"steps": 20, "batch": 1_024}),
+    "smoke": Plan(1_024, 2, 12, SMALL, {"steps": 2, "batch": 16, "hidden": (8,)}, 4, TOGETHER, shown_steps=1_024),
+    "laptop": Plan(
+        500_000, 3, 1_000, FAST, {"steps": 10, "batch": 512}, shown=TOGETHER, shown_steps=1_000_000, qmix_steps=200_000,
+        compared=QUALITIES[:1],
+    ),
     "paper": Plan(10_000_000, 5, 1_000, {"num_envs": 256, "rollout": 128}, {"steps": 120, "batch": 2_048}),
-}
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,23 +92,31 @@ class Battle:
 
     def ippo(self, plan: Plan) -> PPO:
         """Independent PPO: no weights are shared, and stored memories of the GRU are not differentiated through."""
-        settings = {"core": "gru", "epochs": self.epochs, "hidden": (64, 64, 64), "chunk": 1} | plan.ppo
-        return PPO(
-            shared=False, layer_norm=True, value_norm="popart", value_loss="huber", value_clip=self.clip, lr=5e-4,
-            anneal=False, gamma=0.99, lam=0.95, clip=self.clip, entropy=0.01, value=0.5, max_grad_norm=10.0, minibatches=1,
-            **settings,
+        paper = PPO(
+            core="gru", hidden=(64, 64, 64), chunk=1, shared=False, layer_norm=True, value_norm="popart", value_loss="huber",
+            value_clip=self.clip, lr=5e-4, anneal=False, gamma=0.99, lam=0.95, clip=self.clip, entropy=0.01, value=0.5,
+            max_grad_norm=10.0, epochs=self.epochs, minibatches=1,
         )  # fmt: skip
+        return dataclasses.replace(paper, **plan.ppo)
 
     def qmix(self, scale: Scale, plan: Plan) -> Stage:
         """QMIX as in pymarl, with one layer before the GRU."""
         small = {"core": "mlp", "batch": 4, "gradient_steps": 1, "exploration_steps": 500, "hidden": (8,), "train_every": 64}
         learner = dataclasses.replace(QMIX, **{"smoke": small, "laptop": LIGHT}.get(scale, {}))
-        return Stage("qmix", self.env, learner, plan.steps, evaluations=plan.evaluations)
+        return Stage("qmix", self.env, learner, plan.qmix_steps or plan.steps, evaluations=plan.evaluations)
 
     def alone(self, plan: Plan) -> Stage:
-        """The baseline, which keeps the demonstrators."""
-        keep = (f"{WIN}={','.join(f'{quality / 100:g}' for quality in QUALITIES)}", "best")
-        return Stage("ippo", self.env, self.ippo(plan), plan.steps, evaluations=plan.evaluations, keep=keep)
+        """The baseline, which keeps the demonstrators if they are its teams."""
+        return Stage(
+            "ippo", self.env, self.ippo(plan), plan.steps, evaluations=plan.evaluations, keep=() if plan.shown else KEEP
+        )
+
+    def demonstrators(self, plan: Plan) -> Stage:
+        """The stage that keeps the demonstrators."""
+        if not plan.shown:
+            return self.alone(plan)
+        learner = dataclasses.replace(self.ippo(plan), **plan.shown)
+        return Stage(SHOWN, self.env, learner, plan.shown_steps, evaluations=plan.evaluations, keep=KEEP)
 
     def taught(self, name: str, plan: Plan, teacher: Recording, env_reward: bool = True) -> Stage:
         """Independent PPO that a discriminator for each unit rewards as well, or alone."""
@@ -95,7 +125,7 @@ class Battle:
 
 
 def recording(plan: Plan, quality: int, together: bool = True, concurrent: bool = True) -> Recording:
-    """Demonstrations of the baseline's team of a quality; of its best team if it was never that good.
+    """Demonstrations of the demonstrators' team of a quality; of their best team if they were never that good.
 
     together: all units' are of one seed's team, the one that wins most nearly as often as asked; else unit k's are of the k-th
     seed, counted round and round. concurrent: they are of the same episodes; else each unit's are of episodes of its own.
@@ -121,7 +151,8 @@ def recording(plan: Plan, quality: int, together: bool = True, concurrent: bool 
         return independent(*own)
 
     name = f"{'together' if together else 'apart'}-{'concurrent' if concurrent else 'separate'}-{quality}"
-    return Recording(name, (f"ippo/{WIN}={quality / 100:g}", "ippo/best"), made)
+    stage = SHOWN if plan.shown else "ippo"
+    return Recording(name, (f"{stage}/{WIN}={quality / 100:g}", f"{stage}/best"), made)
 
 
 def _agents(team: TeamPolicy) -> int:
@@ -142,11 +173,14 @@ MEASURES = {
 NOTES = (
     "SMAX stands in for StarCraft II: no shields, at most 100 env-steps, a scripted enemy (see docs/environments.md). Rewards "
     "are scaled as in SMAC.",
-    "The demonstrators are teams of the arm ippo, kept at the first evaluation whose mean win rate over seeds reaches 30% or "
-    "50%. Of its seeds, the one nearest to that rate demonstrates. If a rate is never reached, the best team demonstrates: the "
-    "quantity above_demonstrators is counted from what demonstrators really won.",
+    "The demonstrators are teams of the arm ippo, kept at the first evaluation whose mean win rate over seeds reaches 30% or 50%. "
+    "At the scales smoke and laptop, they are of an arm of their own, whose units share weights and which has more env-steps: the "
+    "baseline does not win as often in so few. Of the seeds, the one nearest to the rate demonstrates. If a rate is never "
+    "reached, the best team demonstrates: the quantity above_demonstrators is counted from what demonstrators really won.",
     "Discriminators see all that units observe, also which unit it is and what it did last; those of the paper's code do not. "
     "Dead units and steps after an episode's end are left out, which that code intends and does not do.",
     "A batch of the discriminators has single env-steps, about as many as 64 episodes have. An update collects a fixed number "
-    "of env-steps in the place of 1,024 episodes, fewer at the scale laptop.",
+    "of env-steps in the place of 1,024 episodes.",
+    "Laptop: a twentieth of the paper's env-steps, in many small updates with a larger learning rate and clip, and networks "
+    "without memory. QMIX, which has a memory and is several times as slow, gets two fifths of the others' env-steps.",
 )
