@@ -11,21 +11,25 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from probes import Coordination, Mixed, drawn, one_role, shown, small
+from probes import Coordination, Mixed, drawn, one_role, random_demos, shown, small
 
 import headstart as hs
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.episodes import evaluate
 from headstart.core.types import Continuous, Discrete
+from headstart.envs.inputs import Inputs
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.dagger import Dagger
 from headstart.guidance.distill import Distill
+from headstart.guidance.gail import Gail
 from headstart.learners.ppo import PPO
 from headstart.storage import files
 from headstart.storage.arrays import save_tree
 from headstart.teams import recording, saved_demos
 from headstart.teams.policy import TeamPolicy
+from headstart.training import worth
+from headstart.training.config import Config
 
 ACTOR = small(PPO())
 
@@ -505,3 +509,16 @@ def test_agents_come_from_recordings_of_their_own(tmp_path):
         hs.independent(first, dataclasses.replace(second, actions=None, available=None))
     with pytest.raises(HeadstartError, match="at least that of the agents"):
         hs.non_concurrent(first[:1])
+
+
+def test_demonstrations_of_another_environment_are_told(capsys):
+    """Shapes may agree by chance: of another map, or of another horizon."""
+    seen, mine = Spread(agents=2), Spread(agents=2, horizon=30)
+    told = lambda env, trained: worth.warn_of_recordings(Config(trained, PPO(), (Gail(random_demos(env)),)))
+    told(seen, seen)
+    assert not capsys.readouterr().err
+    told(seen, mine)
+    told(Inputs(seen), mine)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("(Gail) were recorded in another environment: env.horizon 25 (here 30)")
+    assert second.endswith("in another environment: env inputs (here spread), env.env spread (here None)")

@@ -16,14 +16,14 @@ from headstart.experiments.base import Arm, Experiment, Stage, stage_of
 from headstart.experiments.recordings import Recording
 from headstart.guidance.gail import Gail
 from headstart.learners.ppo import PPO
-from headstart.papers.dm2 import EXPERIMENTS, task
+from headstart.papers.dm2 import EXPERIMENTS, particles, task
 from headstart.papers.dm2.battles import FIVE_MARINES, THREE_STALKERS
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.recording import record
 from headstart.teams.saved_demos import load_demos
 
-TAUGHT = [name for name in EXPERIMENTS if name != "qmix-architecture"]
+TAUGHT = ["5m_vs_6m", "3s_vs_4z", "ablation-5m_vs_6m"]
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
@@ -81,6 +81,20 @@ def test_recordings_are_of_the_units_and_episodes_that_their_names_say(monkeypat
     ]
     monkeypatch.setattr(task, "record", lambda team, episodes, seed: noted(random_demos(Lengths()), asked=(episodes, seed)))
     assert task.recording(plan, 30, False).record(team).notes == {"asked": (4, [0, 1])}
+
+
+@pytest.mark.parametrize("name", ["spread", "tag"])
+def test_the_best_seed_of_a_first_team_demonstrates_to_a_second(name, monkeypatch):
+    experiment = EXPERIMENTS[name]("laptop")
+    first, *seconds = experiment.stages
+    for second in seconds:
+        (guide,) = second.guidance
+        assert stage_of(guide.teacher) == first.name and second.learner == first.learner and second.env == first.env
+    worth = lambda seed: np.full((4, 2), (1.0, 3.0, 2.0)[seed], np.float32)
+    shown = lambda team, episodes, seed: dataclasses.replace(random_demos(Lengths(), episodes), returns={"agent": worth(seed)})
+    monkeypatch.setattr(particles, "record", shown)
+    found = particles._best(TeamPolicy(Lengths().spec, PPO(), {}, (5, 6, 7), Lengths()), 4)
+    assert (found.returns["agent"] == 3).all()
 
 
 # ------------------------------------------------------------------ a recording in an experiment

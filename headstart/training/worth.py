@@ -14,6 +14,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
+from headstart import registry
 from headstart.core import actions
 from headstart.core.checks import HeadstartError, notice
 from headstart.core.env import Env
@@ -23,6 +24,7 @@ from headstart.core.learner import Learner
 from headstart.core.types import Continuous, RoleSpec, TeamSpec
 from headstart.report.plain import interval_text, number
 from headstart.report.stats import as_json, interval
+from headstart.teams.demos import Demos
 from headstart.teams.experts import controlled, controller, silenced
 from headstart.teams.fit import fitted, role_pairs
 from headstart.training.lanes import compile_program
@@ -60,12 +62,35 @@ def appraise(config: Any, learner: Learner, keys: Array, seeds: Array, count: in
 def appraise_points(points: Sequence[Any], learner: Learner, keys: Array, seeds: Array) -> None:
     """Measure the teachers of points (`training.point`) of one environment and learner: what is found for one holds for all."""
     config = points[0].config
+    warn_of_recordings(config)
     episodes = EPISODES if config.worth is None else config.worth
     found = appraise(config, learner, keys[: config.seeds], seeds[: config.seeds], episodes)
     if found:
         warn(found)
         for point in points:
             point.appraised(found, in_words(found))
+
+
+def warn_of_recordings(config: Any) -> None:
+    """A line on stderr for demonstrations of another environment, which may fit by their shapes alone."""
+    for i, guide in enumerate(config.guidance):
+        demos = teacher_of(guide)
+        if not isinstance(demos, Demos) or demos.env is None or demos.env == config.env:
+            continue
+        theirs, ours = (_settings(registry.encode("env", env)) for env in (demos.env, config.env))
+        other = [name for name in theirs | ours if theirs.get(name) != ours.get(name)]
+        kinds = [name for name in other if name.endswith("env")]  # of other kinds of environments, no setting needs a word
+        told = ", ".join(f"{name} {theirs.get(name)} (here {ours.get(name)})" for name in kinds or other)
+        notice(f"the demonstrations of guidance {i} ({type(guide).__name__}) were recorded in another environment: {told}")
+
+
+def _settings(saved: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"env": kind of environment, "env.SETTING": value} of an encoded environment, and those of one inside it."""
+    found = {prefix + "env": saved["name"]}
+    for name, value in saved["settings"].items():
+        is_part = isinstance(value, dict) and "part" in value
+        found |= _settings(value, f"{prefix}{name}.") if is_part else {f"{prefix}env.{name}": value}
+    return found
 
 
 def _players(config: Any, learner: Learner) -> Iterator[Player]:

@@ -176,8 +176,8 @@ NOTES = (
     "The demonstrators are teams of the arm ippo, kept at the first evaluation whose mean win rate over seeds reaches 30% or "
     "50%. At the scales smoke and laptop, they are of an arm of their own, whose units share weights and which has more "
     "env-steps: the baseline does not win as often in so few. Of the seeds, the one nearest to the rate demonstrates. If a "
-    "rate is never reached, the best team demonstrates: the quantity above_demonstrators is counted from what demonstrators really "
-    "won.",
+    "rate is never reached, the best team demonstrates: the quantity above_demonstrators is counted from what demonstrators "
+    "really won.",
     "Discriminators see all that units observe, also which unit it is and what it did last; those of the paper's code do not. "
     "Dead units and steps after an episode's end are left out, which that code intends and does not do.",
     "A batch of the discriminators has single env-steps, about as many as 64 episodes have. An update collects a fixed number "
