@@ -37,7 +37,7 @@ def ablation(scale: Scale) -> Experiment:
             *NOTES,
             "Units trained apart are those of the demonstrators' seeds, counted round and round: with fewer seeds than units, "
             "some were trained together. If their demonstrations are concurrent, these strangers play together.",
-            "At laptop scale, demonstrators win 30%. The arms imitation have GAIL's reward alone, without the battle's; the "
-            "paper does not show them.",
+            "At laptop scale, there are demonstrators of 50% only, with whom students learn most in so few env-steps.",
+            "The arms imitation have GAIL's reward alone, without the battle's; the paper does not show them.",
         ),
     )

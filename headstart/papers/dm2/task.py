@@ -70,7 +70,7 @@ PLANS: dict[Scale, Plan] = {
     "smoke": Plan(1_024, 2, 12, SMALL, {"steps": 2, "batch": 16, "hidden": (8,)}, 4, TOGETHER, shown_steps=1_024),
     "laptop": Plan(
         500_000, 3, 1_000, FAST, {"steps": 10, "batch": 512}, shown=TOGETHER, shown_steps=1_000_000, qmix_steps=200_000,
-        compared=QUALITIES[:1],
+        compared=QUALITIES[1:],
     ),
     "paper": Plan(10_000_000, 5, 1_000, {"num_envs": 256, "rollout": 128}, {"steps": 120, "batch": 2_048}),
 }  # fmt: skip
