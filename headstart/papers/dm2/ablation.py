@@ -20,6 +20,8 @@ def ablation(scale: Scale) -> Experiment:
         together = recording(plan, q)
         imitators = FIVE_MARINES.taught(f"imitation-{q}", plan, together, env_reward=False)
         arms[imitators.name] = Arm((shown, imitators), "ippo", MEASURES)
+        said = f"at {q}%, agents paid by discriminators alone win less often than with the battle's reward"
+        claims.append(Claim(said, "public code", imitators.name, "asymptotic_gain", "negative", together.name))
         for kind in ("concurrent", "separate"):
             said = f"at {q}%, {kind} demonstrations help more if they are of units trained together"
             claims.append(Claim(said, "Fig. 3", f"together-{kind}-{q}", "asymptotic_gain", "positive", f"apart-{kind}-{q}"))
