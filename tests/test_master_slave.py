@@ -84,10 +84,9 @@ def test_a_warm_start_from_a_part_of_the_actions_leaves_the_others_at_0():
 
 @needs_mujoco
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_runs_at_smoke_scale(name, tmp_path):
-    make = lambda scale: dataclasses.replace(EXPERIMENTS[name](scale), seeds=1)
-    report = run.reproduce(f"master_slave/{name}", make, "smoke", tmp_path / "out", arms=("pretrain", "multitask"))
+def test_an_experiment_runs_at_smoke_scale(tmp_path):
+    make = lambda scale: dataclasses.replace(EXPERIMENTS["humanoid"](scale), seeds=1)
+    report = run.reproduce("master_slave/humanoid", make, "smoke", tmp_path / "out", arms=("pretrain", "multitask"))
     steps = make("smoke").arms["master"].stages[-1].steps
     stages = {arm: [(stage["name"], stage["env_steps"]) for stage in found["stages"]] for arm, found in report["arms"].items()}
     assert stages == {
