@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from headstart.envs.pettingzoo import to_pettingzoo as to_pettingzoo
     from headstart.envs.regrouped import regrouped as regrouped
     from headstart.guidance.clone import Clone as Clone
+    from headstart.guidance.companion import Companion as Companion
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
     from headstart.guidance.gail import Gail as Gail
@@ -95,6 +96,7 @@ _HOMES = {
     "Guidance": "core.guidance",
     "chain": "core.guidance",
     "Clone": "guidance.clone",
+    "Companion": "guidance.companion",
     "Distill": "guidance.distill",
     "Gail": "guidance.gail",
     "WarmStart": "guidance.warm_start",

@@ -229,7 +229,7 @@ class Masked:
         return (fresh, time + 1), self._show(fresh, reward={"agent": reward}, truncated=time == 2)
 
 
-@dataclass(frozen=True)
+@part("env")
 class Lengths:
     """Episodes of random lengths, 1 to 5 steps, that count: an observation is (episode's tag, time), a reward is time + 1.
 

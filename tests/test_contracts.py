@@ -15,6 +15,7 @@ from probes import Lengths, Mixed, drawn, environments, fresh, learners, loop, r
 from headstart import registry
 from headstart.core.actions import legal, sample
 from headstart.core.checks import HeadstartError
+from headstart.core.guidance import takes_teacher
 from headstart.core.networks import RoleNet
 from headstart.core.part import check_part
 from headstart.core.spec import decode_spec, encode_spec
@@ -239,12 +240,14 @@ def test_policies_ignore_leading_axes(name):
 
 
 def admitted(name):
-    """Every guidance that takes the learner. Its teacher knows nothing (it had no update), which guidance cannot know."""
+    """Every guidance that takes the learner. Its teacher knows nothing (it had no update), which guidance cannot know; guidance
+    without a teacher is a companion, which trains on an environment of its own."""
     env, config = Lengths(), small(LEARNERS[name], **TINY)
     team, found = TeamPolicy(env.spec, config, fresh(config, env.spec, len(SEEDS)), SEEDS, env), []
     for guide in GUIDES.values():
         for teacher in (team, with_actions(random_demos(env, 200))):
-            taught = dataclasses.replace(guide, teacher=teacher)
+            inside = {"teacher": teacher} if takes_teacher(guide) else {"env": env, "learner": config}
+            taught = dataclasses.replace(guide, **inside)
             try:
                 taught.make(env.spec, config.make(env.spec))
             except HeadstartError as error:
@@ -278,7 +281,7 @@ def test_every_guidance_runs_with_every_learner_or_is_refused_before_it_begins(n
 @pytest.mark.parametrize("guide", GUIDES)
 def test_guidance_without_its_teacher_says_so(guide):
     config, spec = small(next(iter(LEARNERS.values()))), Lengths().spec
-    with pytest.raises(HeadstartError, match="needs a teacher") as caught:
+    with pytest.raises(HeadstartError, match=r"needs a teacher|needs an environment") as caught:
         GUIDES[guide].make(spec, config.make(spec))
     assert "\n" not in str(caught.value)
 

@@ -201,6 +201,19 @@ def test_report_numbers_by_hand():
     assert plain_arm["curve"]["env_steps"] == list(range(0, 210, 10))
 
 
+def test_companions_are_charged_with_what_they_took_until_then():
+    """A teacher's 75 env-steps lie before an arm's first one; a companion takes two beside each of its own."""
+    arms = two_arms(np.tile(np.r_[0, np.full(20, 100.0)], (4, 1)))
+    arms["plain"]["curve"] = curve(*np.tile(np.minimum(np.arange(21) * 10.0, 100), (4, 1)))
+    arms["taught"]["stages"] = [stage("teacher", 75), stage("companion", 400) | {"alongside": True}, stage("student", 200)]
+    report = build_report(EXPERIMENT, arms)
+    taught = report["arms"]["taught"]
+    assert taught["time_ratio"] == 0.3 and taught["time_ratio_with_teacher"] == (75 + 3 * 30) / 100
+    data = json.loads(Page(render_html(report, [], {})).scripts[0])
+    moved = [t["meta"] for t in data["figures"]["curves"]["data"] if t.get("name")]
+    assert [(meta["teacher_steps"], meta["companion_rate"]) for meta in moved] == [(0, 0), (75, 2)]
+
+
 def test_recovered_is_the_share_of_what_the_baseline_learned():
     """From 20 to 100 and to 84: 64 of 80. Of a baseline that got worse nothing can be recovered, however the arm did."""
     learned, most = (np.tile(np.linspace(20, end, 21).clip(None, end)[None], (4, 1)) for end in (100.0, 84.0))

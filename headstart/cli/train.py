@@ -85,8 +85,10 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
     ]
     one = len(guides) == 1
     _check_guidance_flags(rest, given["--guidance"])
+    guides, rest = _with_learners(guides, rest)
     fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
-    options = read_flags(options_of(fields), rest, f"headstart {verb} {name}", about, (*choices, "--use"), example)
+    inside = [flag for flag in ("--guidance.learner",) if any(hasattr(guide, "learner") for guide in guides)]
+    options = read_flags(options_of(fields), rest, f"headstart {verb} {name}", about, (*choices, "--use", *inside), example)
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
     taught = _taught(chosen, given["--teacher"])
     names = ("steps", "seeds", "first_seed", "evaluations", "episodes", "worth", "keep")
@@ -110,6 +112,21 @@ def _check_guidance_flags(args: list[str], names: list[str]) -> None:
         if len(names) > 1 and not (number and int(number) < len(names)):
             flags = " or ".join(f"--guidance{i}.{setting} ({name})" for i, name in enumerate(names))
             raise HeadstartError(f"there are {len(names)} guidance, numbered in their order: {flags}")
+
+
+def _with_learners(guides: list[Any], args: list[str]) -> tuple[list[Any], list[str]]:
+    """Guidance with the learner inside that `--guidance.learner NAME` names, whose settings become flags; the other words."""
+    from headstart import registry
+
+    made = []
+    for i, guide in enumerate(guides):
+        flag = f"--guidance{i if len(guides) > 1 else ''}.learner"
+        if any(field.name == "learner" for field in dataclasses.fields(guide)):
+            given, args = take(args, (flag,))
+            named = given[flag]
+            guide = dataclasses.replace(guide, learner=registry.preset("learner", named[0])) if named else guide
+        made.append(guide)
+    return made, args
 
 
 def _taught(guides: list[Any], teachers: list[str]) -> list[Any]:

@@ -164,7 +164,7 @@ def _conditional(change: Callable) -> Callable:
     def _(size, mapped, *args: Any):
         spread = lambda on, x: x if on else jnp.broadcast_to(x, (size, *x.shape))
         mask, key, *values = jax.tree.map(spread, mapped, list(args))
-        out = jax.lax.cond(mask.any(), lambda: jax.vmap(change)(mask, key, *values), lambda: tuple(values))
+        out = _conditional(jax.vmap(change))(mask, key, *values)  # which may be mapped again: a companion's lanes
         return out, jax.tree.map(lambda _: True, out)
 
     return conditional

@@ -63,6 +63,8 @@ class Guidance(NamedTuple):
     data: PyTree = ()
     """Arrays that all lanes read, such as demonstrations, passed to `observe`. They are an argument of the program: neither
     a lane nor a checkpoint has a copy."""
+    env_steps: Callable[[int], int] = lambda updates: 0
+    """updates of the run -> env-steps in environments of guidance's own, e.g. a companion's, which reports charge."""
 
 
 NONE = Guidance()
@@ -169,8 +171,13 @@ def chain(*guides: Guidance) -> Guidance:
     hooks = {"start": start, "behave": behave, "observe": observe, "reward": reward, "objective": objective}
     hooks |= {"grads": grads, "tie": tie}
     needed = {name: hook for name, hook in hooks.items() if any(has(guide, name) for guide in guides)}
-    carry = lambda num_envs: tuple(guide.carry(num_envs) for guide in guides)
-    return Guidance(init=init, carry=carry, data=tuple(guide.data for guide in guides), **needed)
+    return Guidance(
+        init=init,
+        carry=lambda num_envs: tuple(guide.carry(num_envs) for guide in guides),
+        data=tuple(guide.data for guide in guides),
+        env_steps=lambda updates: sum(guide.env_steps(updates) for guide in guides),
+        **needed,
+    )
 
 
 def _own_labels(index: int, batch: Any) -> Any:

@@ -89,6 +89,8 @@ class Learner(NamedTuple):
     policy_term: str = "actor"
     """The term of `objective` that trains them, which guidance re-weighs."""
     outputs: Outputs = "logits"
+    settings: Any = None
+    """The settings that it was made of, if known (see `make_learner`): for guidance that trains a learner of its own."""
 
 
 @runtime_checkable
@@ -98,6 +100,11 @@ class LearnerConfig(Protocol):
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError for a team it cannot train."""
         ...
+
+
+def make_learner(config: LearnerConfig, spec: TeamSpec) -> Learner:
+    """The learner for a team, which knows its settings."""
+    return config.make(spec)._replace(settings=config)
 
 
 def check_replay(config: Any) -> None:

@@ -14,7 +14,7 @@ import jax.random as jr
 import numpy as np
 
 from headstart.core.guidance import chain, teacher_of
-from headstart.core.learner import Learner
+from headstart.core.learner import Learner, make_learner
 from headstart.core.scope import scope
 from headstart.core.trainer import Trainer, make_trainer
 from headstart.experiments.base import Experiment, Stage, stage_of
@@ -79,7 +79,7 @@ def _timed(stage: Stage, seeds: int, teams: dict[str, TeamPolicy], clock: Clock)
     guides = tuple(taught(guide) if stage_of(teacher_of(guide)) else guide for guide in stage.guidance)
     config = Config(stage.env, stage.learner, guides, stage.steps, seeds)
     spec = stage.env.spec
-    learner = stage.learner.make(spec)
+    learner = make_learner(stage.learner, spec)
     trainer = make_trainer(stage.env, learner, chain(*(g.make(spec, learner) for g in config.guidance)), stage.steps)
     with footprint.no_overflow():
         shape = jax.eval_shape(lambda key: programs.begin(trainer, key, jnp.asarray(0)), jr.key(0))

@@ -12,7 +12,7 @@ from headstart.experiments.base import Experiment
 from headstart.experiments.comparable import incomparable
 from headstart.registry import command
 from headstart.replay.record import record
-from headstart.report.build import build_report, read_curve, read_stage, read_worth, write
+from headstart.report.build import build_report, read_curve, read_stage, read_stages, read_worth, write
 from headstart.report.metric import RETURN, name_in_report
 from headstart.report.sweep import sweep_summary
 from headstart.storage import files, places, schema
@@ -24,7 +24,7 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
     """Report an experiment whose stages have all finished; returns the content of report.json."""
     arms = {}
     for arm_name, arm in experiment.arms.items():
-        stages = [read_stage(stage.path(out), stage.name) for stage in arm.stages]
+        stages = read_stages({stage.name: stage.path(out) for stage in arm.stages})
         last = arm.stages[-1].path(out)
         measures = {quantity: measure(last) for quantity, measure in arm.measures.items()}
         arms[arm_name] = {

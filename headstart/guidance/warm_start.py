@@ -1,7 +1,8 @@
 """Warm start: begin training with a teacher's parameters instead of random ones.
 
 The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks, roles and agents are matched by name, parameters by tree
-path, observed fields and actions by name; see `adapt.transplant`. The optimiser starts afresh.
+path, observed fields and actions by name; see `adapt.transplant`. A teacher may have a part of the student's continuous
+actions: the others begin at 0. The optimiser starts afresh.
 """
 
 import dataclasses
@@ -18,10 +19,10 @@ from headstart.core.networks import RoleNet
 from headstart.core.part import part
 from headstart.core.ranges import Unit
 from headstart.core.types import TeamSpec
-from headstart.teams.fit import role_pairs
+from headstart.teams.fit import check_teacher, pair_roles
 from headstart.views import respoken
 from headstart.views.adapt import by_place, seats, transplant
-from headstart.views.meaning import Translation, tell, translations
+from headstart.views.meaning import Translation, part_of, tell, translation
 
 
 @part("guidance")
@@ -111,9 +112,23 @@ class WarmStart:
 
     def _translations(self, spec) -> tuple[list[tuple[str, str]], dict[str, Translation]]:
         """[(the teacher's role, ours)], and {our role: translation from the actions that the teacher's networks put out}."""
-        pairs = role_pairs(self.teacher, spec, self.roles, self.into)
-        learned = getattr(self.teacher, "trained", None) or self.teacher.spec  # a fitted team's networks are of another task
-        return pairs, translations(learned.roles, spec.roles, pairs)
+        check_teacher(self.teacher)
+        pairs = pair_roles(self.teacher.spec, spec, self.roles, self.into)
+        return pairs, {ours: self._translation(spec, theirs, ours) for theirs, ours in pairs}
+
+    def _translation(self, spec: TeamSpec, theirs: str, ours: str) -> Translation:
+        """None is needed from a part of our numbers: `respoken.widened` puts each in its place."""
+        if self._places(spec, theirs, ours):
+            return Translation(tuple(range(spec.roles[ours].actions.size)))
+        return translation(self._learned.roles[theirs], spec.roles[ours], ours)
+
+    def _places(self, spec: TeamSpec, theirs: str, ours: str) -> tuple[int, ...]:
+        return part_of(self._learned.roles[theirs], spec.roles[ours])
+
+    @property
+    def _learned(self) -> TeamSpec:
+        """The task that the teacher's networks are of; a fitted team's are of another than its own."""
+        return getattr(self.teacher, "trained", None) or self.teacher.spec
 
     def _start(self, spec, learner, params, donor) -> tuple[Any, Rows]:
         """The parameters with the donor's in place of those that fit, and the rows of `start`."""
@@ -127,6 +142,8 @@ class WarmStart:
                 own, given = params[network][ours], donor[network][theirs]
                 pairs = seats(spec, self.teacher.spec, ours, theirs)
                 if network in learner.policy_networks:
+                    if places := self._places(spec, theirs, ours):
+                        given = respoken.widened(given, own, places)
                     given = respoken.acting(given, found[ours], ours)
                 else:
                     given = respoken.judging(given, {"action": found[ours], **joint}, ours)

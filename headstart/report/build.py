@@ -175,6 +175,17 @@ def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str 
     }
 
 
+def read_stages(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The stages of an arm, {name: its run's directory}: each run's cost, and that of its companions before it."""
+    found = []
+    for name, run_dir in run_dirs.items():
+        spent = files.read_json(places.located(run_dir) / "run.json", schema.Measured).get("teachers", ())
+        mine = [{**stage, "name": f"companion of {name}"} for stage in spent if stage.get("alongside")]
+        found = [{key: x for key, x in stage.items() if key != "alongside"} for stage in found]  # had ended before
+        found += [*mine, read_stage(run_dir, name)]
+    return found
+
+
 def write(
     out_dir: str | os.PathLike[str],
     report: dict[str, Any],

@@ -4,7 +4,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.metric import RETURN, label, name_in_report
-from headstart.report.transfer import teacher_steps
+from headstart.report.transfer import teacher_cost
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,7 +32,8 @@ def colours(report: dict[str, Any]) -> dict[str, str]:
 def learning_curves(report: dict[str, Any]) -> "Figure":
     """The metric over env-steps: the interquartile mean of each arm as a line, its 95 % interval as a band.
 
-    Each trace carries `meta.teacher_steps`; the page moves it to the right by these to charge the teacher's steps.
+    Each trace carries `meta.teacher_steps` and `meta.companion_rate`: the page moves it to the right by these, to charge the
+    teacher's steps, after it has stretched it by a companion's for each of its own.
     """
     import plotly.graph_objects as go
 
@@ -138,7 +139,8 @@ def _band(name: str, arm: dict[str, Any], colour: str) -> list[Any]:
 
     curve, label = arm["curve"], escape(name, quote=False)
     steps = curve["env_steps"]
-    common = {"x": steps, "legendgroup": label, "meta": {"teacher_steps": teacher_steps(arm["stages"]), "arm": label}}
+    before, rate = teacher_cost(arm["stages"])
+    common = {"x": steps, "legendgroup": label, "meta": {"teacher_steps": before, "companion_rate": rate, "arm": label}}
     edge = {**common, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     fill = f"rgba({int(colour[1:3], 16)},{int(colour[3:5], 16)},{int(colour[5:7], 16)},0.18)"
     bounds = list(zip(curve["low"], curve["high"], strict=True))

@@ -23,7 +23,7 @@
   if (buttons.length) {
     const node = document.getElementById("curves"), figure = data.figures.curves, own = steps(figure);
     const charge = on => {
-      const moved = own.map((x, i) => x.map(v => v + on * figure.data[i].meta.teacher_steps));
+      const moved = own.map((x, i) => x.map(v => v + on * (v * figure.data[i].meta.companion_rate + figure.data[i].meta.teacher_steps)));
       Plotly.update(node, { x: moved }, { "xaxis.autorange": true, "xaxis.title.text": on ? "env-steps, the teacher's included" : "env-steps" });
       buttons.forEach(b => b.setAttribute("aria-pressed", String(Number(b.dataset.charge) === on)));
     };

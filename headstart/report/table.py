@@ -26,7 +26,7 @@ MEANINGS = {
     "jump start": "jump start: initial less the baseline's",
     "steps to threshold": "steps to threshold: env-steps until three evaluations in a row reach it on average",
     "time ratio": "time ratio: steps to threshold over the baseline's; a bound of 0 means that the baseline may never reach it",
-    "with teacher": "with teacher: the same with the env-steps of the teacher's training charged",
+    "with teacher": "with teacher: the same with the env-steps of the teacher's training, or of companions until then, charged",
     "final": "final: the mean of the last tenth of the evaluations",
     "gain": "gain: final less the baseline's",
 }

@@ -94,8 +94,21 @@ def fluctuation(curve: Curve) -> np.ndarray:
 
 
 def teacher_steps(stages: list[dict[str, Any]]) -> int:
-    """Env-steps of the stages before the last: the teacher's cost."""
+    """Env-steps of the stages before the last: the cost of teachers and companions."""
     return sum(int(stage.get("env_steps", 0)) for stage in stages[:-1])
+
+
+def teacher_cost(stages: list[dict[str, Any]]) -> tuple[int, float]:
+    """Env-steps of teachers before an arm's last stage, and of companions for each of its own env-steps."""
+    alongside = sum(int(stage.get("env_steps", 0)) for stage in stages[:-1] if stage.get("alongside"))
+    own = int(stages[-1].get("env_steps", 0)) if stages else 0
+    return teacher_steps(stages) - alongside, alongside / own if own else 0.0
+
+
+def charged(steps: np.ndarray, stages: list[dict[str, Any]]) -> np.ndarray:
+    """Env-steps of an arm's last stage, with all that its teachers and companions have taken until then."""
+    before, rate = teacher_cost(stages)
+    return steps * (1 + rate) + before
 
 
 def describe(curve: Curve, stages: list[dict[str, Any]], threshold: float | None) -> dict[str, Any]:
@@ -128,11 +141,11 @@ def compare(
 
     ``jump_start = initial(arm) - initial(baseline)``, ``asymptotic_gain = final(arm) - final(baseline)``,
     ``time_ratio = steps_to_threshold(arm) / steps_to_threshold(baseline)``, and the same with the env-steps of earlier
-    stages added on both sides (a baseline trained from scratch has none). A ratio is that of the interquartile means, and
-    null if either never reached the threshold; its interval has the same name with `_interval`. `fluctuation_ratio` is
-    below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) / (final(baseline) -
-    start)``, with start the baseline's interquartile mean before training, is the share of the baseline's improvement that
-    the arm has in the end; null if the baseline did not improve.
+    stages, and of companions until then, added on both sides (a baseline trained from scratch has none). A ratio is that of
+    the interquartile means, and null if either never reached the threshold; its interval has the same name with `_interval`.
+    `fluctuation_ratio` is below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) /
+    (final(baseline) - start)``, with start the baseline's interquartile mean before training, is the share of the baseline's
+    improvement that the arm has in the end; null if the baseline did not improve.
     """
     gain = {
         "jump_start": as_json(versus(initial(curve), initial(baseline))),
@@ -143,17 +156,17 @@ def compare(
     unknown = {"iqm": None, "low": None, "high": None}
     improved = float(iqm(final(baseline))) > start
     learned = as_json(ratio(final(curve) - start, final(baseline) - start)) if improved else unknown
-    own, charged = unknown, unknown
+    own, whole = unknown, unknown
     if threshold is not None:
         a, b = steps_to_threshold(curve, threshold), steps_to_threshold(baseline, threshold)
         own = _finite_ratio(a, b)
-        charged = _finite_ratio(a + teacher_steps(stages), b + teacher_steps(baseline_stages))
+        whole = _finite_ratio(charged(a, stages), charged(b, baseline_stages))
     return {
         **gain,
         "time_ratio": own["iqm"],
         "time_ratio_interval": own,
-        "time_ratio_with_teacher": charged["iqm"],
-        "time_ratio_with_teacher_interval": charged,
+        "time_ratio_with_teacher": whole["iqm"],
+        "time_ratio_with_teacher_interval": whole,
         "fluctuation_ratio": wobble,
         "recovered": learned,
     }

@@ -81,13 +81,14 @@ class Spec(TypedDict):
 
 
 class Stage(TypedDict):
-    """What a teacher's training has cost."""
+    """What a teacher's training has cost; `alongside`: it was a companion's, which trained while the student did."""
 
     name: str
     env: str
     env_steps: Steps
     run_s: NonNegative | None
     compile_s: NonNegative | None
+    alongside: NotRequired[bool]
 
 
 class Timing(TypedDict, total=False):

@@ -50,19 +50,27 @@ def role_pairs(teacher: Any, spec: TeamSpec, roles: tuple[str, ...], into: tuple
     translated by name.
     """
     check_teacher(teacher)
+    pairs = pair_roles(teacher.spec, spec, roles, into)
+    translations(teacher.spec.roles, spec.roles, pairs)
+    return pairs
+
+
+def pair_roles(
+    theirs: TeamSpec, ours: TeamSpec, roles: tuple[str, ...], into: tuple[str, ...] = (), who: str = "teacher"
+) -> list[tuple[str, str]]:
+    """As `role_pairs`, for the spec of a teacher, or of `who` it is, without a look at actions."""
     into = into or roles
     if len(into) != len(roles):
-        raise HeadstartError(f"{len(roles)} roles of the teacher go into {len(into)} of the student: name one for each")
+        raise HeadstartError(f"{len(roles)} roles of the {who} go into {len(into)} of the student: name one for each")
     for role in roles:
-        check_known("role of the teacher", role, teacher.spec.roles)
+        check_known(f"role of the {who}", role, theirs.roles)
     for role in into:
-        check_known("role", role, spec.roles)
-    both = tuple(role for role in spec.roles if role in teacher.spec.roles)
+        check_known("role", role, ours.roles)
+    both = tuple(role for role in ours.roles if role in theirs.roles)
     pairs = list(zip(roles or both, into or both, strict=True))
     if not pairs:
-        theirs, ours = ", ".join(teacher.spec.roles), ", ".join(spec.roles)
-        raise HeadstartError(f"the teacher has roles {theirs} and the student has {ours}: none in common")
-    translations(teacher.spec.roles, spec.roles, pairs)
+        names = f"the {who} has roles {', '.join(theirs.roles)} and the student has {', '.join(ours.roles)}"
+        raise HeadstartError(f"{names}: none in common")
     return pairs
 
 

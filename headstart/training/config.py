@@ -13,7 +13,7 @@ from headstart import registry
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, require
 from headstart.core.env import Env
-from headstart.core.guidance import GuidanceConfig, Rows, takes_teacher, teacher_of
+from headstart.core.guidance import Guidance, GuidanceConfig, Rows, takes_teacher, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.core.part import check_kind, check_part
 from headstart.core.ranges import Count, Evaluations, Natural, Steps
@@ -66,8 +66,10 @@ SAVED = TeamPolicy | Demos
 """The teachers that a run saves beside run.json."""
 
 
-def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) -> dict[str, Any]:
-    """The content of run.json when a run begins."""
+def describe(
+    config: Config, trainer: Trainer, start: Rows, seeds: list[int], guides: Sequence[Guidance] = ()
+) -> dict[str, Any]:
+    """The content of run.json when a run begins. `guides`: what the configuration's guidance has become."""
     spec = config.env.spec
     saved = encode(config)
     saved["guidance"] = [
@@ -80,7 +82,7 @@ def describe(config: Config, trainer: Trainer, start: Rows, seeds: list[int]) ->
         "env_steps": trainer.updates * trainer.steps_per_update,
         "learning_starts": trainer.warmup_updates * trainer.steps_per_update,
         "start": start,
-        "teachers": [_price(teacher) for teacher in map(teacher_of, config.guidance) if isinstance(teacher, SAVED)],
+        "teachers": prices(config, guides, trainer.updates),
         "versions": {"headstart": __version__, "jax": jax.__version__, "python": platform.python_version()},
         "cores": cores.pool(),
         "device": jax.devices()[0].device_kind,
@@ -120,16 +122,23 @@ def _teacher(teacher: Any) -> dict[str, bool]:
     return {"teacher": saved, "scripted": teacher is not None and not saved}
 
 
-def _price(teacher: TeamPolicy | Demos) -> dict[str, Any]:
-    """A teacher as a stage of a report: the cost of its training, and of its recording."""
-    env = registry.encode("env", teacher.env)["name"] if teacher.env is not None else ""
-    return {
-        "name": "demos" if isinstance(teacher, Demos) else "teacher",
-        "env": env,
-        "env_steps": teacher.env_steps,
-        "run_s": None,
-        "compile_s": None,
-    }
+def prices(config: Config, guides: Sequence[Guidance], updates: int) -> list[dict[str, Any]]:
+    """What a run of so many updates costs beside its own env-steps, as stages of a report.
+
+    These are the training of its teachers, with its recording, and the env-steps of companions, which train alongside.
+    """
+    found = []
+    for teacher in (teacher for teacher in map(teacher_of, config.guidance) if isinstance(teacher, SAVED)):
+        found.append(_price("demos" if isinstance(teacher, Demos) else "teacher", teacher.env, teacher.env_steps))
+    for guide, made in zip(config.guidance, guides, strict=False):
+        if spent := made.env_steps(updates):
+            found.append(_price("companion", getattr(guide, "env", None), spent) | {"alongside": True})
+    return found
+
+
+def _price(name: str, env: Any, env_steps: int) -> dict[str, Any]:
+    env = registry.encode("env", env)["name"] if env is not None else ""
+    return {"name": name, "env": env, "env_steps": env_steps, "run_s": None, "compile_s": None}
 
 
 def _whole(value: Any) -> Any:

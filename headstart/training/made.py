@@ -18,7 +18,7 @@ from jaxtyping import Array, PyTree
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.guidance import Guidance, chain
-from headstart.core.learner import Learner
+from headstart.core.learner import Learner, make_learner
 from headstart.core.trainer import Trainer, make_trainer
 from headstart.training import extend, programs
 from headstart.training.config import Config
@@ -40,7 +40,7 @@ class Made(NamedTuple):
 def make(config: Config, extended: Sequence[Mapping[str, Any]] = ()) -> Made:
     """The learner, guidance and trainer of a run that had the lengths `extended` before."""
     spec = config.env.spec
-    learner = config.learner.make(spec)
+    learner = make_learner(config.learner, spec)
     guides = tuple(guide.make(spec, learner) for guide in config.guidance)
     fresh_at = extend.fresh_at(extended, learner.rollout * learner.num_envs)
     return Made(

@@ -12,7 +12,7 @@ from headstart.core.guidance import Rows, teacher_of
 from headstart.core.types import Metrics
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
-from headstart.training.config import Config, bind, describe
+from headstart.training.config import Config, bind, describe, prices
 from headstart.training.directory import RunDir
 from headstart.training.keep import Keeper, in_columns, rules
 from headstart.training.made import Made
@@ -39,9 +39,9 @@ class Point:
 
     def prepare(self, made: Made, start: Rows, columns: Callable[[], set[str]]) -> None:
         """Get ready to write. `start`: what guidance does at the start; `columns`: those of an evaluation in metrics.csv."""
-        self.trainer = made.trainer
+        self.trainer, self.guides = made.trainer, made.guides
         self.seeds = self.config.first_seed + np.arange(self.config.seeds)
-        self.manifest = describe(self.config, made.trainer, start, self.seeds.tolist()) | self.bound
+        self.manifest = describe(self.config, made.trainer, start, self.seeds.tolist(), made.guides) | self.bound
         self.metrics = MetricsFile(self.directory.metrics, made.trainer.steps_per_update)
         wanted = rules(self.config.keep)
         wanted = in_columns(wanted, columns()) if wanted else ()
@@ -67,7 +67,8 @@ class Point:
 
     def team(self, params: PyTree, updates: int) -> TeamPolicy:
         """A team of this run, with its parameters after a number of updates."""
-        steps = updates * self.trainer.steps_per_update + sum(teacher["env_steps"] for teacher in self.manifest["teachers"])
+        others = prices(self.config, self.guides, updates)
+        steps = updates * self.trainer.steps_per_update + sum(other["env_steps"] for other in others)
         seeds, run = tuple(self.seeds.tolist()), self.manifest.get("id", "")
         return TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps, run=run)
 
@@ -106,13 +107,15 @@ class Point:
 
     def finish(self, params: PyTree, timing: dict[str, float]) -> TeamPolicy:
         """Write the trained team. A kill between any two steps leaves a run that goes on from its last checkpoint."""
-        team, path = self.team(params, self.manifest["env_steps"] // self.trainer.steps_per_update), self.directory.path
+        updates, path = self.manifest["env_steps"] // self.trainer.steps_per_update, self.directory.path
+        team = self.team(params, updates)
         self.keeper.stage()
         with files.writing(path):  # an earlier team, if the run was shorter, must not be mixed with this one
             (path / "policy.json").unlink(missing_ok=True)
         digests: dict[str, Any] = {"policy": team.write(path), "metrics": files.sha256(self.directory.metrics)}
         digests |= {"kept": kept} if (kept := self.keeper.digests()) else {}
-        finished = self.manifest | {"finished": True, "timing": timing, "files": digests}
+        spent = prices(self.config, self.guides, updates)  # less than was planned, if the run has reached its goal early
+        finished = self.manifest | {"finished": True, "timing": timing, "files": digests, "teachers": spent}
         self.directory.write_manifest(finished)
         self.directory.clear(finished)
         self.watched.tell("end", team)

@@ -91,6 +91,18 @@ def translations(
     return {mine: translation(theirs[other], ours[mine], mine) for other, mine in pairs}
 
 
+def part_of(theirs: RoleSpec, ours: RoleSpec) -> tuple[int, ...]:
+    """[U]: where each of our numbers stands in theirs, −1 for those that are not there, if theirs are a part of ours: they have
+    names that ours have too, and the same bounds. Else empty."""
+    there, here = theirs.actions, ours.actions
+    if not (isinstance(there, Continuous) and isinstance(here, Continuous) and there.size < here.size):
+        return ()
+    places = tuple(there.names.index(name) if name in there.names else -1 for name in here.names)
+    known = [(i, j) for i, j in enumerate(places) if j >= 0]
+    fits = len(known) == there.size and all(_bounds(there, j) == _bounds(here, i) for i, j in known)
+    return places if fits else ()
+
+
 def tell(found: Translations, whose: str) -> None:
     """Say which roles' actions are translated; `whose` names the owner, e.g. "the teacher's"."""
     for role, each in found.items():

@@ -45,6 +45,27 @@ def acting(net: RoleNet, found: Translation, role: str) -> RoleNet:
     return out
 
 
+def widened(net: RoleNet, own: RoleNet, places: tuple[int, ...]) -> RoleNet:
+    """An actor of a part of our numbers as one of all of them, which puts out 0 for those that it lacks (see `part_of`).
+
+    Their deviations are those of `own`, our actor.
+    """
+    there, known = np.maximum(places, 0), np.array(places) >= 0
+    grown = lambda x, other: jnp.where(known.reshape((1,) * (x.ndim - 1) + (-1,)), x[..., there], other)
+
+    def changed(layer):
+        if not isinstance(layer, Linear) or not layer.last:
+            return layer
+        return Linear(grown(layer.weight, 0.0), grown(layer.bias, 0.0), layer.reads, True)
+
+    out = jax.tree.map(changed, net, is_leaf=lambda x: isinstance(x, Linear))
+    if not hasattr(net.net, "log_std"):
+        return out
+    alike = own.net.log_std.reshape(-1, len(places))[0]  # those of all agents are the same before training
+    wide = jnp.broadcast_to(alike, (*net.net.log_std.shape[:-1], len(places)))
+    return eqx.tree_at(lambda net: net.net.log_std, out, grown(net.net.log_std, wide))
+
+
 def judging(net: RoleNet, inputs: Inputs, role: str) -> RoleNet:
     """A critic that reads actions, the rows of its first layers translated."""
     if all(found.same for found in inputs.values()):
