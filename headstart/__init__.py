@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headstart.core.types import Route as Route
     from headstart.core.types import TeamSpec as TeamSpec
     from headstart.core.types import TimeStep as TimeStep
+    from headstart.envs.architecture.env import Architecture as Architecture
     from headstart.envs.battle.smax import SMAX as SMAX
     from headstart.envs.centralized import centralized as centralized
     from headstart.envs.gymnasium import Gymnasium as Gymnasium
@@ -84,6 +85,7 @@ _HOMES = {
     "to_pettingzoo": "envs.pettingzoo",
     "Gymnasium": "envs.gymnasium",
     "JaxMARL": "envs.jaxmarl",
+    "Architecture": "envs.architecture.env",
     "SMAX": "envs.battle.smax",
     "Scripted": "teams.scripted",
     "Tag": "envs.particle.tag",
