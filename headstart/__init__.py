@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from headstart.guidance.clone import Clone as Clone
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
+    from headstart.guidance.feature_matching import FeatureMatching as FeatureMatching
     from headstart.guidance.gail import Gail as Gail
     from headstart.guidance.warm_start import WarmStart as WarmStart
     from headstart.learners.ddpg import DDPG as DDPG
@@ -98,6 +99,7 @@ _HOMES = {
     "chain": "core.guidance",
     "Clone": "guidance.clone",
     "Distill": "guidance.distill",
+    "FeatureMatching": "guidance.feature_matching",
     "Gail": "guidance.gail",
     "WarmStart": "guidance.warm_start",
     "Learner": "core.learner",
