@@ -9,6 +9,8 @@ from probes import same
 
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
+from headstart.envs.architecture import digits
+from headstart.envs.architecture import env as environment
 from headstart.envs.architecture.env import Architecture
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ppo import PPO
@@ -18,6 +20,7 @@ from headstart.teams.policy import TeamPolicy
 from headstart.teams.recording import record
 from headstart.teams.saved_demos import load_demos
 from headstart.teams.scripted import Scripted
+from headstart.training.run import endings
 
 NAMES = ["conv1", "conv3", "conv5", "gconv3", "gconv5", "dwconv3", "max3", "avg3", "identity"]
 NAMES += ["add-2", "add-3", "add-4", "concat-2", "concat-4", "terminal"]  # written again: another order would be seen
@@ -224,3 +227,110 @@ def test_an_episode_is_drawn(tmp_path):
 def test_a_bent_line_passes_beside_what_lies_between():
     curve = np.array(draw._curve([0.0, 0.0], [0.0, -1.0], 0.5))
     np.testing.assert_allclose(curve[[0, 6, -1]], [[0, 0], [0.25, -0.5], [0, -1]], atol=1e-12)
+
+
+# ------------------------------------------------------------------ the networks that it finds
+
+
+def plain_network(names, params, x):
+    """Logits by loops over dots and windows, a layer at a time; every convolution by its definition."""
+    relu_normal = lambda own, y: np.maximum(0, normalised(y) * np.asarray(own["scale"]) + np.asarray(own["offset"]))
+
+    def normalised(y):
+        return (y - y.mean((1, 2, 3), keepdims=True)) / np.sqrt(y.var((1, 2, 3), keepdims=True) + 1e-5)
+
+    def around(image, row, column, reach):
+        at = lambda i, j: image[np.clip(i, 0, 7), np.clip(j, 0, 7)]
+        moves = range(-reach, reach + 1)
+        return {(i, j): at(row + i, column + j) for i in moves for j in moves}
+
+    def convolved(y, weight, kernel, groups):
+        out, inputs = np.zeros((*y.shape[:3], digits.WIDTH)), y.shape[-1]
+        scale = np.sqrt(2 / (kernel**2 * inputs / groups))
+        for n, row, column in np.ndindex(*y.shape[:3]):
+            for (i, j), seen in around(y[n], row, column, kernel // 2).items():
+                for c in range(digits.WIDTH):
+                    mine = [k for k in range(inputs) if k * groups // inputs == c * groups // digits.WIDTH]
+                    out[n, row, column, c] += scale * sum(seen[k] * weight[5 * (i + 2) + j + 2, k, c] for k in mine)
+        return out
+
+    each = lambda tree, i: jax.tree.map(lambda x: np.asarray(x[i], float), tree)
+    first = jax.tree.map(lambda x: np.asarray(x, float), params["first"])
+    out = [relu_normal(first, convolved(np.asarray(x, float), first["weight"], 3, 1))]
+    for number, name in enumerate(names):
+        own, now, other = each(params["layers"], number), out[-1], out[number + 1 - back_of(name)]
+        if "conv" in name:
+            groups = {"c": 1, "g": 4, "d": digits.WIDTH}[name[0]]
+            now = relu_normal(own, convolved(now, own["weight"], int(name[-1]), groups))
+        elif name[:3] in ("max", "avg"):
+            pool = max if name[:3] == "max" else np.mean
+            windows = lambda n, r, c, k, y=now: [dot[k] for dot in around(y[n], r, c, 1).values()]
+            now = np.array([pool(windows(*at)) for at in np.ndindex(now.shape)]).reshape(now.shape)
+        elif name.startswith("add"):
+            now = now + other
+        elif name.startswith("concat"):
+            now = relu_normal(own, np.concatenate([now, other], -1) @ own["join"][0] / np.sqrt(digits.WIDTH))
+        out.append(now)
+    means = out[-1].reshape(len(x), 2, 4, 2, 4, -1).mean((2, 4)).reshape(len(x), -1)
+    return means @ np.asarray(params["last"]["weight"], float) + np.asarray(params["last"]["bias"])
+
+
+@pytest.mark.slow
+def test_networks_are_those_of_plain_loops():
+    """Every operation, in two networks that one program computes."""
+    x = np.random.default_rng(0).random((2, 8, 8, 1)).astype(np.float32)
+    params = jax.jit(lambda key: digits.weights(8, key))(jr.key(0))
+    run = jax.jit(digits.network)
+    for names in (
+        ["conv3", "add-2", "gconv3", "max3", "concat-2", "conv5", "add-4", "identity"],
+        ["dwconv3", "avg3", "add-3", "concat-4", "gconv5", "conv1"],
+    ):
+        numbers = [NAMES.index(name) for name in names] + [14, 1][: 8 - len(names)]  # after the terminal layer there is nothing
+        np.testing.assert_allclose(run(jnp.asarray(numbers), params, x), plain_network(names, params, x), rtol=1e-3, atol=1e-4)
+
+
+def bright(count: int) -> digits.Images:
+    """Images of two classes: the left half or the right half is bright."""
+    rng = np.random.default_rng(count)
+    y = rng.integers(0, 2, count).astype(np.int32)
+    x = rng.random((count, 8, 8, 1)).astype(np.float32)
+    x[..., :4, :] += y[:, None, None, None]
+    return digits.Images(x, y)
+
+
+@pytest.mark.slow
+def test_training_tells_left_from_right():
+    """By a network of one layer, and by one of none."""
+    networks = np.array([[NAMES.index("conv3")], [NAMES.index("terminal")]])
+    found = digits.accuracies(networks, 30, (bright(128), bright(64)))
+    assert len(found) == 2 and min(found) > 0.9
+
+
+def test_evaluate_trains_the_networks_that_were_found(tmp_path, monkeypatch, capsys):
+    """Each once, in the order of the seeds, and the expert's; without scikit-learn a line names the extra."""
+    env, learner = Architecture(4, "reduced"), PPO(hidden=(4,))
+    params = jax.jit(jax.vmap(learner.make(env.spec).init))(jr.split(jr.key(0), 2))
+    team = TeamPolicy(env.spec, learner, params, (0, 1), env)
+    team.save(tmp_path / "team")
+    ends = [state.operations.tolist() for state in endings(team, env)]
+    names = [" ".join(NAMES[i] for i in end if 0 <= i < 14) or "no layers" for end in ends]
+    trained = []
+
+    def accuracies(networks, epochs, data):
+        trained.extend(networks.tolist())
+        return [(sum(row) % 10) / 10 for row in networks.tolist()]
+
+    monkeypatch.setattr(digits, "load", lambda: None)
+    monkeypatch.setattr(digits, "accuracies", accuracies)
+    told = {}
+    for there in (True, False):
+        monkeypatch.setattr(environment, "installed", lambda package, there=there: there)
+        cli.main(["evaluate", str(tmp_path / "team"), "--episodes", "2"])
+        told[there] = capsys.readouterr().out.splitlines()
+    ends = [[14 if i < 0 else i for i in end] for end in ends]
+    expert = [NAMES.index(name) for name in [*BLOCK, "terminal"]]
+    assert trained == [*([ends[0]] if ends[0] == ends[1] else ends), expert]
+    want = [f"network {i}: test accuracy {sum(ends[i]) % 10 / 10:.3f}, {names[i]}" for i in range(2)]
+    assert told[True][-3:] == [*want, f"the expert's: test accuracy {sum(expert) % 10 / 10:.3f}"]
+    assert told[False][-1] == "test accuracies on digits need scikit-learn: pip install 'headstart[digits]'"
+    assert told[False][-3:-1] == [f"network {i}: {name}" for i, name in enumerate(names)]

@@ -25,9 +25,10 @@ def evaluate(args: list[str]) -> None:
     )
     options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "", choices, example)
     assert team is not None  # --help has ended the command
+    from headstart.core.env import WithFindings
     from headstart.report.metric import label
     from headstart.training.progress import spread
-    from headstart.training.run import scores
+    from headstart.training.run import endings, scores
     from headstart.views.adapt import describe_adaptation
 
     if options.episodes < 1:
@@ -51,6 +52,9 @@ def evaluate(args: list[str]) -> None:
         print(f"{word}return {spread(returns)} over {seeds}, {options.episodes} {kind} episodes each")
         for event, counts in found.items():
             print(f"{word}{label(event)} {spread(counts)}")
+    if isinstance(options.env, WithFindings):
+        for line in options.env.findings(endings(team, options.env)):
+            print(line)
 
 
 def _team_and_env(args: list[str], command: str) -> tuple[list[str], Any, Any]:

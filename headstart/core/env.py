@@ -5,7 +5,7 @@ start a new episode by themselves when one ends.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -87,6 +87,15 @@ class WithExpert(Protocol):
 
     def expert(self, obs: dict[str, Array]) -> dict[str, Array]:
         """Observations {role: [*n A O]} -> its choices {role: [*n A U]}, as logits or continuous actions."""
+        ...
+
+
+@runtime_checkable
+class WithFindings(Protocol):
+    """A method beside `Env` of an environment that has more to tell about an episode's end than rewards and events."""
+
+    def findings(self, states: Sequence[EnvState]) -> Iterator[str]:
+        """A line about the last state of each greedy episode, as soon as it is known; `headstart evaluate` prints them."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Feature matching: a linear reward for whatever the expert visits more often than the student does.
+"""Feature matching: a linear reward for what the expert visits more often than the student does.
 
-Abbeel and Ng 2004, "Apprenticeship Learning via Inverse Reinforcement Learning". With features φ of what an action leads to, and
-t counted from the beginning of an episode,
+Abbeel and Ng 2004, "Apprenticeship Learning via Inverse Reinforcement Learning". With features φ of what an action leads to,
+and t counted from the beginning of an episode,
 
     μ = E Σ_t γ^t·φ(s_{t+1})                                    feature expectations, of the expert E and of the policy π
     w = (μ_E − μ_π) / ‖μ_E − μ_π‖₂,   r = r_env + c·wᵀφ(s_{t+1})
@@ -9,12 +9,12 @@ t counted from the beginning of an episode,
 A step in the direction of that reward's policy gradient is a step down the slope of ‖μ_E − μ_π‖₂, which is 0 if the policy
 visits what the expert visits. The weights follow the newest rollout before the learner learns from it.
 
-Features are numbers of the observation, those of the fields that are chosen. Recordings do not have what an episode's last action
-leads to; so it has no features here, neither the expert's nor the policy's. μ_π is the mean over the episodes that have ended
-in the newest rollout; episodes that run on are remembered.
+Features are numbers of the observation, those of the fields that are chosen. Recordings do not have what the last action of an
+episode leads to. It has no features here, neither the expert's nor the policy's. μ_π is the mean over the episodes that have
+ended in the newest rollout; episodes that run on are remembered.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
 from headstart.core.part import part
 from headstart.core.ranges import NonNegative, Unit
-from headstart.core.types import Continuous, RoleSpec, TeamSpec, Transition
+from headstart.core.types import Continuous, Discrete, RoleSpec, TeamSpec, Transition
 from headstart.teams.demos import Demos, demos_for
 
 ASKED = 512
@@ -176,7 +176,8 @@ def _likelihood(spec: TeamSpec, learner: Learner, params: PyTree, asked: Any) ->
     if not asked or learner.outputs != "logits":
         return {}
     logits = actions.legal_by_role(learner.policy(params, (), asked["obs"])[1], asked["available"])
-    loss = {role: -actions.log_prob(spec.roles[role].actions, x, asked["actions"][role]) for role, x in logits.items()}
+    space = lambda role: cast(Discrete, spec.roles[role].actions)  # `_asked` has none of continuous actions
+    loss = {role: -actions.log_prob(space(role), x, asked["actions"][role]) for role, x in logits.items()}
     living = jnp.concatenate([asked["alive"][role] for role in loss], -1)
     return {"expert_nll": jnp.where(living, jnp.concatenate(list(loss.values()), -1), 0.0).sum() / living.sum()}
 

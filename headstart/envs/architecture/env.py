@@ -5,6 +5,7 @@ coding of BlockQNN (Zhong et al. 2018, "Practical Block-wise Neural Network Arch
 operation and the layers that it reads.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -14,7 +15,9 @@ from annotated_types import Interval
 from jaxtyping import Array, Bool, Float, Int
 
 from headstart.core.env import Scene
+from headstart.core.own import installed
 from headstart.core.part import part
+from headstart.core.ranges import Natural
 from headstart.core.types import Discrete, Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.architecture import picture
 from headstart.envs.architecture.operations import (
@@ -61,6 +64,9 @@ class Architecture:
     operations: Choice = "full"
     """15 operations (full), or 11 of them (reduced): without conv5, gconv5, avg3 and concat-4."""
 
+    epochs: Natural = 8
+    """Epochs for which `headstart evaluate` trains the networks that were found on scikit-learn's digits; 0 trains none."""
+
     @property
     def spec(self) -> TeamSpec:
         """One role, `agent`: an operation a step."""
@@ -99,6 +105,26 @@ class Architecture:
         place = jnp.round(UNIT * obs["agent"][..., 0]).astype(jnp.int32)
         choices = jnp.asarray([self._choices.index(i) for i in expert_operations(self.layers)])
         return {"agent": jax.nn.one_hot(choices[jnp.minimum(place, self.layers)], len(self._choices))}
+
+    def findings(self, states: Sequence[LayersState]) -> Iterator[str]:
+        """Each network, and its test accuracy and that of the expert's network after training on scikit-learn's digits."""
+        from headstart.envs.architecture import digits
+
+        found = [tuple(np.asarray(state.operations).tolist()) for state in states]
+        found = [each[: each.index(TERMINAL) + 1] for each in found]
+        told = {each: " ".join(OPERATIONS[i] for i in each if i != TERMINAL) or "no layers" for each in found}
+        expert = expert_operations(self.layers)
+        expert = expert[: expert.index(TERMINAL) + 1]
+        if not self.epochs or not installed("scikit-learn"):
+            yield from (f"network {i}: {told[each]}" for i, each in enumerate(found))
+            if self.epochs:
+                yield "test accuracies on digits need scikit-learn: pip install 'headstart[digits]'"
+            return
+        unlike = list(dict.fromkeys((*found, expert)))
+        rows = np.array([[*each, *[TERMINAL] * (self.layers + 1 - len(each))] for each in unlike], np.int32)
+        score = dict(zip(unlike, digits.accuracies(rows, self.epochs, digits.load()), strict=True))
+        yield from (f"network {i}: test accuracy {score[each]:.3f}, {told[each]}" for i, each in enumerate(found))
+        yield f"the expert's: test accuracy {score[expert]:.3f}"
 
     def _legal(self, state: LayersState) -> Bool[Array, " U"]:
         choices = np.asarray(self._choices)
