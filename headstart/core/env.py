@@ -82,8 +82,8 @@ class Drawable(Protocol):
 
 
 @runtime_checkable
-class WithExpert(Protocol):
-    """A method beside `Env` of an environment that knows how it is to be played."""
+class WithExpert(Env, Protocol):
+    """An environment that knows how it is to be played."""
 
     def expert(self, obs: dict[str, Array]) -> dict[str, Array]:
         """Observations {role: [*n A O]} -> its choices {role: [*n A U]}, as logits or continuous actions."""
@@ -91,8 +91,8 @@ class WithExpert(Protocol):
 
 
 @runtime_checkable
-class WithFindings(Protocol):
-    """A method beside `Env` of an environment that has more to tell about an episode's end than rewards and events."""
+class WithFindings(Env, Protocol):
+    """An environment that has more to tell about an episode's end than rewards and events."""
 
     def findings(self, states: Sequence[EnvState]) -> Iterator[str]:
         """A line about the last state of each greedy episode, as soon as it is known; `headstart evaluate` prints them."""
