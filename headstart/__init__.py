@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headstart.core.types import Route as Route
     from headstart.core.types import TeamSpec as TeamSpec
     from headstart.core.types import TimeStep as TimeStep
+    from headstart.envs.architecture.env import Architecture as Architecture
     from headstart.envs.battle.smax import SMAX as SMAX
     from headstart.envs.centralized import centralized as centralized
     from headstart.envs.gymnasium import Gymnasium as Gymnasium
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from headstart.guidance.companion import Companion as Companion
     from headstart.guidance.dagger import Dagger as Dagger
     from headstart.guidance.distill import Distill as Distill
+    from headstart.guidance.feature_matching import FeatureMatching as FeatureMatching
     from headstart.guidance.gail import Gail as Gail
     from headstart.guidance.warm_start import WarmStart as WarmStart
     from headstart.learners.ddpg import DDPG as DDPG
@@ -85,6 +87,7 @@ _HOMES = {
     "to_pettingzoo": "envs.pettingzoo",
     "Gymnasium": "envs.gymnasium",
     "JaxMARL": "envs.jaxmarl",
+    "Architecture": "envs.architecture.env",
     "SMAX": "envs.battle.smax",
     "Scripted": "teams.scripted",
     "Tag": "envs.particle.tag",
@@ -98,6 +101,7 @@ _HOMES = {
     "Clone": "guidance.clone",
     "Companion": "guidance.companion",
     "Distill": "guidance.distill",
+    "FeatureMatching": "guidance.feature_matching",
     "Gail": "guidance.gail",
     "WarmStart": "guidance.warm_start",
     "Learner": "core.learner",

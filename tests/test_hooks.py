@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import throwaway_companion
 import throwaway_normaliser
-from probes import loop, random_demos, same, small, traced, whole
+from probes import loop, random_demos, same, small, traced, whole, with_actions
 from test_runs import identical, stopper
 from throwaway_companion import Companion
 from throwaway_normaliser import Normalised
@@ -18,6 +18,7 @@ from throwaway_normaliser import Normalised
 from headstart import registry
 from headstart.core.env import vectorise
 from headstart.envs.particle.spread import Spread
+from headstart.guidance.feature_matching import FeatureMatching
 from headstart.guidance.gail import Gail
 from headstart.guidance.warm_start import WarmStart
 from headstart.learners.ddpg import DDPG
@@ -31,9 +32,11 @@ TINY = {"num_envs": 4, "train_every": 4, "rollout": 4, "batch": 8, "warmup": 8, 
 ENV, EASIER = Spread(2, horizon=4), Spread(2, horizon=3)
 LEARNERS = {"ppo": small(PPO(), **TINY, critic="joint"), "ddpg": small(DDPG(), **TINY)}
 DEMOS = random_demos(ENV)
+TINY_MATCHING = FeatureMatching(with_actions(DEMOS), 0.5)
 TINY_GAIL = Gail(DEMOS, 0.5, hidden=(16,), steps=2, batch=4)
 GUIDES = {
     "gail": lambda learner, coefficient: dataclasses.replace(TINY_GAIL, coefficient=coefficient),
+    "matching": lambda learner, coefficient: dataclasses.replace(TINY_MATCHING, coefficient=coefficient),
     "tie": lambda learner, coefficient: Companion(EASIER, learner, "tie", coefficient),
     "momentum": lambda learner, coefficient: Companion(EASIER, learner, "momentum", coefficient),
 }
@@ -82,7 +85,9 @@ def test_it_trains_and_does_nothing_with_coefficient_0(name, guide):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name,guide", [("ddpg", "gail"), ("ppo", "gail"), ("ddpg", "momentum"), ("ppo", "tie")])
+@pytest.mark.parametrize(
+    "name,guide", [("ddpg", "gail"), ("ppo", "gail"), ("ppo", "matching"), ("ddpg", "momentum"), ("ppo", "tie")]
+)
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(name, guide, tmp_path, monkeypatch):
     """Discriminators, their optimisers, momentum and a companion's whole training are part of what is saved."""
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)

@@ -25,9 +25,10 @@ def evaluate(args: list[str]) -> None:
     )
     options = read_flags(options_of(fields), rest, "headstart evaluate DIR", evaluate.__doc__ or "", choices, example)
     assert team is not None  # --help has ended the command
+    from headstart.core.env import WithFindings
     from headstart.report.metric import label
     from headstart.training.progress import spread
-    from headstart.training.run import scores
+    from headstart.training.run import endings, scores
     from headstart.views.adapt import describe_adaptation
 
     if options.episodes < 1:
@@ -51,6 +52,9 @@ def evaluate(args: list[str]) -> None:
         print(f"{word}return {spread(returns)} over {seeds}, {options.episodes} {kind} episodes each")
         for event, counts in found.items():
             print(f"{word}{label(event)} {spread(counts)}")
+    if isinstance(options.env, WithFindings):
+        for line in options.env.findings(endings(team, options.env)):
+            print(line)
 
 
 def _team_and_env(args: list[str], command: str) -> tuple[list[str], Any, Any]:
@@ -78,11 +82,16 @@ def _team_and_env(args: list[str], command: str) -> tuple[list[str], Any, Any]:
 
 
 def record(args: list[str]) -> None:
-    """Record demonstrations, episodes of a trained team: headstart record DIR --out DEMOS [--episodes N] [--actions]."""
+    """Record demonstrations, episodes of a trained team: headstart record DIR --out DEMOS [--episodes N] [--actions].
+
+    --expert ENV in place of DIR records the expert that an environment brings with it.
+    """
     from headstart.core.ranges import Count, Natural
 
-    rest, team, env = _team_and_env(args, "record")
-    name = re.sub(r"\W+", "-", Path(team.loaded_from).name).strip("-") if team else "NAME"
+    given, args = take(args, ("--expert",))
+    rest, team, env = _expert_env(given["--expert"][0], args) if given["--expert"] else _team_and_env(args, "record")
+    origin = given["--expert"][0] if given["--expert"] else Path(team.loaded_from).name if team else "NAME"
+    name = re.sub(r"\W+", "-", origin).strip("-")
     fields = [
         ("episodes", Count, 1000, "Episodes to record."),
         ("seed", tuple[Natural, ...], (0,), "Index of one of the team's seeds, from 0; or one for each agent, to mix them."),
@@ -92,17 +101,29 @@ def record(args: list[str]) -> None:
         ("out", Path, Path("demos") / name, "Directory for the demonstrations; must be new or empty."),
         *([("env", None, env, "")] if env is not None else []),
     ]
-    choices, example = ("--env", "--use", "--accept-changed"), "headstart record runs/four --episodes 100 --out demos/four"
+    choices = ("--env", "--expert", "--use", "--accept-changed")
+    example = "headstart record runs/four --episodes 100 --out demos/four"
     options = read_flags(options_of(fields), rest, "headstart record DIR", record.__doc__ or "", choices, example)
     from headstart.teams.demos import check_free
     from headstart.teams.recording import record as play
+    from headstart.teams.scripted import Scripted
 
     check_free(options.out)
+    team = Scripted.of(options.env) if team is None else team
     given = {"first_episode": options.first_episode, "sample": not options.greedy, "actions": options.actions}
     demos = play(team, options.env, options.episodes, options.seed, **given)
     demos.save(options.out)
     size = sum(path.stat().st_size for path in options.out.iterdir())
     print(f"{options.out}: {demos.told()}, {size / 1e6:.1f} MB")
+
+
+def _expert_env(name: str, args: list[str]) -> tuple[list[str], None, Any]:
+    """As `_team_and_env` for an environment's own expert, which depends on the settings that follow."""
+    from headstart import registry
+
+    if "--env" in args:
+        raise HeadstartError(f"--expert {name} names the environment: leave --env out")
+    return args, None, registry.preset("env", name)
 
 
 def render(args: list[str]) -> None:

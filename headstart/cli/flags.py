@@ -24,6 +24,7 @@ CHOICES = {
     "--guidance.learner NAME": "The learner of a companion (--guidance companion:ENV), if it is not to be the student's.",
     "--over NAME=VALUE,VALUE..": "A setting and its values, e.g. learner.gamma=0.9,0.99; may be given several times.",
     "--env NAME": "Another environment than that of the training; with it, --help lists its settings --env.*, too.",
+    "--expert ENV": "In place of DIR: the expert that this environment brings with it; --env.* are the environment's settings.",
     "--use MODULE": "Add the parts of your own module to those of headstart list; may be given several times.",
     "--accept-changed": "Go on although files in DIR were changed, or do not belong together.",
 }

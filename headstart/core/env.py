@@ -5,7 +5,7 @@ start a new episode by themselves when one ends.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -60,6 +60,8 @@ class Scene(NamedTuple):
     """Share of its health that an entity has left, drawn as a bar above it; None if nothing in the world has health."""
     hit: Int[Array, "*n M"] | None = None
     """Number of the entity that an entity has just hit, drawn as a line between them; -1 for none."""
+    links: Int[Array, "*n M L"] | None = None
+    """Numbers of up to L entities that an entity is joined to; -1 for none. The first line is straight, the others are bent."""
 
 
 @runtime_checkable
@@ -68,11 +70,32 @@ class Drawable(Protocol):
 
     @property
     def entities(self) -> list[dict[str, Any]]:
-        """The entities that `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "colors": [..]}]."""
+        """The entities that `scene` places: [{"name", "kind": "agent" | "landmark" | .., "radius", "colors": [..]}].
+
+        "labels": a text for each colour, which is written above the entity, if it has them.
+        """
         ...
 
     def scene(self, state: EnvState) -> Scene:
         """The place and look of each entity."""
+        ...
+
+
+@runtime_checkable
+class WithExpert(Env, Protocol):
+    """An environment that knows how it is to be played."""
+
+    def expert(self, obs: dict[str, Array]) -> dict[str, Array]:
+        """Observations {role: [*n A O]} -> its choices {role: [*n A U]}, as logits or continuous actions."""
+        ...
+
+
+@runtime_checkable
+class WithFindings(Env, Protocol):
+    """An environment that has more to tell about an episode's end than rewards and events."""
+
+    def findings(self, states: Sequence[EnvState]) -> Iterator[str]:
+        """A line about the last state of each greedy episode, as soon as it is known; `headstart evaluate` prints them."""
         ...
 
 

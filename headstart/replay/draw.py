@@ -23,6 +23,10 @@ BODY_ALPHA = 0.78
 
 """Opacity of bodies: entities below them show through."""
 
+BEND = 0.5
+
+"""How far the middle of a bent line's control polygon lies beside the straight line, as a share of its length."""
+
 PAGE, LINE, INK, SOFT = "#f7f7f5", "#e2e4e7", "#1c2127", "#5f6873"
 
 
@@ -68,13 +72,15 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
     trails = LineCollection([], linewidths=2, zorder=2)
     axes.add_collection(trails)
     bars, shots = LineCollection([], linewidths=3, zorder=5), LineCollection([], linewidths=1.2, zorder=4)
-    axes.add_collection(bars)
-    axes.add_collection(shots)
-    circles, labels = [], []
+    links = LineCollection([], linewidths=1.4, zorder=1)
+    for lines in (bars, shots, links):
+        axes.add_collection(lines)
+    circles, labels, names = [], [], []
     for i, entity in enumerate(entities):
         style = {"linewidth": 1.5, "zorder": 3} if i in bodies else {"linewidth": 2, "zorder": 1}
         circles.append(axes.add_patch(Circle((0, 0), max(entity["radius"], 0.01 * reach), **style)))
         bubble = {"boxstyle": "round,pad=0.3", "facecolor": "white", "linewidth": 1.3}
+        names.append(axes.text(0, 0, "", fontsize=7, color=INK, zorder=4, ha="center", va="bottom", clip_on=True))
         labels.append(axes.text(0, 0, "", fontsize=11, weight="bold", color=INK, zorder=4, bbox=bubble, clip_on=True))
 
     def show(index: int) -> None:
@@ -84,10 +90,14 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
         for i, place in enumerate(replay["frames"][index]):
             circles[i].set_visible(place is not None)
             labels[i].set_visible(place is not None and words[i] >= 0)
+            names[i].set_visible(place is not None and "labels" in entities[i])
             if place is None:
                 continue
             face, edge = (to_rgba(colors[i], BODY_ALPHA), "white") if i in bodies else (to_rgba(colors[i], 0.4), colors[i])
             circles[i].set(center=place, facecolor=face, edgecolor=edge)
+            if "labels" in entities[i]:
+                above = place[1] + entities[i]["radius"] + 0.01 * reach
+                names[i].set(x=place[0], y=above, text=entities[i]["labels"][shades[i]])
             # Above and to the right of the speaker, unless that is outside the picture.
             right, up = (1 if x < 0.8 * reach else -1 for x in place)
             off = 0.75 * entities[i]["radius"] + 0.03 * reach
@@ -99,6 +109,7 @@ def picture(replay: dict[str, Any]) -> tuple["Figure", Callable[[int], None]]:
         trails.set_color([to_rgba(color, 0.55 * (1 - back / TRAIL)) for _, _, back, color in pieces])
         _set(bars, _bars(replay, index, colors))
         _set(shots, _shots(replay, index, colors))
+        _set(links, _links(replay, index, colors))
         step = f"step {index} of {len(replay['frames']) - 1}"
         caption.set_text(f"{step}    return {round(replay['score'][index], 1) + 0.0:.1f}")
 
@@ -116,8 +127,8 @@ def _trail(replay: dict[str, Any], entity: int, index: int) -> list[tuple[list[f
     return pieces
 
 
-Piece = tuple[tuple[tuple[float, float], tuple[float, float]], Any]
-"""A line between two points, and its colour."""
+Piece = tuple[tuple[tuple[float, float], ...], Any]
+"""A line through points, and its colour."""
 
 
 def _set(lines: Any, pieces: list[Piece]) -> None:
@@ -146,6 +157,25 @@ def _shots(replay: dict[str, Any], index: int, colors: list[str]) -> list[Piece]
         if other >= 0 and None not in ends:
             pieces.append(((tuple(ends[0]), tuple(ends[1])), colors[i]))
     return pieces
+
+
+def _links(replay: dict[str, Any], index: int, colors: list[str]) -> list[Piece]:
+    """Lines from every entity to those that it is joined to: the first one straight, the others bent beside it."""
+    frame, pieces = replay["frames"][index], []
+    for i, others in enumerate(replay["links"][index] if "links" in replay else ()):
+        for number, other in enumerate(others):
+            if other >= 0 and frame[i] is not None and frame[other] is not None:
+                pieces.append((_curve(frame[other], frame[i], BEND if number else 0.0), colors[i] if number else SOFT))
+    return pieces
+
+
+def _curve(start: list[float], end: list[float], bend: float) -> tuple[tuple[float, float], ...]:
+    """Points of a quadratic Bézier curve whose control point lies beside the middle, to the left on the way."""
+    a, b = np.asarray(start), np.asarray(end)
+    control = (a + b) / 2 + bend * np.array([-(b - a)[1], (b - a)[0]])
+    t = np.linspace(0, 1, 13 if bend else 2)[:, None]
+    points = (1 - t) ** 2 * a + 2 * t * (1 - t) * control + t**2 * b
+    return tuple((float(x), float(y)) for x, y in points)
 
 
 def letters(word: int) -> str:

@@ -20,9 +20,9 @@ from headstart.teams.policy import TeamPolicy
 def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: str = "") -> dict[str, Any]:
     """One episode: {"title", "subtitle", "extent", "entities", "frames" [T+1][M][2], "score" [T+1]}.
 
-    If entities speak or change colour, there are "words" and "shades" [T+1][M] as well, and if they have health or hit each
-    other, "health" and "hits"; a hidden entity is at None. Another library's environment has "pictures" [T+1][H W 3] in place
-    of the extent, the entities and the frames.
+    If entities speak or change colour, there are "words" and "shades" [T+1][M] as well, if they have health or hit each
+    other, "health" and "hits", and if they are joined, "links" [T+1][M][L]; a hidden entity is at None. Another library's
+    environment has "pictures" [T+1][H W 3] in place of the extent, the entities and the frames.
     `seed` is an index of the team's seeds. `episode` draws the start: teams that replay the same episode start alike.
     """
     if not isinstance(env, Drawable):
@@ -48,6 +48,7 @@ def record(team: TeamPolicy, env: Env, seed: int = 0, episode: int = 0, title: s
     extra |= {"shades": shade.tolist()} if (shade > 0).any() else {}
     extra |= {"health": np.round(scene.health, 3).tolist()} if scene.health is not None else {}
     extra |= {"hits": scene.hit.tolist()} if scene.hit is not None else {}
+    extra |= {"links": scene.links.tolist()} if scene.links is not None else {}
     return {
         **_headed(team, title, score),
         "extent": float(np.clip(reach + 0.2, 1.2, 2.0)),  # a stray agent must not make the others tiny

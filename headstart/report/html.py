@@ -18,11 +18,12 @@ def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenanc
     """The page of a report: verdict, claims, curves, effects, replays, transfer table, cost, how to read it, settings.
 
     report: the result of `build_report`; empty parts (no claims, no arm with a teacher) are left out.
-    replays: {"title", "subtitle", "extent", "entities": [{"name", "kind", "radius", "colors": [..]}, ...],
+    replays: {"title", "subtitle", "extent", "entities": [{"name", "kind", "radius", "colors": [..], "labels": [..]}, ...],
     "frames": [T][M][2], "score": [T]}: world coordinates within ±extent (None if an entity is hidden), return so far
     in each frame; if they change, also "shades" [T][M], the index of an entity's colour, "words" [T][M], -1 for silence,
-    "health" [T][M], the share that is left, and "hits" [T][M], whom an entity has just hit or -1. They play side by side
-    under one control. provenance: settings and versions, nested in any way; shown folded.
+    "health" [T][M], the share that is left, "hits" [T][M], whom an entity has just hit or -1, and "links" [T][M][L], whom it
+    is joined to or -1. They play side by side under one control. provenance: settings and versions, nested in any way;
+    shown folded.
 
     Every string is escaped, also inside scripts, and the page's own policy forbids it to load anything.
     """

@@ -34,7 +34,7 @@
   const replays = data.replays.filter(r => r.frames.length);
   const boxes = [...document.querySelectorAll("#replays figure")].filter((_, i) => data.replays[i].frames.length);
   const last = Math.max(0, ...replays.map(r => r.frames.length - 1));
-  const STEPS_A_SECOND = 10, TRAIL = 8;
+  const STEPS_A_SECOND = 10, TRAIL = 8, BEND = 0.5;
   let time = 0, playing = false, before = 0;
 
   const fit = canvas => {
@@ -69,12 +69,14 @@
       pen.moveTo(0, width * share); pen.lineTo(width, width * share);
       pen.stroke();
     }
+    if (replay.links) replay.entities.forEach((_, i) => joined(pen, replay, i, at));
     const order = replay.entities.map((e, i) => [e, i]).sort((a, b) => acts(a[0]) - acts(b[0]));
     const said = [];
     for (const [entity, i] of order) {
       const here = place(replay, i, time), color = entity.colors[now(replay.shades, i, 0)], word = now(replay.words, i, -1);
       if (!here) continue;
       if (word >= 0) said.push([letters(word), at(here), entity.radius * scale, color]);
+      if (entity.labels) labelled(pen, entity.labels[now(replay.shades, i, 0)], at(here), entity.radius * scale);
       pen.fillStyle = pen.strokeStyle = color;
       if (!acts(entity)) {
         pen.globalAlpha = 0.4; circle(here, entity.radius); pen.fill();
@@ -95,6 +97,23 @@
     order.forEach(([entity, i]) => fought(pen, replay, entity, i, at, scale));
     pen.globalAlpha = 1;
     said.forEach(label => bubble(pen, width, ...label));
+  };
+  // Lines from an entity to those that it is joined to: the first one straight, the others bent beside what lies between.
+  const joined = (pen, replay, i, at) => {
+    const here = place(replay, i, time);
+    now(replay.links, i, []).forEach((other, number) => {
+      const there = other < 0 ? null : place(replay, other, Math.floor(time));
+      if (!here || !there) return;
+      const [a, b] = [at(there), at(here)], bend = number ? BEND : 0;
+      const middle = [(a[0] + b[0]) / 2 + bend * (b[1] - a[1]), (a[1] + b[1]) / 2 - bend * (b[0] - a[0])];
+      pen.strokeStyle = number ? replay.entities[i].colors[now(replay.shades, i, 0)] : css("--soft"); pen.lineWidth = 1.4;
+      pen.beginPath(); pen.moveTo(...a); pen.quadraticCurveTo(...middle, ...b); pen.stroke();
+    });
+  };
+  const labelled = (pen, text, [x, y], radius) => {
+    pen.font = "600 10px system-ui, sans-serif";
+    pen.textAlign = "center"; pen.textBaseline = "bottom";
+    pen.fillStyle = css("--ink"); pen.fillText(text, x, y - radius - 1);
   };
   // What is left of an entity's health as a bar above it, and a line to the entity that it has just hit.
   const fought = (pen, replay, entity, i, at, scale) => {

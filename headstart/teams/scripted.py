@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError
+from headstart.core.env import Env, WithExpert
 from headstart.core.types import TeamSpec
 
 
@@ -36,6 +37,13 @@ class Scripted:
             raise HeadstartError(f"function must be callable, not a {type(self.function).__name__}")
         if not isinstance(self.spec, TeamSpec):
             raise HeadstartError(f"spec must be a TeamSpec, e.g. env.spec, not a {type(self.spec).__name__}")
+
+    @classmethod
+    def of(cls, env: Env) -> "Scripted":
+        """The expert that an environment brings with it; HeadstartError if it brings none."""
+        if not isinstance(env, WithExpert):
+            raise HeadstartError(f"{type(env).__name__} has no expert of its own: record a trained team, or write a Scripted")
+        return cls(env.expert, env.spec)
 
     def seed(self, number: Any) -> Any:
         """The same for every seed."""

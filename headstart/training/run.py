@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError, notice
 from headstart.core.env import Env
-from headstart.core.episodes import evaluate, team_mean
+from headstart.core.episodes import actor_of, episodes, evaluate, team_mean
 from headstart.core.errors import host_errors
 from headstart.core.guidance import teacher_of
 from headstart.core.part import checked
@@ -89,6 +89,21 @@ def resume(
         if steps is None:
             return Session([Point(config, directory, watchers, bound)]).go()[0]
         return _extended(directory, manifest, config, steps, watchers, bound).go()[0]
+
+
+def endings(team: TeamPolicy, env: Env) -> list[Any]:
+    """The last state of a greedy episode of each seed in `env`; see `scores` for what is translated and refused."""
+    team, learner = in_env(team, env, False)
+    key = jr.key(3)
+
+    @jax.jit
+    def play(params):
+        keep = lambda now: (now.new_state, now.running)
+        states, running = episodes(env, actor_of(env, learner, params), keep)(key[None], key)[1]
+        last = running[:, 0].sum() - 1
+        return jax.tree.map(lambda x: x[last, 0], states)
+
+    return [jax.device_get(play(team.place(place))) for place in range(len(team.seeds))]
 
 
 def bound_of(manifest: dict[str, Any]) -> dict[str, Any]:
