@@ -306,7 +306,7 @@ def test_an_arm_that_never_arrives_did_not_arrive_sooner():
     report = build_report(EXPERIMENT, two_arms(np.zeros((4, 21))), [Claim("c", "s", "taught", "time_ratio", "below one")])
     assert report["arms"]["taught"]["time_ratio"] is None
     assert report["claims"][0]["verdict"] == "not reproduced"
-    assert "no seed reached" in report["claims"][0]["evidence"]
+    assert "no seed of taught reached" in report["claims"][0]["evidence"]
     assert rows(report)[1][COLUMNS.index("steps to threshold")] == "never"
 
 

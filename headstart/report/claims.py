@@ -61,7 +61,7 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
         return _verdict(claim.expect, found.get("low"), found.get("high"), f"{claim.quantity} {interval_text(found)}")
     bound = _never(claim.quantity, arm, report)
     if bound is not None:
-        shown = f"no seed reached the threshold: {claim.quantity} at least {text(bound)}"
+        shown = f"no seed of {claim.arm} reached the threshold: {claim.quantity} at least {text(bound)}"
         return _verdict(claim.expect, bound, None, shown)
     if claim.quantity == "recovered" and found is not None:
         return "undecided", f"recovered is undefined: {arm.get('versus')} did not improve, so there is nothing to recover"

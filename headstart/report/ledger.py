@@ -88,6 +88,9 @@ def _table(report: dict[str, Any]) -> Iterator[str]:
     yield "|---|" + "---|" * len(rows)
     for i, quantity in enumerate(columns[1:], 1):
         yield f"| {quantity} | " + " | ".join(row[i] for row in rows) + " |"
+    own = {name: arm["curve"]["env_steps"][-1] for name, arm in report["arms"].items()}
+    if len(set(own.values())) > 1:
+        yield "| env-steps | " + " | ".join(f"{own[row[0]]:,}" for row in rows) + " |"
     charged = {name: sum(stage["env_steps"] for stage in arm["stages"][:-1]) for name, arm in report["arms"].items()}
     if any(charged.values()):
         yield "| teachers' env-steps | " + " | ".join(f"{charged[row[0]]:,}" if charged[row[0]] else "–" for row in rows) + " |"

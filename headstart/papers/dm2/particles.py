@@ -44,12 +44,12 @@ PLANS: dict[Scale, Plan] = {
 
 def spread(scale: Scale) -> Experiment:
     """Three agents cover three landmarks."""
-    return _second_team(Spread(), "cooperative navigation", 1.0, scale)
+    return _second_team(Spread(), "cooperative navigation", 0.1, scale)
 
 
 def tag(scale: Scale) -> Experiment:
-    """Three predators hunt a prey that evades them by a rule."""
-    return _second_team(Tag(3, policy="evasive"), "predators of an evasive prey", 1.0, scale)
+    """Three predators hunt a prey that moves at random."""
+    return _second_team(Tag(3, policy="random"), "predators of a random prey", 0.1, scale)
 
 
 def _second_team(env: Env, title: str, coefficient: float, scale: Scale) -> Experiment:

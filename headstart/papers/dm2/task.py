@@ -163,10 +163,20 @@ def _agents(team: TeamPolicy) -> int:
 
 def _above(run: Path) -> np.ndarray:
     """[S]: how much more often a run wins at its end than the demonstrations that it learned from."""
-    return final(read_curve(run, WIN)) - files.read_json(run / "teacher-0/demos.json", schema.Demonstrations)["means"][WIN]
+    return final(read_curve(run, WIN)) - _means(run)[WIN]
+
+
+def _shown(run: Path) -> np.ndarray:
+    """[S]: the win rate of the demonstrations that a run learned from."""
+    return np.full(len(final(read_curve(run, WIN))), _means(run)[WIN])
+
+
+def _means(run: Path) -> dict[str, float]:
+    return files.read_json(run / "teacher-0/demos.json", schema.Demonstrations)["means"]
 
 
 MEASURES = {
+    "demonstrations_win": Measure("the win rate in the demonstrations (sampled)", _shown),
     "above_demonstrators": Measure("the final win rate (greedy) minus that of the demonstrations (sampled)", _above),
 }
 """For `Arm.measures`."""
