@@ -62,11 +62,6 @@ class FeatureMatching:
 
     teacher: TeacherLike = None
     """Demonstrations: a directory of `headstart record`, or a `Demos`."""
-    expert: Annotated[Any, tyro.conf.Suppress] = None
-    """An environment whose own expert demonstrates if there is no teacher; on the command line
-    `--guidance feature_matching:ENV`."""
-    expert_episodes: Count = 1
-    """Episodes that it demonstrates; one is enough if all are alike."""
     coefficient: NonNegative = 1.0
     """c, the factor on the reward for features, whose weights have the length 1."""
     env_reward: bool = True
@@ -77,6 +72,11 @@ class FeatureMatching:
     """γ, the discount of features along an episode."""
     roles: tuple[str, ...] = ()
     """Roles to reward; if empty, all. The others learn as without guidance."""
+    expert: Annotated[Any, tyro.conf.Suppress] = None
+    """An environment whose own expert demonstrates if there is no teacher; on the command line
+    `--guidance feature_matching:ENV`."""
+    expert_episodes: Count = 1
+    """Episodes that it demonstrates; one is enough if all are alike."""
 
     def __post_init__(self):
         if self.expert is not None:
