@@ -101,7 +101,7 @@ def preset(kind: str, name: str) -> Any:
     """The settings of a name; raises HeadstartError with the nearest names for an unknown one.
 
     "NAME:ID" stands for the settings of NAME with `id` set (an environment of another library), or with `env` set (an
-    environment around another one).
+    environment around another one, or guidance with an environment of its own) or `expert`.
     """
     name, _, id = name.partition(":")
     if id and name not in presets(kind) and not any(c in name for c in " /"):
@@ -113,9 +113,10 @@ def preset(kind: str, name: str) -> Any:
     part = presets(kind)[name]
     if not id:
         return part
-    if any(field.name == "env" for field in dataclasses.fields(part)):
-        return dataclasses.replace(part, env=preset("env", id))
-    if not any(field.name == "id" for field in dataclasses.fields(part)):
+    fields = {field.name for field in dataclasses.fields(part)}
+    if inside := next((field for field in ("env", "expert") if field in fields), None):
+        return dataclasses.replace(part, **{inside: preset("env", id)})
+    if "id" not in fields:
         raise HeadstartError(f"{kind} '{name}' has no id: write {name}, without :{id}")
     return dataclasses.replace(part, id=id)
 

@@ -1,6 +1,7 @@
 """Feature matching: its expectations, weights and rewards by plain loops over episodes, what it learns, and what it refuses."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from probes import Lengths, Mixed, loop, random_demos, same, small, traced, with_actions
 
+from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.episodes import evaluate
 from headstart.core.guidance import Clock
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Transition
 from headstart.envs.architecture.env import Architecture
+from headstart.guidance.companion import Companion
 from headstart.guidance.feature_matching import FeatureMatching, ages
 from headstart.learners.ppo import PPO
 from headstart.teams.policy import TeamPolicy
@@ -178,8 +181,33 @@ def test_every_real_setting_can_be_swept():
     assert all(x.shape == () for x in metrics["guidance"].values())
 
 
+def test_an_environments_own_expert_is_the_same_as_its_recordings_bitwise():
+    """Also inside a trace, where a sweep makes guidance."""
+    env = Architecture(4, "reduced")
+    learner = small(PPO(), **TINY).make(env.spec)
+    data = lambda **settings: FeatureMatching(**settings).make(env.spec, learner).data
+    recorded = data(teacher=record(Scripted.of(env), env, episodes=3, actions=True))
+    shown = {"expert": env, "expert_episodes": 3}
+    assert same(data(**shown), recorded) and same(jax.jit(lambda: data(**shown))(), recorded)
+
+
+def test_recordings_come_before_an_environments_own_expert():
+    demos = random_demos(Lengths())
+    assert same(hooks(FeatureMatching(demos, expert=Architecture())).data, hooks(FeatureMatching(demos)).data)
+
+
+def test_a_companions_feature_matching_with_an_expert_can_be_saved():
+    env = Architecture(8, "reduced")
+    guide = Companion(env, guidance=(FeatureMatching(expert=env, expert_episodes=2, fields=("operation",)),))
+    assert registry.decode("guidance", json.loads(json.dumps(registry.encode("guidance", guide)))) == guide
+    assert registry.preset("guidance", "feature_matching:architecture-reduced") == FeatureMatching(expert=env)
+
+
 REFUSED = {
     "feature_matching needs a teacher that is demonstrations: headstart record RUN --out": lambda demos: FeatureMatching(),
+    "or name an environment whose own expert demonstrates: --guidance feature_matching:ENV": lambda demos: FeatureMatching(),
+    "Lengths has no expert of its own": lambda demos: FeatureMatching(expert=Lengths()),
+    "env must be a part of this kind": lambda demos: FeatureMatching(expert=PPO()),
     "and a TeamPolicy is none": lambda demos: FeatureMatching(TeamPolicy(demos.spec, PPO(), {}, (0,), None)),
     "are of 2 × talker, 1 × mover and the team has 2 × agent": lambda demos: FeatureMatching(random_demos(Mixed())),
     "unknown role 'agents'": lambda demos: FeatureMatching(demos, roles=("agents",)),
@@ -191,6 +219,12 @@ REFUSED = {
 def test_what_cannot_be_matched_is_refused_in_a_line(says):
     with pytest.raises(HeadstartError, match=says) as caught:
         hooks(REFUSED[says](random_demos(Lengths())))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_expert_of_another_game_is_refused():
+    with pytest.raises(HeadstartError, match="have other actions of agent than the team") as caught:
+        hooks(FeatureMatching(expert=Architecture(4, "reduced")), Architecture(4))
     assert "\n" not in str(caught.value)
 
 

@@ -12,26 +12,33 @@ visits what the expert visits. The weights follow the newest rollout before the 
 Features are numbers of the observation, those of the fields that are chosen. Recordings do not have what the last action of an
 episode leads to. It has no features here, neither the expert's nor the policy's. μ_π is the mean over the episodes that have
 ended in the newest rollout; episodes that run on are remembered.
+
+The expert's episodes are recordings, or those of an environment's own expert, played as the guidance is made. The latter are
+settings alone, so that a companion's guidance can have them too.
 """
 
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
-from headstart.core.part import part
-from headstart.core.ranges import NonNegative, Unit
+from headstart.core.part import check_kind, part
+from headstart.core.ranges import Count, NonNegative, Unit
 from headstart.core.types import Continuous, Discrete, RoleSpec, TeamSpec, Transition
 from headstart.teams.demos import Demos, demos_for
+from headstart.teams.recording import record
+from headstart.teams.scripted import Scripted
 
 ASKED = 512
 """Recorded env-steps on which the students' likelihood of the expert's actions is measured."""
+OTHERWISE = "or name an environment whose own expert demonstrates: --guidance feature_matching:ENV"
 SMALL = 1e-12
 """The least length that a difference of feature expectations is divided by: at 0 it has no direction."""
 
@@ -65,13 +72,23 @@ class FeatureMatching:
     """γ, the discount of features along an episode."""
     roles: tuple[str, ...] = ()
     """Roles to reward; if empty, all. The others learn as without guidance."""
+    expert: Annotated[Any, tyro.conf.Suppress] = None
+    """An environment whose own expert demonstrates if there is no teacher; on the command line
+    `--guidance feature_matching:ENV`."""
+    expert_episodes: Count = 1
+    """Episodes that it demonstrates; one is enough if all are alike."""
+
+    def __post_init__(self):
+        if self.expert is not None:
+            check_kind("env", self.expert)
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is `Matching`, and whose data are the expert's features and some of its steps.
 
-        Raises HeadstartError for demonstrations of another team, and for names of fields that no rewarded role observes.
+        Raises HeadstartError if nobody demonstrates, for demonstrations of another team, and for names of fields that no
+        rewarded role observes.
         """
-        demos = demos_for("feature_matching", self.teacher, spec)
+        demos = self._demos(spec)
         columns = self._columns(spec)
         with jax.ensure_compile_time_eval():  # a sweep's program makes guidance inside its trace
             data = {"expert": _by_time(demos, columns), "asked": _asked(demos, spec, learner)}
@@ -98,6 +115,14 @@ class FeatureMatching:
             return {role: x + paid[role] if role in paid else x for role, x in own.items()}
 
         return Guidance(init=init, observe=observe, reward=reward, data=data)
+
+    def _demos(self, spec: TeamSpec) -> Demos:
+        """The teacher, or episodes of the environment's own expert."""
+        if self.teacher is not None or self.expert is None:
+            return demos_for("feature_matching", self.teacher, spec, otherwise=OTHERWISE)
+        with jax.ensure_compile_time_eval():
+            shown = record(Scripted.of(self.expert), self.expert, self.expert_episodes, actions=True, progress=False)
+        return demos_for("feature_matching", shown, spec)
 
     def _columns(self, spec: TeamSpec) -> dict[str, np.ndarray]:
         """{role: [F]} of the rewarded roles: the places of the features in an observation."""

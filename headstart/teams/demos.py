@@ -215,15 +215,15 @@ class Demos:
         return files.write_json(directory / "demos.json", manifest, schema.Demonstrations)
 
 
-def demos_for(guide: str, teacher: Any, spec: TeamSpec, actions: bool = False) -> Demos:
+def demos_for(guide: str, teacher: Any, spec: TeamSpec, actions: bool = False, otherwise: str = "") -> Demos:
     """The demonstrations from which a guide's students of `spec` learn; HeadstartError unless `teacher` is such.
 
-    `actions`: whether the guide needs recorded actions.
+    `actions`: whether the guide needs recorded actions. `otherwise`: what else a user may do, for the error's text.
     """
     how = f"headstart record RUN{' --actions' * actions} --out demos/NAME records some, and --teacher demos/NAME passes them"
     if not isinstance(teacher, Demos):
         given = "" if teacher is None else f", and a {type(teacher).__name__} is none"
-        raise HeadstartError(f"{guide} needs a teacher that is demonstrations{given}: {how}")
+        raise HeadstartError(f"{guide} needs a teacher that is demonstrations{given}: {how}{otherwise and ', '}{otherwise}")
     if actions and teacher.actions is None:
         raise HeadstartError(f"{guide} learns from recorded actions, and these demonstrations have none: {how}")
     teacher.check_fits(spec)
