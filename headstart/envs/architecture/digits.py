@@ -43,7 +43,7 @@ def load() -> tuple[Images, Images]:
     """Training and test images: four fifths and one fifth of all, always the same. Needs scikit-learn."""
     from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]
 
-    x, y = load_digits(return_X_y=True)
+    x, y = map(np.asarray, load_digits(return_X_y=True))
     order = np.random.default_rng(0).permutation(len(x))
     all_of = lambda at: Images((x[at] / 16).astype(np.float32).reshape(-1, 8, 8, 1), y[at].astype(np.int32))
     cut = len(x) * 4 // 5
