@@ -1,4 +1,4 @@
-"""The line about what guidance copies as a run begins."""
+"""The line about what guidance copies or shares as a run begins."""
 
 import dataclasses
 
@@ -52,3 +52,25 @@ def test_rounds_that_only_one_of_the_critics_has_are_said(blocks):
 
 def test_guidance_that_copies_nothing_has_no_line():
     assert in_words([hs.Distill()], [[]], TEAM.spec) == []
+
+
+@pytest.mark.parametrize(("adversaries", "stem", "much"), [
+    (1, True, "6 of 9 weights"),
+    (2, True, "4 of 9 weights (stems differ)"),
+    (1, False, "4 of 9 weights (stems left apart)"),
+])  # fmt: skip
+def test_what_a_companion_shares_is_said(adversaries, stem, much):
+    env, learner = hs.Tag(1, policy="evasive"), hs.PPO(hidden=(8, 8, 8))
+    guide = hs.Companion(hs.Tag(adversaries, policy="evasive"), learner, stem=stem)
+    made = learner.make(env.spec)
+    lines = in_words([guide], [start_rows(guide.make(env.spec, made), made)], env.spec)
+    assert lines == [f"shared with the companion: adversary's actor: {much}; adversary's critic: {much}"]
+
+
+def test_a_network_of_which_a_companion_shares_nothing_is_said():
+    env, learner = hs.Tag(2, policy="evasive"), hs.DDPG(hidden=(8, 8), shared=True)
+    guide = hs.Companion(hs.Tag(1, policy="evasive"), dataclasses.replace(learner, critic="agnn", blocks=1, embedding=4))
+    made = learner.make(env.spec)
+    lines = in_words([guide], [start_rows(guide.make(env.spec, made), made)], env.spec)
+    (line,) = lines
+    assert "adversary's actor: 2 of 6 weights (stems differ); adversary's critic: nothing" in line

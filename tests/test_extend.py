@@ -375,3 +375,23 @@ def test_levels_may_be_of_any_column_and_of_an_experiment_s_metric():
     assert [rule.column for rule in found] == ["eval_return", "eval_event/win", "train_return", "eval_event/win"]
     assert [rule.name for rule in found] == ["return=3", "win=0.5", "train_return=1000", "eval_event-win=0.25"]
     assert keep.rules(("../../x=1",))[0].name == "..-..-x=1"
+
+
+def test_a_level_that_no_evaluation_reached_is_said(tmp_path):
+    wanted = keep.rules(("eval_return=-30,-25", "best", "eval_event/win=0.5"))
+    keeper = keep.Keeper(wanted, tmp_path, lambda params, updates: None, 1)
+    for updates, value in enumerate((-40.0, -25.25, -28.0)):
+        keeper.see(updates, {"eval_return": np.array([value - 1, value + 1])}, dict)
+    assert keeper.missed() == ["eval_return=-25 was not reached (best -25.25)", "eval_event-win=0.5 was not reached (no value)"]
+
+
+def test_a_run_ends_with_a_line_about_its_level_and_names_its_teams_if_another_is_asked_for(tmp_path, capsys):
+    out = tmp_path / "run"
+    run.train(dataclasses.replace(SHORT, keep=("best", "eval_return=-100,5")), out)
+    best = json.loads((out / "best" / "kept.json").read_text())["value"]
+    assert f"headstart: run: eval_return=5 was not reached (best {best:.6g})\n" in capsys.readouterr().err
+    with pytest.raises(
+        HeadstartError, match=r"eval_return=5 is not a directory: .* has kept best, eval_return=-100$"
+    ) as caught:
+        load(out / "eval_return=5")
+    one_line(caught)

@@ -19,7 +19,9 @@ Terms = dict[str, dict[str, Array]]
 Rows = list[tuple[str, str, str]]
 """[(parameter, "loaded" | "adapted" | "re-initialised" | "dropped", shapes)]: each parameter's outcome at the start.
 
-A network whose agents have other names than the teacher's has a row (network, "paired by place", pairs) before them."""
+A network whose agents have other names than the teacher's has a row (network, "paired by place", pairs) before them. A network
+that a companion shares has the one row (network, SHARED, how much)."""
+SHARED = "shared"
 
 
 class Clock(NamedTuple):

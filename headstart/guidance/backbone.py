@@ -13,6 +13,7 @@ from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
+from headstart.core.guidance import SHARED, Rows
 from headstart.core.learner import Params
 from headstart.core.networks import RoleNet
 from headstart.core.types import Field
@@ -54,6 +55,19 @@ def in_common(ours: Params, theirs: Params, roles: Iterable[tuple[str, str]], st
             "learners one kind of network with the same two or more --learner.hidden, and let agents share networks "
             "(--learner.shared) if the teams differ in size"
         )
+    return found
+
+
+def shared_rows(ours: Params, common: Paths, roles: Iterable[str], stem: bool) -> Rows:
+    """[(NETWORK/ROLE, SHARED, how much)] of these roles' networks: how many weights are coupled, and if stems are apart."""
+    found: Rows = []
+    for network in (name for name in ours if name not in OWN):
+        for role in roles:
+            layers = [(f"['{network}']['{role}']{x}", layer) for _, layer in _layers(ours[network][role]) for x in layer.shapes]
+            count = sum(name in common for name, _ in layers)
+            apart = any(layer.place == "stem" and name not in common for name, layer in layers)
+            why = f" (stems {'differ' if stem else 'left apart'})" if count and apart else ""
+            found.append((f"{network}/{role}", SHARED, f"{count} of {len(layers)} weights{why}" if count else "nothing"))
     return found
 
 

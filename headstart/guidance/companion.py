@@ -36,7 +36,7 @@ from headstart.core.part import check_kind, part
 from headstart.core.ranges import Count, NonNegative, Unit
 from headstart.core.trainer import Trainer, make_trainer
 from headstart.core.types import Metrics, TeamSpec
-from headstart.guidance.backbone import Paths, Values, in_common, mixed, put, take, zeros
+from headstart.guidance.backbone import Paths, Values, in_common, mixed, put, shared_rows, take, zeros
 from headstart.guidance.turns import begun, follower, in_turns, side_by_side, turn_of, without
 from headstart.teams.fit import pair_roles
 
@@ -128,7 +128,9 @@ class Companion:
             own = -(-updates // self.every) * self.updates
             return self.count * (own * trainer.steps_per_update + guides.env_steps(own))
 
-        guidance = Guidance(init=init, observe=observe, data=trainer.data, env_steps=env_steps)
+        rows = shared_rows(mine, theirs, [ours for _, ours in pairs], self.stem)
+        start = lambda g, params: (params, rows)
+        guidance = Guidance(init=init, start=start, observe=observe, data=trainer.data, env_steps=env_steps)
         tie = lambda g, params: put(params, ours, g["common"])
         return guidance._replace(tie=tie) if tied else guidance._replace(grads=grads)
 

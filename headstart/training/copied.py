@@ -1,11 +1,11 @@
-"""What guidance copies as a run begins, in words: a line for each teacher, from the rows of `Guidance.start`."""
+"""What guidance copies or shares as a run begins, in words: a line for each guidance, from the rows of `Guidance.start`."""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from headstart.core.checks import HeadstartError
-from headstart.core.guidance import Rows, teacher_of
+from headstart.core.guidance import SHARED, Rows, teacher_of
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import role_pairs
 
@@ -15,7 +15,7 @@ Tables = dict[tuple[str, str], Rows]
 
 
 def in_words(guides: Sequence[Any], rows: Sequence[Rows], spec: TeamSpec) -> list[str]:
-    """A line for each guidance that copied anything: how many weights of which networks of each role, and which are new.
+    """A line for each guidance that copies or shares anything: how many weights of each role's networks, and which are new.
 
     `rows`: those of each guidance. `spec`: the students'. A role that gets nothing although a role of the teacher would fit is
     told by a hint, unless the user has named the roles.
@@ -25,6 +25,9 @@ def in_words(guides: Sequence[Any], rows: Sequence[Rows], spec: TeamSpec) -> lis
     new = [role for role in spec.roles if role not in given]
     lines = []
     for i, (guide, table) in enumerate(zip(guides, tables, strict=True)):
+        if shared := [(name.partition("/"), much) for name, happened, much in rows[i] if happened == SHARED]:
+            told = "; ".join(f"{role}'s {network}: {much}" for (network, _, role), much in shared)
+            lines.append(f"shared with the companion: {told}")
         if not table:
             continue
         told = [f"{role}'s {network}: {_counted(weights)}" for (role, network), weights in table.items()]
@@ -36,7 +39,7 @@ def in_words(guides: Sequence[Any], rows: Sequence[Rows], spec: TeamSpec) -> lis
 
 
 def tell(points: Sequence[Any], rows: Sequence[Rows]) -> None:
-    """Tell the watchers of points (`training.point`) of one learner what guidance copies as they begin."""
+    """Tell the watchers of points (`training.point`) of one learner what guidance copies or shares as they begin."""
     config = points[0].config
     if lines := in_words(config.guidance, rows, config.env.spec):
         for point in points:
@@ -49,7 +52,7 @@ def _by_network(rows: Rows, spec: TeamSpec) -> Tables:
     for name, happened, shapes in rows:
         network, _, rest = name.partition("/")
         role = max((role for role in spec.roles if rest.startswith(role)), key=len, default="")
-        if role and happened != "paired by place":
+        if role and happened not in ("paired by place", SHARED):
             found.setdefault((role, network), []).append((rest.removeprefix(role), happened, shapes))
     return found
 

@@ -95,6 +95,8 @@ class Keeper:
     per_update: int
     kept: dict[str, Kept] = dataclasses.field(default_factory=dict)
     new: dict[str, TeamPolicy] = dataclasses.field(default_factory=dict)
+    highest: dict[str, float] = dataclasses.field(default_factory=dict)
+    """{column: the largest mean over seeds of the evaluations so far}."""
 
     def recall(self, points: Iterable[tuple[int, Mapping[str, np.ndarray]]]) -> None:
         """Go on from the evaluations (updates, {column: [S]}) that the run has had."""
@@ -118,6 +120,8 @@ class Keeper:
         found = []
         for rule in self.rules:
             value, before = mean(rule.column), self.kept.get(rule.name)
+            if not math.isnan(value):
+                self.highest[rule.column] = max(value, self.highest.get(rule.column, value))
             if rule.level is None and (math.isnan(value) or (before is not None and value <= before.value)):
                 continue
             if rule.level is not None and (before is not None or not value >= rule.level):
@@ -125,6 +129,15 @@ class Keeper:
             self.kept[rule.name] = Kept(updates, value, mean(RETURN))
             found.append(rule.name)
         return found
+
+    def missed(self) -> list[str]:
+        """A line for each level that no evaluation has reached."""
+        lines = []
+        for rule in self.rules:
+            if rule.level is not None and rule.name not in self.kept:
+                highest = self.highest.get(rule.column)
+                lines.append(f"{rule.name} was not reached ({'no value' if highest is None else f'best {highest:.6g}'})")
+        return lines
 
     def stage(self) -> None:
         """Write the new teams beside the checkpoints."""

@@ -119,6 +119,8 @@ class Point:
         self.directory.write_manifest(finished)
         self.directory.clear(finished)
         self.watched.tell("end", team)
+        for line in self.keeper.missed():
+            notice(f"{path.name}: {line}")
         self.watched.check(f"the run has finished: {path}")
         return team
 
