@@ -23,7 +23,7 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
     """
     directory = places.located(directory)
     if not directory.is_dir():
-        raise HeadstartError(_nothing_at(directory))
+        raise HeadstartError(absent(directory, "the --out directory of a finished run"))
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
         again = places.sweep_of(directory) or directory
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {again}")
@@ -39,11 +39,11 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
         return _made(directory, manifest)
 
 
-def _nothing_at(directory: Path) -> str:
-    """Why there is no team in a place without a directory: its run may have kept others."""
+def absent(directory: Path, wanted: str) -> str:
+    """What to say of a place without a directory: what is `wanted` there, or which teams the run around it has kept."""
     home = directory.parent
-    if not (home / "run.json").exists():
-        return f"{directory} is not a directory: pass the directory of a finished run, or of demonstrations (headstart record)"
+    if not (home / "run.json").exists() or not (directory.name == "best" or "=" in directory.name):
+        return f"{directory} is not a directory: pass {wanted}"
     kept = [path.parent.name for path in sorted(home.glob("*/kept.json"))]
     return f"{directory} is not a directory: beside its last team, {home} has kept {', '.join(kept) or 'none'}"
 
