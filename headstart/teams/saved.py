@@ -23,7 +23,7 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
     """
     directory = places.located(directory)
     if not directory.is_dir():
-        raise HeadstartError(absent(directory, "the --out directory of a finished run"))
+        raise HeadstartError(places.absent(directory, "the --out directory of a finished run"))
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
         again = places.sweep_of(directory) or directory
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {again}")
@@ -37,15 +37,6 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
         manifest = files.read_json(directory / "policy.json", schema.Policy)
         _check_origin(directory, manifest, digest)
         return _made(directory, manifest)
-
-
-def absent(directory: Path, wanted: str) -> str:
-    """What to say of a place without a directory: what is `wanted` there, or which teams the run around it has kept."""
-    home = directory.parent
-    if not (home / "run.json").exists() or not (directory.name == "best" or "=" in directory.name):
-        return f"{directory} is not a directory: pass {wanted}"
-    kept = [path.parent.name for path in sorted(home.glob("*/kept.json"))]
-    return f"{directory} is not a directory: beside its last team, {home} has kept {', '.join(kept) or 'none'}"
 
 
 def _check_origin(directory: Path, manifest: dict[str, Any], digest: str | None) -> None:

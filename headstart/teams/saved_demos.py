@@ -13,7 +13,7 @@ from headstart.storage import files, places, schema
 from headstart.teams.demos import EACH, STORED, Demos
 from headstart.teams.episode_arrays import check_chosen
 from headstart.teams.policy import TeamPolicy
-from headstart.teams.saved import absent, env_of, load
+from headstart.teams.saved import env_of, load
 
 INNER = {
     "obs": lambda role: role.obs_size,
@@ -27,7 +27,7 @@ def load_teacher(directory: str | Path, digest: str | None = None) -> TeamPolicy
     """The team or the demonstrations of a directory; see `load` and `load_demos`."""
     path = places.located(directory)
     if not path.is_dir():
-        raise HeadstartError(absent(path, "the directory of a finished run, or of demonstrations (headstart record)"))
+        raise HeadstartError(places.absent(path, "the directory of a finished run, or of demonstrations (headstart record)"))
     return load_demos(path, digest=digest) if holds_demos(path) else load(path, digest=digest)
 
 
