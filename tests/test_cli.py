@@ -126,7 +126,10 @@ def test_a_teacher_from_a_run_and_a_comparison(trained, tmp_path):
         (["train", "spread", "--guidance", "distil"], "distill"),
         (["train", "spread", "--guidance", "distill"], "needs a teacher"),
         (["train", "spread", "--teacher", "x"], "needs --guidance"),
-        (["train", "spread", "--guidance", "distill", "--teacher", "nowhere"], "nowhere is not a directory"),
+        (
+            ["train", "spread", "--guidance", "distill", "--teacher", "nowhere"],
+            "nowhere is not a directory: pass the directory of a finished run, or of demonstrations",
+        ),
         (["train", "spread", "--steps", "-5"], "steps must be between 1 and 10^12"),
         (["train", "spread", "--steps", "many"], "many"),
         (["train", "spread", "--seeds", "0"], "seeds must be at least 1"),

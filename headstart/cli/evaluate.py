@@ -114,7 +114,7 @@ def record(args: list[str]) -> None:
     demos = play(team, options.env, options.episodes, options.seed, **given)
     demos.save(options.out)
     size = sum(path.stat().st_size for path in options.out.iterdir())
-    print(f"{options.out}: {demos.told()}, {size / 1e6:.1f} MB")
+    print(f"{options.out}: {demos.told()}, {f'{size / 1e6:.1f} MB' if size >= 1e5 else f'{size / 1e3:.1f} kB'}")
 
 
 def _expert_env(name: str, args: list[str]) -> tuple[list[str], None, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.checks import HeadstartError
-from headstart.storage.places import located
+from headstart.storage.places import absent, located
 
 CHOICES = {
     "--learner NAME": "The learner, by its name in headstart list; --learner.* below are its settings. (default: maddpg)",
@@ -171,7 +171,7 @@ def existing(directory: Path) -> Path:
     """A directory that the user named, if it exists."""
     directory = located(directory)
     if not directory.is_dir():
-        raise HeadstartError(f"{directory} is not a directory: pass the --out directory of a run")
+        raise HeadstartError(absent(directory, "the --out directory of a run"))
     return directory
 
 

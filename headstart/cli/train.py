@@ -17,11 +17,12 @@ def train(args: list[str]) -> None:
     until: Any = ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this.")
     config, options, _ = _asked("train", train.__doc__ or "", example, args, [until])
     from headstart.training import run
-    from headstart.training.progress import progress
+    from headstart.training.progress import Opening, progress
 
     works_in(options.out)
+    opening = Opening(_rounded(config))
     with progress() as bar:
-        run.train(dataclasses.replace(config, until=options.until), options.out, (bar(options.out.name),))
+        run.train(dataclasses.replace(config, until=options.until), options.out, (opening, bar(options.out.name)))
     finish(options.out)
 
 
@@ -35,15 +36,16 @@ def sweep(args: list[str]) -> None:
     from headstart.experiments.report import report_sweep
     from headstart.training import settings
     from headstart.training import sweep as sweeps
-    from headstart.training.progress import sweep_bar
+    from headstart.training.progress import Opening, sweep_bar
 
     wanted = settings.read(config, over)
     for name in wanted:
         if any(arg.partition("=")[0].replace("_", "-") == f"--{name}".replace("_", "-") for arg in args):
             raise HeadstartError(f"--over and --{name} both set {name}: leave one of them out")
     works_in(options.out)
+    opening = Opening(_rounded(config))
     with sweep_bar(options.out.name) as watch:
-        sweeps.sweep(config, wanted, options.out, options.separate, watch)
+        sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point)))
     show_report(report_sweep(options.out), options.out)
 
 
@@ -93,7 +95,7 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
     taught = _taught(chosen, given["--teacher"])
     names = ("steps", "seeds", "first_seed", "evaluations", "episodes", "worth", "keep")
     config = Config(options.env, options.learner, tuple(taught), **{name: getattr(options, name) for name in names})
-    for line in (*_roles(config.env, "--env"), *_rounded(config)):
+    for line in _roles(config.env, "--env"):
         print(line)
     return config, options, given.get("--over", [])
 

@@ -27,6 +27,15 @@ def located(path: str | os.PathLike[str]) -> Path:
         raise HeadstartError(f"{text}: there is no such user; write ./{text} for a directory of this name") from None
 
 
+def absent(directory: Path, wanted: str) -> str:
+    """What to say of a place without a directory: what is `wanted` there, or which teams the run around it has kept."""
+    home = directory.parent
+    if not (home / "run.json").exists() or not (directory.name == "best" or "=" in directory.name):
+        return f"{directory} is not a directory: pass {wanted}"
+    kept = [path.parent.name for path in sorted(home.glob("*/kept.json"))]
+    return f"{directory} is not a directory: beside its last team, {home} has kept {', '.join(kept) or 'none'}"
+
+
 def sweep_of(path: Path) -> Path | None:
     """The directory of the sweep of which a run is a point; None for other runs."""
     home = path.resolve().parent.parent

@@ -23,7 +23,7 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
     """
     directory = places.located(directory)
     if not directory.is_dir():
-        raise HeadstartError(_nothing_at(directory))
+        raise HeadstartError(places.absent(directory, "the --out directory of a finished run"))
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
         again = places.sweep_of(directory) or directory
         raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {again}")
@@ -37,15 +37,6 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
         manifest = files.read_json(directory / "policy.json", schema.Policy)
         _check_origin(directory, manifest, digest)
         return _made(directory, manifest)
-
-
-def _nothing_at(directory: Path) -> str:
-    """Why there is no team in a place without a directory: its run may have kept others."""
-    home = directory.parent
-    if not (home / "run.json").exists():
-        return f"{directory} is not a directory: pass the directory of a finished run, or of demonstrations (headstart record)"
-    kept = [path.parent.name for path in sorted(home.glob("*/kept.json"))]
-    return f"{directory} is not a directory: beside its last team, {home} has kept {', '.join(kept) or 'none'}"
 
 
 def _check_origin(directory: Path, manifest: dict[str, Any], digest: str | None) -> None:

@@ -26,6 +26,8 @@ INNER = {
 def load_teacher(directory: str | Path, digest: str | None = None) -> TeamPolicy | Demos:
     """The team or the demonstrations of a directory; see `load` and `load_demos`."""
     path = places.located(directory)
+    if not path.is_dir():
+        raise HeadstartError(places.absent(path, "the directory of a finished run, or of demonstrations (headstart record)"))
     return load_demos(path, digest=digest) if holds_demos(path) else load(path, digest=digest)
 
 

@@ -42,6 +42,18 @@ class Bar(Watcher):
         self.display.update(self.task, completed=total, total=total)
 
 
+class Opening(Watcher):
+    """Prints lines once a run begins, so that a run that is refused has none. Points of a sweep may share it."""
+
+    def __init__(self, lines: Sequence[str]):
+        self.lines = list(lines)
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Print the lines, once."""
+        while self.lines:
+            print(self.lines.pop(0), flush=True)
+
+
 class Behind(Watcher):
     """Moves the bar that the points of a sweep share; it shows the best return of those that train. `bests`: by point."""
 
