@@ -83,7 +83,7 @@ def accuracies(networks: Int[np.ndarray, "M L"], epochs: int, data: tuple[Images
 
 
 def weights(layers: int, key: Key[Array, ""]) -> PyTree:
-    """New parameters: of layer 0, of L layers whatever their operations, and of the terminal layer."""
+    """New parameters of layer 0, of L layers with any operations, and of the terminal layer."""
     keys, plain = jr.split(key, 4), {"scale": jnp.ones(WIDTH), "offset": jnp.zeros(WIDTH)}
     of_each = jax.tree.map(lambda x: jnp.broadcast_to(x, (layers, *x.shape)), plain)
     window = WINDOW * WINDOW

@@ -101,7 +101,7 @@ class Architecture:
         return state, self._show(state, operation == TERMINAL, agrees.astype(jnp.float32))
 
     def expert(self, obs: dict[str, Array]) -> dict[str, Array]:
-        """ResNeXt's choices as logits {role: [*n A U]}, whatever the layers before are."""
+        """ResNeXt's choices as logits {role: [*n A U]}. They depend on the place alone, not on the layers before."""
         place = jnp.round(UNIT * obs["agent"][..., 0]).astype(jnp.int32)
         choices = jnp.asarray([self._choices.index(i) for i in expert_operations(self.layers)])
         return {"agent": jax.nn.one_hot(choices[jnp.minimum(place, self.layers)], len(self._choices))}

@@ -21,6 +21,8 @@ from headstart.teams.policy import TeamPolicy
 from headstart.teams.recording import record
 
 ENVS, EPISODE = 100, 25
+COEFFICIENT = 0.1
+"""c of GAIL: with 1, a team on cooperative navigation ended below one without demonstrations."""
 FIRST = "maddpg"
 """The arm of the first team, which is the baseline too."""
 
@@ -44,15 +46,15 @@ PLANS: dict[Scale, Plan] = {
 
 def spread(scale: Scale) -> Experiment:
     """Three agents cover three landmarks."""
-    return _second_team(Spread(), "cooperative navigation", 0.1, scale)
+    return _second_team(Spread(), "cooperative navigation", scale)
 
 
 def tag(scale: Scale) -> Experiment:
     """Three predators hunt a prey that moves at random."""
-    return _second_team(Tag(3, policy="random"), "predators of a random prey", 0.1, scale)
+    return _second_team(Tag(3, policy="random"), "predators of a random prey", scale)
 
 
-def _second_team(env: Env, title: str, coefficient: float, scale: Scale) -> Experiment:
+def _second_team(env: Env, title: str, scale: Scale) -> Experiment:
     plan = planned(PLANS, scale)
     # An update sees whole episodes, all of which begin together: discriminators would tell single env-steps by their time.
     learner = DDPG(
@@ -61,7 +63,7 @@ def _second_team(env: Env, title: str, coefficient: float, scale: Scale) -> Expe
     )  # fmt: skip
     stage = lambda name, *guides: Stage(name, env, learner, plan.episodes * EPISODE, guides, 6 if scale == "smoke" else 24)
     first, taught = stage(FIRST), Recording("first", (FIRST,), lambda team: _best(team, plan.shown))
-    gail = lambda **settings: Gail(taught, coefficient, **settings, **plan.gail)
+    gail = lambda **settings: Gail(taught, COEFFICIENT, **settings, **plan.gail)
     seconds = stage("gail", gail()), stage("imitation", gail(env_reward=False))
     return Experiment(
         title=f"GAIL for a second team: {title}",

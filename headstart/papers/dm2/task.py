@@ -168,7 +168,7 @@ def _above(run: Path) -> np.ndarray:
 
 def _shown(run: Path) -> np.ndarray:
     """[S]: the win rate of the demonstrations that a run learned from."""
-    return np.full(len(final(read_curve(run, WIN))), _means(run)[WIN])
+    return np.full_like(final(read_curve(run, WIN)), _means(run)[WIN])
 
 
 def _means(run: Path) -> dict[str, float]:
