@@ -1,8 +1,8 @@
 """Memory of GAIL: 1000 demonstrations exist once, however many seeds learn from them.
 
 Peak memory of training in a process of its own, with one seed and with three, with GAIL and without. What three seeds cost more
-with GAIL than without is the discriminators; copies of the demonstrations for each seed would be twice their size. Compiling moves
-a peak by a few hundred megabytes from one process to the next, so that the demonstrations are large.
+with GAIL than without is the discriminators; copies of the demonstrations for each seed would be twice their size. Compiling
+moves a peak by a few hundred megabytes from one process to the next, so that the demonstrations are large.
 """
 
 import json
