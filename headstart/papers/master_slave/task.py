@@ -31,7 +31,7 @@ class Plan:
 SMALL: dict[str, Any] = {"hidden": (8, 8), "num_envs": 2, "rollout": 16, "epochs": 1, "minibatches": 1}
 PLANS: dict[Scale, Plan] = {
     "smoke": Plan(256, 2, 2, 20, SMALL),
-    "laptop": Plan(250_000, 3, 8, ppo={"minibatches": 8, "epochs": 5}),
+    "laptop": Plan(250_000, 3, 8),
     "paper": Plan(3_000_000, 5, 30),
 }
 
