@@ -13,7 +13,7 @@ SOURCES = {
 }
 STOREYS = (
     ("_version", "core"),
-    ("storage", "report"),
+    ("storage", "report", "plain"),
     ("views", "registry"),
     ("envs", "learners"),
     ("teams",),
@@ -25,7 +25,7 @@ STOREYS = (
 )
 """Rooms from the ground up: a room imports from its own storey only itself, and from those above it nothing."""
 RANK = {room: rank for rank, rooms in enumerate(STOREYS) for room in rooms}
-BELOW = {"storage": {"core"}, "report": {"core", "storage"}, "registry": {"core"}, "learners": {"core"}}
+BELOW = {"storage": {"core"}, "report": {"core", "storage"}, "registry": {"core"}, "learners": {"core"}, "plain": {"core"}}
 """Rooms that may use fewer than all those below them."""
 
 
