@@ -121,6 +121,13 @@ def _concatenate(writer: Writer, eqn: Any, *xs: Value) -> Value:
     return writer.emit("concatenate", *whole, shape=full(eqn.outvars[0]), axis=int(eqn.params["dimension"]))
 
 
+def _stack(writer: Writer, eqn: Any, *xs: Value) -> Value:
+    axis, shape = int(eqn.params["axis"]), list(full(eqn.outvars[0]))
+    one = [1 if i == axis else n for i, n in enumerate(shape)]
+    rows = [writer.reshaped(writer.whole(x, full(variable)), one) for x, variable in zip(xs, eqn.invars, strict=True)]
+    return writer.emit("concatenate", *rows, shape=shape, axis=axis)
+
+
 def _slice(writer: Writer, eqn: Any, x: Value) -> Value:
     if any(step != 1 for step in eqn.params["strides"] or ()):
         raise NotPlain("NumPy has no counterpart here for a slice with gaps")
@@ -235,6 +242,7 @@ RULES: dict[str, Callable[..., Value | list[Value]]] = {
     "squeeze": _squeeze,
     "transpose": _transpose,
     "concatenate": _concatenate,
+    "stack": _stack,
     "slice": _slice,
     "split": _split,
     "pad": _pad,

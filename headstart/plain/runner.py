@@ -93,11 +93,16 @@ class Program:
 
     def __call__(self, *inputs: np.ndarray) -> list[Any]:
         """The outputs for these inputs."""
-        arrays = [*inputs, *self.constants]
+        arrays = self.arrays(*inputs)
+        return [arrays[i] for i in self.outputs]
+
+    def arrays(self, *inputs: np.ndarray) -> list[Any]:
+        """Inputs, constants, and the results of all steps."""
+        arrays: list[Any] = [*inputs, *self.constants]
         with np.errstate(all="ignore"):
             for function, needs in self.steps:
                 arrays.append(function(*[arrays[i] for i in needs]))
-        return [arrays[i] for i in self.outputs]
+        return arrays
 
 
 class Team:
@@ -108,7 +113,8 @@ class Team:
             self.about = json.loads(file["about"].tobytes())
             shared = [file[f"array_{i}"] for i in range(self.about["arrays"])]
         self.agents: dict[str, dict[str, Any]] = self.about["agents"]
-        """{name: "observation" O, "choices" U (0 for continuous actions), "single" (whether an action is one int), "start"}."""
+        """{name: "observation" O and its "fields" [name, entities, numbers of each], "choices" U (0 for continuous actions),
+        "single" (whether an action is one int), "start" (memory as an episode starts)}."""
         self._programs = {
             name: Program([shared[i] for i in agent["constants"]], agent["steps"], agent["outputs"])
             for name, agent in self.agents.items()
