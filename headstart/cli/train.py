@@ -9,6 +9,9 @@ from headstart.cli.flags import directory_of, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
 from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError
+from headstart.storage.places import POINTS
+
+TRACK = "Write the numbers of metrics.csv for other tools as well: tensorboard, wandb (with the extras of these names)."
 
 
 def train(args: list[str]) -> None:
@@ -18,11 +21,13 @@ def train(args: list[str]) -> None:
     config, options, _ = _asked("train", train.__doc__ or "", example, args, [until])
     from headstart.training import run
     from headstart.training.progress import Opening, progress
+    from headstart.training.trackers.choice import trackers
 
+    track = trackers(options.track, options.out)
     works_in(options.out)
     opening = Opening(_rounded(config))
     with progress() as bar:
-        run.train(dataclasses.replace(config, until=options.until), options.out, (opening, bar(options.out.name)))
+        run.train(dataclasses.replace(config, until=options.until), options.out, (opening, bar(options.out.name), *track))
     finish(options.out)
 
 
@@ -37,15 +42,18 @@ def sweep(args: list[str]) -> None:
     from headstart.training import settings
     from headstart.training import sweep as sweeps
     from headstart.training.progress import Opening, sweep_bar
+    from headstart.training.trackers.choice import check, trackers
 
+    check(options.track)
     wanted = settings.read(config, over)
     for name in wanted:
         if any(arg.partition("=")[0].replace("_", "-") == f"--{name}".replace("_", "-") for arg in args):
             raise HeadstartError(f"--over and --{name} both set {name}: leave one of them out")
     works_in(options.out)
     opening = Opening(_rounded(config))
+    track = lambda point: trackers(options.track, options.out / POINTS / point)
     with sweep_bar(options.out.name) as watch:
-        sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point)))
+        sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point), *track(point)))
     show_report(report_sweep(options.out), options.out)
 
 
@@ -81,6 +89,7 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
             "the run can go on after its end. METRIC=LEVEL[,LEVEL..]: keep the first teams of these qualities.",
         ),
         *more,
+        ("track", tuple[str, ...], (), TRACK),
         ("out", Path, out, f"Directory for the {'run' if verb == 'train' else verb}; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
@@ -171,22 +180,29 @@ def resume(args: list[str]) -> None:
 
     steps = "Env-steps of each seed in all, to go on with a run that has finished, or to change the length of another."
     choices, example = ("--use", "--accept-changed"), "headstart resume runs/four --steps 400000"
-    options = options_of([("steps", Steps | None, None, steps)])
-    wanted = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example).steps
+    track = f"{TRACK} Trackers that the run has go on."
+    options = options_of([("steps", Steps | None, None, steps), ("track", tuple[str, ...], (), track)])
+    given = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example)
+    wanted = given.steps
     works_in(directory, resumes=True)
     from headstart.experiments import run as experiment
     from headstart.experiments.report import report_sweep
     from headstart.training import run
     from headstart.training import sweep as sweeps
     from headstart.training.progress import progress, sweep_bar
+    from headstart.training.trackers.choice import check, trackers
 
+    check(given.track)
     kind = next((kind for kind in ("experiment", "sweep") if (directory / f"{kind}.json").exists()), None)
     if kind and wanted is not None:
         a = {"experiment": "an experiment", "sweep": "a sweep"}[kind]
         raise HeadstartError(f"{directory} is {a}, which defines the lengths of its runs: leave out --steps")
+    if kind == "experiment" and given.track:
+        raise HeadstartError(f"{directory} is an experiment, whose runs have no trackers: leave out --track")
     if kind == "sweep":
+        track = lambda point: trackers(given.track, directory / POINTS / point)
         with sweep_bar(directory.name) as watch:
-            sweeps.resume(directory, watch)
+            sweeps.resume(directory, lambda point: (*watch(point), *track(point)))
         return show_report(report_sweep(directory), directory)
     if kind == "experiment":
         with progress() as bar:
@@ -195,7 +211,7 @@ def resume(args: list[str]) -> None:
     if wanted is None:
         _say_if_finished(directory)
     with progress() as bar:
-        run.resume(directory, (bar(directory.name),), steps=wanted)
+        run.resume(directory, (bar(directory.name), *trackers(given.track, directory)), steps=wanted)
     finish(directory)
 
 
