@@ -362,6 +362,13 @@ def test_the_rollout_has_everything_in_it(core, shared):
 # ------------------------------------------------------------------ beside another implementation
 
 
+def test_walker2d_is_compared_at_the_settings_of_the_paper_that_it_is_for():
+    from benchmarks import sb3_ppo
+    from headstart.papers.master_slave import task
+
+    assert sb3_ppo.our_learner(sb3_ppo.TASKS["walker2d"]) == task.ppo(task.PLANS["laptop"])
+
+
 @pytest.mark.slow
 def test_returns_on_cartpole_are_those_of_stable_baselines3():
     """Equal settings, greedy returns of three seeds after 12,288 and 24,576 env-steps beside eight of theirs, kept as data.
@@ -370,10 +377,9 @@ def test_returns_on_cartpole_are_those_of_stable_baselines3():
     """
     from benchmarks import sb3_ppo
 
-    kept = json.loads(sb3_ppo.DATA.read_text())
-    about = {"updates": sb3_ppo.UPDATES, "episodes": sb3_ppo.EPISODES, "seeds": sb3_ppo.SEEDS}
-    assert kept["settings"] == sb3_ppo.SETTINGS | about and kept["env_steps"] == sb3_ppo.points()
-    theirs, ours = np.mean(np.array(kept["returns"])[:, :2], 1), np.mean(sb3_ppo.ours(seeds=3, count=2), 1)
+    kept, task = json.loads(sb3_ppo.data("cartpole").read_text()), sb3_ppo.TASKS["cartpole"]
+    assert kept["settings"] == task.about and kept["env_steps"] == task.env_steps
+    theirs, ours = np.mean(np.array(kept["returns"])[:, :2], 1), np.mean(sb3_ppo.ours(task, seeds=3, count=2), 1)
     apart = stats.versus(ours, theirs, confidence=0.99)
     assert apart["low"] <= 0 <= apart["high"], (ours, theirs)
     assert stats.interval(theirs)["low"] > 250, "far above what a policy that has not learned earns"
