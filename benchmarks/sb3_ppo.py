@@ -3,10 +3,11 @@
 Stable-Baselines3 needs torch, so each side has a Python of its own:
 
     python3 -m venv sb3 && sb3/bin/pip install torch stable-baselines3 'gymnasium[mujoco]'
-    sb3/bin/python benchmarks/sb3_ppo.py benchmarks/data/sb3_ppo_cartpole.json    # theirs: written once, and kept
+    sb3/bin/python -m benchmarks.sb3_ppo benchmarks/data/sb3_ppo_cartpole.json    # theirs: written once, and kept
     python -m benchmarks.sb3_ppo cartpole                                         # ours: trained, and printed beside it
 
-and the same with `walker2d`, whose physics is that of Walker2d-v3. `python -m benchmarks walker2d` compares speeds.
+and the same with `walker2d`, whose physics is that of Walker2d-v3. By `-m` alone: a file would take `benchmarks/mujoco.py` for
+the package of that name. `python -m benchmarks walker2d` compares speeds.
 
 What had to be looked at for the two to be asked the same:
 
@@ -149,7 +150,7 @@ def theirs(name: str, path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(AT_ONCE) as pool:
         returns = pool.map(functools.partial(their_returns, task), range(task.seeds), chunksize=1)
     versions = {m.__name__: m.__version__ for m in (stable_baselines3, torch, gymnasium)}
-    about = {"command": f"python benchmarks/sb3_ppo.py benchmarks/data/{data(name).name}", "versions": versions}
+    about = {"command": f"python -m benchmarks.sb3_ppo benchmarks/data/{data(name).name}", "versions": versions}
     about |= {"settings": task.about, "env_steps": task.env_steps, "returns": returns}
     path.parent.mkdir(exist_ok=True)
     path.write_text("{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in about.items()) + "\n}\n")
@@ -183,8 +184,10 @@ def compare(name: str) -> None:
     """Train ours and print it beside what is kept of theirs."""
     from headstart.report.stats import interval, versus
 
-    task, kept = TASKS[name], json.loads(data(name).read_text())["returns"]
-    mine = ours(task)
+    task = TASKS[name]
+    if not data(name).exists():
+        sys.exit(f"nothing is kept of theirs yet: PYTHON -m benchmarks.sb3_ppo benchmarks/data/{data(name).name}")
+    kept, mine = json.loads(data(name).read_text())["returns"], ours(task)
     print("interquartile mean of greedy returns, with 95 % intervals over seeds")
     print(f"{'env-steps':>10}  {'headstart':>26}  {'Stable-Baselines3':>26}  {'difference':>26}")
     every = lambda rows: [*zip(*rows, strict=True), [sum(row) / len(row) for row in rows]]
