@@ -1,6 +1,7 @@
 """Everything a run needs to be repeated, and its form in run.json."""
 
 import dataclasses
+import itertools
 import math
 import platform
 from collections.abc import Sequence
@@ -122,16 +123,17 @@ def _teacher(teacher: Any) -> dict[str, bool]:
     return {"teacher": saved, "scripted": teacher is not None and not saved}
 
 
-def prices(config: Config, guides: Sequence[Guidance], updates: int) -> list[dict[str, Any]]:
+def prices(config: Config, guides: Sequence[Guidance], updates: int, begun: Sequence[int] = (0,)) -> list[dict[str, Any]]:
     """What a run of so many updates costs beside its own env-steps, as stages of a report.
 
     These are the training of its teachers, with its recording, and the env-steps of companions, which train alongside.
+    `begun`: the numbers of updates before which guidance began, see `extend.beginnings`.
     """
     found = []
     for teacher in (teacher for teacher in map(teacher_of, config.guidance) if isinstance(teacher, SAVED)):
         found.append(_price("demos" if isinstance(teacher, Demos) else "teacher", teacher.env, teacher.env_steps))
     for guide, made in zip(config.guidance, guides, strict=False):
-        if spent := made.env_steps(updates):
+        if spent := sum(made.env_steps(end - start) for start, end in itertools.pairwise([*begun, updates])):
             found.append(_price("companion", getattr(guide, "env", None), spent) | {"alongside": True})
     return found
 
