@@ -22,6 +22,7 @@ from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.storage import files, places
 from headstart.teams.demos import Demos
+from headstart.teams.foreign import Foreign
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved_demos import load_teacher
 from headstart.training import cores
@@ -63,7 +64,7 @@ class Config:
         require(self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "below 2³¹ with all seeds after it")
 
 
-SAVED = TeamPolicy | Demos
+SAVED = TeamPolicy | Demos | Foreign
 """The teachers that a run saves beside run.json."""
 
 
@@ -118,7 +119,7 @@ def differences(manifest: dict[str, Any], config: Config) -> list[str]:
 
 
 def _teacher(teacher: Any) -> dict[str, bool]:
-    """Whether the teacher is a team or demonstrations, which can be saved, or Python code, which cannot."""
+    """Whether the teacher is a team, demonstrations or a model, which can be saved, or Python code, which cannot."""
     saved = isinstance(teacher, SAVED)
     return {"teacher": saved, "scripted": teacher is not None and not saved}
 
