@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.flags import directory_of, options_of, read_flags, take
+from headstart.cli.flags import ON, directory_of, engine_of, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
 from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError
@@ -16,13 +16,17 @@ def train(args: list[str]) -> None:
     example = "headstart train spread --learner ippo --out runs/a"
     until: Any = ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this.")
     config, options, _ = _asked("train", train.__doc__ or "", example, args, [until])
+    engine = engine_of(options.on)
+    from headstart.experiments.distributed import go_on_with_run
     from headstart.training import run
     from headstart.training.progress import Opening, progress
 
     works_in(options.out)
     opening = Opening(_rounded(config))
     with progress() as bar:
-        run.train(dataclasses.replace(config, until=options.until), options.out, (opening, bar(options.out.name)))
+        elsewhere = (lambda path: go_on_with_run(path, engine, bar)) if engine else None
+        config = dataclasses.replace(config, until=options.until)
+        run.train(config, options.out, (opening, bar(options.out.name)), elsewhere)
     finish(options.out)
 
 
@@ -33,10 +37,12 @@ def sweep(args: list[str]) -> None:
     )
     text = "Train each point in a program of its own, one after another: then any setting may be swept."
     config, options, over = _asked("sweep", sweep.__doc__ or "", example, args, [("separate", bool, False, text)])
+    engine = engine_of(options.on)
+    from headstart.experiments.distributed import go_on_with_sweep
     from headstart.experiments.report import report_sweep
     from headstart.training import settings
     from headstart.training import sweep as sweeps
-    from headstart.training.progress import Opening, sweep_bar
+    from headstart.training.progress import Opening, progress, sweep_bar
 
     wanted = settings.read(config, over)
     for name in wanted:
@@ -44,8 +50,9 @@ def sweep(args: list[str]) -> None:
             raise HeadstartError(f"--over and --{name} both set {name}: leave one of them out")
     works_in(options.out)
     opening = Opening(_rounded(config))
-    with sweep_bar(options.out.name) as watch:
-        sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point)))
+    with progress() as bar, sweep_bar(options.out.name) as watch:
+        elsewhere = (lambda home: go_on_with_sweep(home, engine, bar)) if engine else None
+        sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point)), elsewhere)
     show_report(report_sweep(options.out), options.out)
 
 
@@ -81,6 +88,7 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
             "the run can go on after its end. METRIC=LEVEL[,LEVEL..]: keep the first teams of these qualities.",
         ),
         *more,
+        ON,
         ("out", Path, out, f"Directory for the {'run' if verb == 'train' else verb}; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
@@ -171,10 +179,12 @@ def resume(args: list[str]) -> None:
 
     steps = "Env-steps of each seed in all, to go on with a run that has finished, or to change the length of another."
     choices, example = ("--use", "--accept-changed"), "headstart resume runs/four --steps 400000"
-    options = options_of([("steps", Steps | None, None, steps)])
-    wanted = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example).steps
+    options = options_of([("steps", Steps | None, None, steps), ON])
+    given = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example)
+    wanted, engine = given.steps, engine_of(given.on)
     works_in(directory, resumes=True)
     from headstart.experiments import run as experiment
+    from headstart.experiments.distributed import go_on_with_run, go_on_with_sweep
     from headstart.experiments.report import report_sweep
     from headstart.training import run
     from headstart.training import sweep as sweeps
@@ -184,18 +194,27 @@ def resume(args: list[str]) -> None:
     if kind and wanted is not None:
         a = {"experiment": "an experiment", "sweep": "a sweep"}[kind]
         raise HeadstartError(f"{directory} is {a}, which defines the lengths of its runs: leave out --steps")
+    if engine and wanted is not None:
+        raise HeadstartError("--steps changes a run in this process: leave out --on")
+    if kind == "sweep" and engine:
+        with progress() as bar:
+            go_on_with_sweep(directory, engine, bar)
+        return show_report(report_sweep(directory), directory)
     if kind == "sweep":
         with sweep_bar(directory.name) as watch:
             sweeps.resume(directory, watch)
         return show_report(report_sweep(directory), directory)
     if kind == "experiment":
         with progress() as bar:
-            report = experiment.resume(directory, bar)
+            report = experiment.resume(directory, bar, engine)
         return show_report(report, directory)
     if wanted is None:
         _say_if_finished(directory)
     with progress() as bar:
-        run.resume(directory, (bar(directory.name),), steps=wanted)
+        if engine:
+            go_on_with_run(directory, engine, bar)
+        else:
+            run.resume(directory, (bar(directory.name),), steps=wanted)
     finish(directory)
 
 
