@@ -17,7 +17,8 @@ from headstart.experiments import distributed
 from headstart.experiments import run as experiments
 from headstart.storage import files, schema
 from headstart.training.cluster import graph
-from headstart.training.cluster.engine import TRIES, Task, engine
+from headstart.training.cluster.address import engine
+from headstart.training.cluster.engine import TRIES, Task
 from headstart.training.cluster.local import Local
 from headstart.training.ends import Diverged, Interrupted
 
@@ -102,6 +103,7 @@ def test_a_driver_that_is_killed_leaves_what_goes_on(alone, tmp_path):
     assert driver.wait() == -signal.SIGKILL
     assert (out / "obeyed-teacher").exists() and not (out / "stages/student").exists()
     same(out, go_on(out, "local:2"), alone)
+    same(out, go_on(out, "local:2"), alone)  # nothing is left to do
 
 
 @pytest.mark.slow

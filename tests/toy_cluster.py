@@ -12,7 +12,7 @@ from headstart.experiments.base import Arm, Experiment, Stage
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.training import session, worth
-from headstart.training.cluster.engine import engine
+from headstart.training.cluster.address import engine
 
 ENV = Spread(2, horizon=5)
 LEARNER = DDPG(hidden=(8,), num_envs=4, train_every=4, batch=16, warmup=40, capacity=400)

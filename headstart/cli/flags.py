@@ -185,7 +185,7 @@ def existing(directory: Path) -> Path:
 
 def engine_of(on: str) -> Any:
     """The engine that --on names; None if it names none."""
-    from headstart.training.cluster.engine import engine
+    from headstart.training.cluster.address import engine
 
     return engine(on) if on else None
 

@@ -3,9 +3,10 @@
 DIR/tasks/   what the workers tell while they work; it stays if one failed without a line of its own
 """
 
+import dataclasses
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ WORKER = "headstart.experiments.worker"
 TASKS = "tasks"
 
 
-def train_all(experiment: Experiment, out: Path, on: Make, view: View | None = None) -> None:
+def train_all(experiment: Experiment, out: Path, on: Make, done: Set[str] = frozenset(), view: View | None = None) -> None:
     """Train all stages of the experiment at `out` on an engine, or go on with them: teachers before their students.
 
-    Raises HeadstartError if a stage failed by its own fault, once all have ended that do not need it, and Interrupted if it was
-    asked to stop.
+    `done`: the names of the trainings that have finished. Raises HeadstartError if a stage failed by its own fault, once all
+    have ended that do not need it, and Interrupted if it was asked to stop.
     """
-    _carry_out(tasks_of(experiment, out), out, on, view)
+    left = [task for task in tasks_of(experiment, out) if task.name not in done]
+    _carry_out([dataclasses.replace(task, needs=tuple(set(task.needs) - done)) for task in left], out, on, view)
 
 
 def tasks_of(experiment: Experiment, out: Path) -> list[Task]:

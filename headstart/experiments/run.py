@@ -61,7 +61,7 @@ def continue_experiment(
     with places.held(out):
         places.tidy(out)
         if on:
-            distributed.train_all(experiment, out, on, watch)
+            distributed.train_all(experiment, out, on, _finished(experiment, out, seeds), watch)
         else:
             _train_in_turn(experiment, out, seeds, watch)
         return report_experiment(name, experiment, scale, out, seeds)
@@ -77,6 +77,17 @@ def _train_in_turn(experiment: Experiment, out: Path, seeds: int, watch: Watch |
             raise session.Interrupted(f"stopped in stage '{name}'; go on with: {again}") from None
         except files.NotWritten as error:
             raise files.NotWritten(error.what, out) from None
+
+
+def _finished(experiment: Experiment, out: Path, seeds: int) -> set[str]:
+    """The names of the trainings that have finished, once each is checked as in `complete`."""
+    names = set()
+    for name, stages in experiment.trainings.items():
+        manifests = [stage.path(out) / "run.json" for stage in stages]
+        if all(path.exists() and files.read_json(path, schema.Run).get("finished") for path in manifests):
+            complete(stages, out, seeds)
+            names.add(name)
+    return names
 
 
 def complete(stages: Sequence[Stage], out: Path, seeds: int, watch: Watch | None = None) -> None:
