@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart.cli.flags import ON, engine_of, existing, options_of, read_flags, take
+from headstart.cli.flags import DEVICES, ON, engine_of, existing, on_devices, options_of, read_flags, take
 from headstart.cli.output import show_report
 from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError, check_known
@@ -34,6 +34,7 @@ def reproduce(args: list[str]) -> None:
         ("arms", str, "", f"Only these arms, separated by commas: {', '.join(arms)}; all if empty."),
         ("seeds", Natural, 0, "Number of seeds; 0 takes the number of the scale."),
         ON,
+        DEVICES,
         ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
     ]
     rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]
@@ -43,7 +44,8 @@ def reproduce(args: list[str]) -> None:
     if options.seeds < 0:
         raise HeadstartError(f"seeds must be at least 0, not {options.seeds}: 0 takes the number of the scale")
     arms = tuple(filter(None, options.arms.split(",")))
-    _reproduce(name, options.scale, options.out, arms, options.seeds or None, options.on)
+    with on_devices(options.devices):
+        _reproduce(name, options.scale, options.out, arms, options.seeds or None, options.on)
 
 
 def demo(args: list[str]) -> None:

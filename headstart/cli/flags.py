@@ -37,6 +37,8 @@ ON: Any = (
     "if empty.",
 )
 """The flag --on."""
+DEVICES: Any = ("devices", str, "all", "Devices of this machine to spread the seeds over: all, or a number.")
+"""The flag --devices."""
 
 
 def read_flags(
@@ -188,6 +190,13 @@ def engine_of(on: str) -> Any:
     from headstart.training.cluster.address import engine
 
     return engine(on) if on else None
+
+
+def on_devices(text: str) -> Any:
+    """A context in which as many devices are used as --devices says."""
+    from headstart.training import devices
+
+    return devices.limited(devices.read(text))
 
 
 def options_of(fields: list[Any]) -> Any:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.flags import ON, directory_of, engine_of, options_of, read_flags, take
+from headstart.cli.flags import DEVICES, ON, directory_of, engine_of, on_devices, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
 from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError
@@ -23,7 +23,7 @@ def train(args: list[str]) -> None:
 
     works_in(options.out)
     opening = Opening(_rounded(config))
-    with progress() as bar:
+    with on_devices(options.devices), progress() as bar:
         elsewhere = (lambda path: go_on_with_run(path, engine, bar)) if engine else None
         config = dataclasses.replace(config, until=options.until)
         run.train(config, options.out, (opening, bar(options.out.name)), elsewhere)
@@ -50,7 +50,7 @@ def sweep(args: list[str]) -> None:
             raise HeadstartError(f"--over and --{name} both set {name}: leave one of them out")
     works_in(options.out)
     opening = Opening(_rounded(config))
-    with progress() as bar, sweep_bar(options.out.name) as watch:
+    with on_devices(options.devices), progress() as bar, sweep_bar(options.out.name) as watch:
         elsewhere = (lambda home: go_on_with_sweep(home, engine, bar)) if engine else None
         sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point)), elsewhere)
     show_report(report_sweep(options.out), options.out)
@@ -89,6 +89,7 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
         ),
         *more,
         ON,
+        DEVICES,
         ("out", Path, out, f"Directory for the {'run' if verb == 'train' else verb}; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
@@ -179,10 +180,16 @@ def resume(args: list[str]) -> None:
 
     steps = "Env-steps of each seed in all, to go on with a run that has finished, or to change the length of another."
     choices, example = ("--use", "--accept-changed"), "headstart resume runs/four --steps 400000"
-    options = options_of([("steps", Steps | None, None, steps), ON])
+    options = options_of([("steps", Steps | None, None, steps), ON, DEVICES])
     given = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example)
     wanted, engine = given.steps, engine_of(given.on)
     works_in(directory, resumes=True)
+    with on_devices(given.devices):
+        _resume(directory, wanted, engine)
+
+
+def _resume(directory: Path, wanted: int | None, engine: Any) -> None:
+    """Go on with what is in a directory, to a number of env-steps if one is `wanted`, on an engine if there is one."""
     from headstart.experiments import run as experiment
     from headstart.experiments.distributed import go_on_with_run, go_on_with_sweep
     from headstart.experiments.report import report_sweep

@@ -15,7 +15,7 @@ from headstart.core import own
 from headstart.experiments.base import Experiment
 from headstart.storage import files, places, schema
 from headstart.storage.places import SWEEP, inside
-from headstart.training import cores
+from headstart.training import cores, devices
 from headstart.training.cluster.engine import Make, Task
 from headstart.training.cluster.graph import Graph, View
 
@@ -77,6 +77,7 @@ def _surroundings(about: Path) -> dict[str, Any]:
         "own": own.as_json(),
         "use": sorted(registry.used),
         "cores": cores.pool(),
+        "devices": devices.most(),
         "accept": files.accepts(),
     }
 

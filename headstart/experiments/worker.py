@@ -11,7 +11,7 @@ from headstart import registry
 from headstart.core import own
 from headstart.experiments import run as experiments
 from headstart.storage import files, places
-from headstart.training import cores, run, sweep
+from headstart.training import cores, devices, run, sweep
 from headstart.training.cluster.telling import Teller, telling
 
 PATIENCE_SECONDS = 120.0
@@ -20,7 +20,11 @@ PATIENCE_SECONDS = 120.0
 
 def main(order: dict[str, Any]) -> None:
     """Carry out an order; how it ends is in its file."""
-    with telling(Path(order["about"])) as teller, files.accepting(order["accept"]):
+    with (
+        telling(Path(order["about"])) as teller,
+        files.accepting(order["accept"]),
+        devices.limited(order["devices"]),
+    ):
         with contextlib.suppress(OSError):  # another machine may not have it
             os.chdir(order["cwd"])
         cores.use_pool(order["cores"])
