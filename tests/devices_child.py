@@ -1,4 +1,4 @@
-"""Trains on several devices, which this machine has if XLA is told so before it starts: python devices_child.py OUT KIND"""
+"""Trains on several devices, which this machine has if XLA is told so before it starts: python devices_child.py OUT"""
 
 import os
 import re
