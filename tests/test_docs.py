@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from headstart.cli import experiments
+from headstart.cli import experiments, train
 from headstart.cli import main as cli
 from headstart.core.own import installed
 from headstart.experiments import report
 from headstart.papers import cesma, knowru
 from headstart.report import ledger
 from headstart.training import api
+from headstart.training.cluster.address import engine
 
 pytestmark = pytest.mark.usefixtures("sessions_once")  # pages show each other's commands
 ROOT = Path(__file__).parent.parent
@@ -85,6 +86,8 @@ def test_commands(page, tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(cesma.PLANS, scale, cesma.Plan(800, 800, 800, 2))
     reproduce = experiments._reproduce
     monkeypatch.setattr(experiments, "_reproduce", lambda name, scale, *args: reproduce(name, "smoke", *args))  # the demo's too
+    for module in (experiments, train):  # what --on names is read, and the work stays in this process, where it is small
+        monkeypatch.setattr(module, "engine_of", lambda on: on and engine(on) and None)
     if page.name != "README.md":  # an episode in a report is a program more
         monkeypatch.setattr(report, "replay_of", lambda path, title, metric="": None)
     for words in commands(page):

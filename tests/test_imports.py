@@ -137,7 +137,7 @@ def test_nothing_is_executed_that_was_read():
 def test_heavy_libraries_wait_until_they_are_needed():
     """plotly and jinja2 are for reports only, matplotlib for animations only: none loads with its module."""
     late = {"plotly", "jinja2", "matplotlib", "jaxmarl", "mpe2", "pettingzoo", "gymnasium", "mujoco", "sklearn"}
-    late |= {"onnx", "onnxruntime", "tensorboardX", "wandb", "torch", "stable_baselines3"}
+    late |= {"onnx", "onnxruntime", "tensorboardX", "wandb", "ray", "submitit", "torch", "stable_baselines3"}
     for module, names in IMPORTS.items():
         if room(module) != "report":
             assert not {name for name, top in names if top and name.split(".")[0] in late}, module

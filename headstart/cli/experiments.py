@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart.cli.flags import existing, options_of, read_flags, take
+from headstart.cli.flags import DEVICES, ON, engine_of, existing, on_devices, options_of, read_flags, take
 from headstart.cli.output import show_report
 from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError, check_known
@@ -33,6 +33,8 @@ def reproduce(args: list[str]) -> None:
         ),
         ("arms", str, "", f"Only these arms, separated by commas: {', '.join(arms)}; all if empty."),
         ("seeds", Natural, 0, "Number of seeds; 0 takes the number of the scale."),
+        ON,
+        DEVICES,
         ("out", Path, Path("runs") / name.replace("/", "-"), "Directory for stages and report; must be new or empty."),
     ]
     rest = [arg for i, arg in enumerate(args) if i or arg.startswith("-")]
@@ -41,7 +43,9 @@ def reproduce(args: list[str]) -> None:
     options = read_flags(options_of(fields), rest, prog, reproduce.__doc__ or "", example=example)
     if options.seeds < 0:
         raise HeadstartError(f"seeds must be at least 0, not {options.seeds}: 0 takes the number of the scale")
-    _reproduce(name, options.scale, options.out, tuple(filter(None, options.arms.split(","))), options.seeds or None)
+    arms = tuple(filter(None, options.arms.split(",")))
+    with on_devices(options.devices):
+        _reproduce(name, options.scale, options.out, arms, options.seeds or None, options.on)
 
 
 def demo(args: list[str]) -> None:
@@ -51,7 +55,8 @@ def demo(args: list[str]) -> None:
     _reproduce("knowru/spread-6", "demo", options.out, (), None)
 
 
-def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: int | None) -> None:
+def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: int | None, on: str = "") -> None:
+    engine = engine_of(on)
     works_in(out)
     from headstart import registry
     from headstart.experiments import estimate, run
@@ -59,7 +64,7 @@ def _reproduce(name: str, scale: Any, out: Path, arms: tuple[str, ...], seeds: i
 
     before = (lambda experiment, seeds: estimate.tell(name, experiment, seeds)) if scale in estimate.LONG else None
     with progress() as bar:
-        report = run.reproduce(name, registry.experiments()[name], scale, out, arms, seeds, bar, before)
+        report = run.reproduce(name, registry.experiments()[name], scale, out, arms, seeds, bar, before, engine)
     show_report(report, out)
 
 

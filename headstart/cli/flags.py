@@ -29,6 +29,16 @@ CHOICES = {
     "--accept-changed": "Go on although files in DIR were changed, or do not belong together.",
 }
 """Flags that are taken before tyro reads the others, since they decide which others there are."""
+ON: Any = (
+    "on",
+    str,
+    "",
+    "Where to train: local:N (N processes on this machine), ray or ray://HOST:PORT, slurm; see docs/cluster.md. This process "
+    "if empty.",
+)
+"""The flag --on."""
+DEVICES: Any = ("devices", str, "all", "Devices of this machine to spread the seeds over: all, or a number.")
+"""The flag --devices."""
 
 
 def read_flags(
@@ -173,6 +183,20 @@ def existing(directory: Path) -> Path:
     if not directory.is_dir():
         raise HeadstartError(absent(directory, "the --out directory of a run"))
     return directory
+
+
+def engine_of(on: str) -> Any:
+    """The engine that --on names; None if it names none."""
+    from headstart.training.cluster.address import engine
+
+    return engine(on) if on else None
+
+
+def on_devices(text: str) -> Any:
+    """A context in which as many devices are used as --devices says."""
+    from headstart.training import devices
+
+    return devices.limited(devices.read(text))
 
 
 def options_of(fields: list[Any]) -> Any:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.flags import directory_of, options_of, read_flags, take
+from headstart.cli.flags import DEVICES, ON, directory_of, engine_of, on_devices, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
 from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError
@@ -19,6 +19,9 @@ def train(args: list[str]) -> None:
     example = "headstart train spread --learner ippo --out runs/a"
     until: Any = ("until", float | None, None, "Stop at the first evaluation whose mean return over seeds has reached this.")
     config, options, _ = _asked("train", train.__doc__ or "", example, args, [until])
+    engine = engine_of(options.on)
+    _check_alone(options)
+    from headstart.experiments.distributed import go_on_with_run
     from headstart.training import run
     from headstart.training.progress import Opening, progress
     from headstart.training.trackers.choice import trackers
@@ -26,8 +29,10 @@ def train(args: list[str]) -> None:
     track = trackers(options.track, options.out)
     works_in(options.out)
     opening = Opening(_rounded(config))
-    with progress() as bar:
-        run.train(dataclasses.replace(config, until=options.until), options.out, (opening, bar(options.out.name), *track))
+    with on_devices(options.devices), progress() as bar:
+        elsewhere = (lambda path: go_on_with_run(path, engine, bar)) if engine else None
+        config = dataclasses.replace(config, until=options.until)
+        run.train(config, options.out, (opening, bar(options.out.name), *track), elsewhere)
     finish(options.out)
 
 
@@ -38,10 +43,13 @@ def sweep(args: list[str]) -> None:
     )
     text = "Train each point in a program of its own, one after another: then any setting may be swept."
     config, options, over = _asked("sweep", sweep.__doc__ or "", example, args, [("separate", bool, False, text)])
+    engine = engine_of(options.on)
+    _check_alone(options)
+    from headstart.experiments.distributed import go_on_with_sweep
     from headstart.experiments.report import report_sweep
     from headstart.training import settings
     from headstart.training import sweep as sweeps
-    from headstart.training.progress import Opening, sweep_bar
+    from headstart.training.progress import Opening, progress, sweep_bar
     from headstart.training.trackers.choice import check, trackers
 
     check(options.track)
@@ -52,8 +60,10 @@ def sweep(args: list[str]) -> None:
     works_in(options.out)
     opening = Opening(_rounded(config))
     track = lambda point: trackers(options.track, options.out / POINTS / point)
-    with sweep_bar(options.out.name) as watch:
-        sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point), *track(point)))
+    with on_devices(options.devices), progress() as bar, sweep_bar(options.out.name) as watch:
+        elsewhere = (lambda home: go_on_with_sweep(home, engine, bar)) if engine else None
+        watchers = lambda point: (opening, *watch(point), *track(point))
+        sweeps.sweep(config, wanted, options.out, options.separate, watchers, elsewhere)
     show_report(report_sweep(options.out), options.out)
 
 
@@ -90,6 +100,8 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
         ),
         *more,
         ("track", tuple[str, ...], (), TRACK),
+        ON,
+        DEVICES,
         ("out", Path, out, f"Directory for the {'run' if verb == 'train' else verb}; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
@@ -181,37 +193,59 @@ def resume(args: list[str]) -> None:
     steps = "Env-steps of each seed in all, to go on with a run that has finished, or to change the length of another."
     choices, example = ("--use", "--accept-changed"), "headstart resume runs/four --steps 400000"
     track = f"{TRACK} Trackers that the run has go on."
-    options = options_of([("steps", Steps | None, None, steps), ("track", tuple[str, ...], (), track)])
+    options = options_of([("steps", Steps | None, None, steps), ("track", tuple[str, ...], (), track), ON, DEVICES])
     given = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example)
-    wanted = given.steps
+    wanted, engine = given.steps, engine_of(given.on)
+    _check_alone(given)
     works_in(directory, resumes=True)
+    with on_devices(given.devices):
+        _resume(directory, wanted, engine, given.track)
+
+
+def _check_alone(options: Any) -> None:
+    """Refuse trackers, which work in this process, for a training that does not."""
+    if options.on and options.track:
+        raise HeadstartError("--track writes what is trained in this process: leave out --on, or --track")
+
+
+def _resume(directory: Path, wanted: int | None, engine: Any, track: tuple[str, ...]) -> None:
+    """Go on with what is in a directory, to a number of env-steps if one is `wanted`, on an engine if there is one."""
     from headstart.experiments import run as experiment
+    from headstart.experiments.distributed import go_on_with_run, go_on_with_sweep
     from headstart.experiments.report import report_sweep
     from headstart.training import run
     from headstart.training import sweep as sweeps
     from headstart.training.progress import progress, sweep_bar
     from headstart.training.trackers.choice import check, trackers
 
-    check(given.track)
+    check(track)
     kind = next((kind for kind in ("experiment", "sweep") if (directory / f"{kind}.json").exists()), None)
     if kind and wanted is not None:
         a = {"experiment": "an experiment", "sweep": "a sweep"}[kind]
         raise HeadstartError(f"{directory} is {a}, which defines the lengths of its runs: leave out --steps")
-    if kind == "experiment" and given.track:
+    if kind == "experiment" and track:
         raise HeadstartError(f"{directory} is an experiment, whose runs have no trackers: leave out --track")
+    if engine and wanted is not None:
+        raise HeadstartError("--steps changes a run in this process: leave out --on")
+    if kind == "sweep" and engine:
+        with progress() as bar:
+            go_on_with_sweep(directory, engine, bar)
+        return show_report(report_sweep(directory), directory)
     if kind == "sweep":
-        track = lambda point: trackers(given.track, directory / POINTS / point)
         with sweep_bar(directory.name) as watch:
-            sweeps.resume(directory, lambda point: (*watch(point), *track(point)))
+            sweeps.resume(directory, lambda point: (*watch(point), *trackers(track, directory / POINTS / point)))
         return show_report(report_sweep(directory), directory)
     if kind == "experiment":
         with progress() as bar:
-            report = experiment.resume(directory, bar)
+            report = experiment.resume(directory, bar, engine)
         return show_report(report, directory)
     if wanted is None:
         _say_if_finished(directory)
     with progress() as bar:
-        run.resume(directory, (bar(directory.name), *trackers(given.track, directory)), steps=wanted)
+        if engine:
+            go_on_with_run(directory, engine, bar)
+        else:
+            run.resume(directory, (bar(directory.name), *trackers(track, directory)), steps=wanted)
     finish(directory)
 
 

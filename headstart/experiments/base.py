@@ -47,6 +47,16 @@ class Stage:
     keep: tuple[str, ...] = ()
     """What it keeps beside its last team (see `training.keep`): "best" is the teacher STAGE/best."""
 
+    @property
+    def needs(self) -> list[str]:
+        """The names of the stages that must end before it begins."""
+        return list(filter(None, (self.until, *(stage_of(teacher_of(guide)) for guide in self.guidance))))
+
+    @property
+    def recordings(self) -> list[Recording]:
+        """The demonstrations that it learns from."""
+        return [teacher for guide in self.guidance if isinstance(teacher := teacher_of(guide), Recording)]
+
     def path(self, out: Path) -> Path:
         """The directory of its run in an experiment at `out`."""
         return inside(out, "stages", self.sweep, POINTS, self.name) if self.sweep else inside(out, "stages", self.name)
@@ -110,8 +120,7 @@ class Experiment:
         ordered: dict[str, Stage] = {}
 
         def add(stage: Stage) -> None:
-            needs = [stage.until, *(stage_of(teacher_of(guide)) for guide in stage.guidance)]
-            for name in needs:
+            for name in stage.needs:
                 if name in stages and name not in ordered:
                     add(stages[name])
             ordered.setdefault(stage.name, stage)
@@ -119,6 +128,14 @@ class Experiment:
         for stage in stages.values():
             add(stage)
         return list(ordered.values())
+
+    @property
+    def trainings(self) -> dict[str, list[Stage]]:
+        """The stages in order, those of one sweep together, by the name of the sweep or of the stage."""
+        groups: dict[tuple[bool, str], list[Stage]] = {}
+        for stage in self.stages:
+            groups.setdefault((bool(stage.sweep), stage.sweep or stage.name), []).append(stage)
+        return {name: stages for (_, name), stages in groups.items()}
 
     def only(self, arms: tuple[str, ...]) -> "Experiment":
         """The experiment with these arms and the arms that they are compared with; all arms if `arms` is empty."""

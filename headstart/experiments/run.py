@@ -9,6 +9,7 @@ from headstart import registry
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import teacher_of
+from headstart.experiments import distributed
 from headstart.experiments.base import SCALES, Experiment, Scale, Stage
 from headstart.experiments.recordings import Recording
 from headstart.experiments.report import report_experiment
@@ -18,6 +19,7 @@ from headstart.report.transfer import final
 from headstart.storage import files, places, schema
 from headstart.teams.saved_demos import holds_demos
 from headstart.training import cores, run, session, settings, sweep
+from headstart.training.cluster.engine import Make
 from headstart.training.config import Config, differences
 from headstart.training.directory import check_free, undone_if_refused
 from headstart.training.watch import Watcher
@@ -29,11 +31,13 @@ Watch = Callable[[str], Watcher]
 def reproduce(
     name: str, make: Callable[[Scale], Experiment], scale: Scale, out: str | Path, arms: tuple[str, ...] = (),
     seeds: int | None = None, watch: Watch | None = None, before: Callable[[Experiment, int], None] | None = None,
+    on: Make | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Run an experiment's stages, each once, into `out`/stages, and report; returns the content of report.json.
 
     Arms that the chosen ones are compared with run too. Refuses a directory that holds anything. `before` is called with
-    what will be run and the number of seeds, before anything is written.
+    what will be run and the number of seeds, before anything is written. `on`: the engine that trains the stages, each as soon
+    as its teachers have ended, in place of this process, which trains one after another.
     """
     out = places.located(out)
     experiment = make(scale).only(arms)
@@ -45,38 +49,53 @@ def reproduce(
     with undone_if_refused(out, lambda: any(out.glob("stages/**/run.json"))):
         with places.made_at_once(out) as staged:
             files.write_json(staged / "experiment.json", manifest, schema.Experiment)
-        return continue_experiment(name, experiment, scale, out, seeds, watch)
+        return continue_experiment(name, experiment, scale, out, seeds, watch, on)
 
 
 def continue_experiment(
-    name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None
+    name: str, experiment: Experiment, scale: str, out: Path, seeds: int, watch: Watch | None = None, on: Make | None = None
 ) -> dict[str, Any]:
     """Complete an experiment: finished stages are read, an interrupted stage is resumed, and the rest are trained."""
     with files.writing(out):
         out.mkdir(parents=True, exist_ok=True)
     with places.held(out):
         places.tidy(out)
-        for stages in _programs(experiment.stages):
-            stage = stages[0].sweep or stages[0].name
-            try:
-                if stages[0].sweep:
-                    _sweep_or_resume(stages, out, seeds, watch)
-                else:
-                    _train_or_resume(stages[0], out, seeds, (watch(stage),) if watch else ())
-            except session.Interrupted:
-                again = registry.command("resume", out)
-                raise session.Interrupted(f"stopped in stage '{stage}'; go on with: {again}") from None
-            except files.NotWritten as error:
-                raise files.NotWritten(error.what, out) from None
+        if on:
+            distributed.train_all(experiment, out, on, _finished(experiment, out, seeds), watch)
+        else:
+            _train_in_turn(experiment, out, seeds, watch)
         return report_experiment(name, experiment, scale, out, seeds)
 
 
-def _programs(stages: Sequence[Stage]) -> list[list[Stage]]:
-    """The stages in order, those of one sweep together."""
-    groups: dict[str, list[Stage]] = {}
-    for stage in stages:
-        groups.setdefault(f"sweep {stage.sweep}" if stage.sweep else f"stage {stage.name}", []).append(stage)
-    return list(groups.values())
+def _train_in_turn(experiment: Experiment, out: Path, seeds: int, watch: Watch | None) -> None:
+    """Train all stages in this process, one after another."""
+    for name, stages in experiment.trainings.items():
+        try:
+            complete(stages, out, seeds, watch)
+        except session.Interrupted:
+            again = registry.command("resume", out)
+            raise session.Interrupted(f"stopped in stage '{name}'; go on with: {again}") from None
+        except files.NotWritten as error:
+            raise files.NotWritten(error.what, out) from None
+
+
+def _finished(experiment: Experiment, out: Path, seeds: int) -> set[str]:
+    """The names of the trainings that have finished, once each is checked as in `complete`."""
+    names = set()
+    for name, stages in experiment.trainings.items():
+        manifests = [stage.path(out) / "run.json" for stage in stages]
+        if all(path.exists() and files.read_json(path, schema.Run).get("finished") for path in manifests):
+            complete(stages, out, seeds)
+            names.add(name)
+    return names
+
+
+def complete(stages: Sequence[Stage], out: Path, seeds: int, watch: Watch | None = None) -> None:
+    """Train a stage, or the stages of one sweep, or go on with them; what has finished is read and checked."""
+    if stages[0].sweep:
+        _sweep_or_resume(stages, out, seeds, watch)
+    else:
+        _train_or_resume(stages[0], out, seeds, (watch(stages[0].name),) if watch else ())
 
 
 def _train_or_resume(stage: Stage, out: Path, seeds: int, watchers: tuple[Watcher, ...]) -> None:
@@ -149,20 +168,20 @@ def _check_teacher(path: Path, index: int, digests: list[str | None] | None, sou
         files.refuse_change(f"the teacher of {path} is not the {'demonstrations' if demos else 'team'} in {source}")
 
 
-def resume(out: Path, watch: Watch | None = None) -> dict[str, Any]:
-    """Go on with the experiment at `out`, and report."""
+def resume(out: Path, watch: Watch | None = None, on: Make | None = None) -> dict[str, Any]:
+    """Go on with the experiment at `out`, and report. `on`: see `reproduce`."""
     out = places.located(out)
-    begun = _begun(out)
-    for stage in begun[1].stages:  # stages of one experiment are of one pool
+    saved = begun(out)
+    for stage in saved[1].stages:  # stages of one experiment are of one pool
         if (manifest := stage.path(out) / "run.json").exists():
             cores.use_pool(files.read_json(manifest, schema.Run).get("cores"))
             break
-    return continue_experiment(*begun, watch)
+    return continue_experiment(*saved, watch, on)
 
 
 def report_again(out: Path) -> dict[str, Any]:
     """Write the report of an experiment again from its files, if all its stages have finished."""
-    name, experiment, scale, out, seeds = _begun(places.located(out))
+    name, experiment, scale, out, seeds = begun(places.located(out))
     for stage in experiment.stages:
         if not (stage.path(out) / "policy.json").exists():
             raise HeadstartError(f"stage '{stage.name}' of {out} has not finished: {registry.command('resume', out)}")
@@ -172,11 +191,12 @@ def report_again(out: Path) -> dict[str, Any]:
 
 def arms_of(out: Path) -> dict[str, Path]:
     """{arm: the directory of its last run} of an experiment."""
-    _, experiment, _, out, _ = _begun(places.located(out))
+    _, experiment, _, out, _ = begun(places.located(out))
     return {name: arm.stages[-1].path(out) for name, arm in experiment.arms.items()}
 
 
-def _begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
+def begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
+    """(name, experiment, scale, directory, seeds) of the experiment at `out`, as experiment.json says."""
     saved = files.read_json(out / "experiment.json", schema.Experiment)
     name, scale, arms, seeds = saved["experiment"], saved["scale"], tuple(saved["arms"]), saved["seeds"]
     check_known("experiment", name, registry.experiments())

@@ -58,6 +58,11 @@ def accepting(changes: bool) -> Iterator[None]:
         _accepted.reset(token)
 
 
+def accepts() -> bool:
+    """Whether changes are accepted here."""
+    return _accepted.get()
+
+
 def refuse_change(what: str) -> None:
     """Raise Changed with `what` was found, unless changes are accepted."""
     if not _accepted.get():

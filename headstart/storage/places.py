@@ -13,6 +13,12 @@ from headstart.storage import files
 
 SWEEP, POINTS = "sweep.json", "points"
 """A sweep's own file, and the directory of its points."""
+
+
+class Busy(HeadstartError):
+    """Another process works in the directory."""
+
+
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<host>[0-9a-f]{8})\.\d+", re.DOTALL)
 
 
@@ -124,7 +130,7 @@ def held(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise HeadstartError(f"another process works in {path}: wait for its end, or stop it first") from None
+            raise Busy(f"another process works in {path}: wait for its end, or stop it first") from None
         except OSError:  # a file system without locks
             pass
         yield

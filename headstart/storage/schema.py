@@ -269,6 +269,20 @@ class Sweep(TypedDict):
     separate: bool
 
 
+class Task(TypedDict):
+    """What the worker of a task tells of it. `kind`: the error's class, empty for one that headstart does not know."""
+
+    format: int
+    state: Literal["running", "done", "interrupted", "failed"]
+    env_steps: Steps
+    total_steps: Steps
+    returns: NotRequired[tuple[float, ...] | None]
+    steps_per_second: NotRequired[NonNegative]
+    lines: tuple[tuple[Literal["out", "err"], str], ...]
+    error: NotRequired[str]
+    kind: NotRequired[str]
+
+
 class Note(TypedDict):
     """The note of a checkpoint."""
 

@@ -44,7 +44,7 @@ def undone_if_refused(path: Path, begun: Callable[[], bool]) -> Iterator[None]:
         if ours and not begun():
             for entry in (path / name for name in ("run.json", "metrics.csv", "experiment.json", places.SWEEP)):
                 entry.unlink(missing_ok=True)
-            for entry in (path / "stages", path / places.POINTS, *path.glob("teacher-*")):
+            for entry in (path / "stages", path / "tasks", path / places.POINTS, *path.glob("teacher-*")):
                 shutil.rmtree(entry, ignore_errors=True)
             with contextlib.suppress(OSError):  # somebody else has put something there
                 for parent in missing:

@@ -5,25 +5,32 @@ take longer than four calls of one lane, whose arrays fit the caches. There a pr
 threads as there are cores call it, a lane at a time; XLA runs such calls in parallel on one CPU device. Programs that
 call Python (an environment or a teacher on the host) keep one call for all lanes: their host steps all lanes together.
 
+Several devices get neighbouring lanes in blocks. The program is traced once and compiled for each device, and it is called on
+each with the lanes that are there, so that no device waits for another: a program over several devices at once would
+exchange numbers among them in every env-step. Programs that call Python stay on one device.
+
 **The promise of "bitwise".** On a CPU a lane's numbers depend neither on the other lanes nor on the threads: seed 2 alone is
 seed 2 among others, and a checkpoint may be resumed with any number of threads. They do depend on the size of XLA's own
 thread pool, which splits sums over its threads; a run keeps that size in run.json and `resume` uses it again (see
-`training.cores`). They also depend on the processor and on the versions of JAX. If all lanes share one call, they depend on
-the number of lanes too (to about 1e-5 after a short training).
+`training.cores`). They also depend on the processor and on the versions of JAX. If several lanes share one call, they depend on
+their number too (to about 1e-5 after a short training). So on a CPU the number of devices changes no bit; on GPUs, where a
+device's lanes share one call, it may.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import PyTree
 
 from headstart.core.scope import interruptible
-from headstart.training import cores
+from headstart.training import cores, devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +47,8 @@ class Blocks:
         return self.map(lambda tree: tree[name])
 
     def whole(self) -> PyTree:
-        """The tree [S ..], as it is saved."""
-        return self.trees[0] if len(self.trees) == 1 else jax.tree.map(_joined, *self.trees)
+        """The tree [S ..], as it is saved, on the first device."""
+        return jax.tree.map(_at_home, self.trees[0]) if len(self.trees) == 1 else jax.tree.map(_joined, *self.trees)
 
     def part(self, start: int, stop: int) -> PyTree:
         """The tree of the lanes start .. stop − 1 alone."""
@@ -55,6 +62,14 @@ class Blocks:
         return Blocks(tuple(found)).whole()
 
 
+class Placed(NamedTuple):
+    """A program on a device, for a number of neighbouring lanes. No `device`: JAX's first."""
+
+    compiled: Callable[..., PyTree]
+    lanes: int
+    device: Any = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """A compiled program for `size` lanes a call, as a function of all lanes."""
@@ -65,10 +80,15 @@ class Program:
     """How many of its arguments have a lane axis; the arguments after them are the same for all lanes."""
     calls_python: bool = False
     """Whether it calls Python code, which may take any time."""
+    spread: tuple[Placed, ...] = ()
+    """Its calls in the order of the lanes, if it is on several devices."""
+    shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    """The arguments that are the same for all lanes, as they were last put on a device."""
 
     def __call__(self, *args: Any) -> Blocks:
         """Call the program for all lanes; arguments with a lane axis are `Blocks` or whole trees [S ..]."""
-        blocks = [_blocks(arg, self.size).trees for arg in args[: self.mapped]]
+        sizes = [placed.lanes for placed in self.spread] or self.size
+        blocks = [_blocks(arg, sizes).trees for arg in args[: self.mapped]]
         count = max(map(len, blocks))
         each = zip(*(trees if jax.tree.leaves(trees) else trees * count for trees in blocks), strict=True)  # () is of all lanes
         calls = [(*of_lanes, *args[self.mapped :]) for of_lanes in each]
@@ -76,8 +96,24 @@ class Program:
             return Blocks((interruptible(lambda: jax.block_until_ready(self.compiled(*calls[0]))),))
         if len(calls) == 1:
             return Blocks((self.compiled(*calls[0]),))
-        with ThreadPoolExecutor(min(cores.usable(), len(calls))) as threads:
-            return Blocks(tuple(threads.map(lambda call: jax.block_until_ready(self.compiled(*call)), calls)))
+        places = self.spread or (Placed(self.compiled, self.size),) * len(calls)
+        calls = [self._moved(args, placed) for args, placed in zip(calls, places, strict=True)]
+        run = lambda call, placed: jax.block_until_ready(placed.compiled(*call))
+        with ThreadPoolExecutor(min(max(cores.usable(), len(set(places))), len(calls))) as threads:
+            return Blocks(tuple(threads.map(run, calls, places)))
+
+    def _moved(self, args: Sequence[Any], placed: Placed) -> Sequence[Any]:
+        """The arguments of a call on its device. Those that all lanes share are moved once, as long as they stay the same."""
+        if placed.device is None:
+            return args
+        moved = list(jax.device_put(args[: self.mapped], placed.device))
+        for i, arg in enumerate(args[self.mapped :]):
+            last, there = self.shared.get((i, placed.device), (None, None))
+            if last is not arg:
+                there = jax.device_put(arg, placed.device)
+                self.shared[i, placed.device] = (arg, there)
+            moved.append(there)
+        return moved
 
 
 def compile_program(
@@ -88,38 +124,60 @@ def compile_program(
     `one_call` asks for all lanes in one call even if a call a lane is possible.
     """
     jitted = jax.jit(function, donate_argnums=() if donate is None else donate)
-    lanes = _lanes(args[0])
-    of_one = [jax.tree.map(_of_one_lane, arg) for arg in args[:mapped]]
-    if jax.default_backend() == "cpu" and not one_call:
-        lowered = jitted.lower(*of_one, *args[mapped:])
+    lanes, on_cpu = _lanes(args[0]), jax.default_backend() == "cpu"
+    shares = devices.blocks(lanes, len(chosen := devices.chosen()))
+    if on_cpu and not one_call:
+        lowered = jitted.lower(*_shaped(args, mapped, 1))
         calls_python = _calls_python(lowered)
+        if len(shares) > 1 and not calls_python:
+            alone = [(device, 1) for device, share in zip(chosen, shares, strict=False) for _ in range(share)]
+            return _spread(jitted, args, mapped, alone)
         if lanes == 1 or not calls_python:
             return Program(lowered.compile(), 1, mapped, calls_python)
     lowered = jitted.lower(*args)
-    return Program(lowered.compile(), lanes, mapped, _calls_python(lowered))
+    calls_python = _calls_python(lowered)
+    if len(shares) > 1 and not one_call and not calls_python:
+        return _spread(jitted, args, mapped, list(zip(chosen, shares, strict=False)))
+    return Program(lowered.compile(), lanes, mapped, calls_python)
+
+
+def _spread(jitted: Any, args: Sequence[Any], mapped: int, calls: Sequence[tuple[Any, int]]) -> Program:
+    """The program on several devices: a call for each (device, lanes), compiled once for all calls that are alike."""
+    compiled = {
+        (device, lanes): jitted.lower(*_shaped(args, mapped, lanes, device)).compile() for device, lanes in dict.fromkeys(calls)
+    }
+    spread = tuple(Placed(compiled[call], call[1], call[0]) for call in calls)
+    return Program(spread[0].compiled, spread[0].lanes, mapped, spread=spread)
+
+
+def _shaped(args: Sequence[Any], mapped: int, lanes: int, device: Any = None) -> list[Any]:
+    """Shapes of the arguments for so many lanes on a device."""
+    place = None if device is None else SingleDeviceSharding(device)
+    of_lanes = lambda x: jax.ShapeDtypeStruct((lanes, *x.shape[1:]), x.dtype, sharding=place)
+    whole = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place, weak_type=getattr(x, "weak_type", False))
+    alike = whole if place else lambda x: x
+    return [jax.tree.map(of_lanes if i < mapped else alike, arg) for i, arg in enumerate(args)]
 
 
 def _calls_python(lowered: jax.stages.Lowered) -> bool:
     return "callback" in lowered.as_text()
 
 
-def _of_one_lane(x: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-
-
 def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _blocks(arg: Any, size: int) -> Blocks:
-    """`arg` as blocks of `size` lanes: unchanged, or cut anew."""
-    if isinstance(arg, Blocks):
-        if all(_lanes(tree) % size == 0 for tree in arg.trees):
-            return Blocks(tuple(block for tree in arg.trees for block in _blocks(tree, size).trees))
-        arg = arg.whole()
-    if _lanes(arg) == size or not jax.tree.leaves(arg):
-        return Blocks((arg,))
-    return Blocks(tuple(_lanes_of(arg, start, size) for start in range(0, _lanes(arg), size)))
+def _blocks(arg: Any, sizes: int | Sequence[int]) -> Blocks:
+    """`arg` as blocks of `sizes` lanes, one for all or one for each: unchanged, or cut anew."""
+    have = [_lanes(tree) for tree in arg.trees] if isinstance(arg, Blocks) else [_lanes(arg)]
+    if not jax.tree.leaves(arg.trees if isinstance(arg, Blocks) else arg):
+        return arg if isinstance(arg, Blocks) else Blocks((arg,))
+    wanted = [sizes] * (sum(have) // sizes) if isinstance(sizes, int) else list(sizes)
+    blocks = arg if isinstance(arg, Blocks) else Blocks((arg,))
+    if have == wanted:
+        return blocks
+    starts = np.cumsum([0, *wanted])
+    return Blocks(tuple(blocks.part(start, stop) for start, stop in pairwise(starts.tolist())))
 
 
 def _lanes(tree: PyTree) -> int:
@@ -136,6 +194,13 @@ def _cut(x: Any, start: int, size: int) -> jax.Array:
     if _is_key(x):
         return jax.random.wrap_key_data(_cut(jax.random.key_data(x), start, size), impl=jax.random.key_impl(x))
     return jax.device_put(np.array(np.asarray(x)[start : start + size]))
+
+
+def _at_home(x: Any) -> Any:
+    """An array of one device where those of a single device are; a run's results must not depend on where they came from."""
+    if not isinstance(x, jax.Array) or x.devices() == {jax.local_devices()[0]}:
+        return x
+    return _joined(x)
 
 
 def _joined(*parts: Any) -> jax.Array:

@@ -1,7 +1,7 @@
 """Runs on disk: train one, resume one, score its team."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,24 @@ from headstart.training.watch import Watcher
 
 
 @scope()
-def train(config: Config, out: str | Path, watchers: Sequence[Watcher] = ()) -> TeamPolicy:
-    """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything."""
+def train(
+    config: Config, out: str | Path, watchers: Sequence[Watcher] = (), elsewhere: Callable[[Path], None] | None = None
+) -> TeamPolicy:
+    """Train a team and write a run directory at `out`; returns the team. Refuses a directory that holds anything.
+
+    `elsewhere` trains the run at a path to its end, in place of this process.
+    """
     directory = RunDir(out)
     check_free(directory.path)
     point = Point(with_teachers(config), directory, watchers)
     session = Session([point])
     with Signals(innermost().stop), undone_if_refused(directory.path, lambda: session.begun):
         point.create()
-        with directory.held():
-            return session.go()[0]
+        if not elsewhere:
+            with directory.held():
+                return session.go()[0]
+    elsewhere(directory.path)
+    return load(directory.path)
 
 
 def with_teachers(config: Config) -> Config:

@@ -77,12 +77,14 @@ class Swept:
 
 @scope()
 def sweep(
-    config: Config, over: Mapping[str, Sequence[Any]], out: str | Path, separate: bool = False, watch: Watch = unwatched
-) -> Swept:
+    config: Config, over: Mapping[str, Sequence[Any]], out: str | Path, separate: bool = False, watch: Watch = unwatched,
+    elsewhere: Callable[[Path], None] | None = None,
+) -> Swept:  # fmt: skip
     """Train every combination of the values `over` {setting: values} and write a sweep at `out`.
 
     Refuses a directory that holds anything, and before anything is written every setting that a program cannot take as a
     value, unless `separate`. A point that diverges is left as it is, and the others go on.
+    `elsewhere` trains the sweep at a path to its end, in place of this process.
     """
     home = places.located(out)
     check_free(home)
@@ -98,8 +100,11 @@ def sweep(
                 point.create(RunDir(staged / POINTS / point.directory.path.name))
             about = {"settings": list(over), "points": named, "separate": separate}
             files.write_json(staged / SWEEP, about, schema.Sweep)
-        with places.held(home):
-            return _train(home, sessions)
+        if not elsewhere:
+            with places.held(home):
+                return _train(home, sessions)
+    elsewhere(home)
+    return swept(home)
 
 
 def _sessions(points: Sequence[Point], over: Sequence[str], home: Path, separate: bool) -> list[Session]:
@@ -126,18 +131,34 @@ def resume(home: Path, watch: Watch = unwatched, teacher: Any = None, accept_cha
     with places.held(home), files.accepting(accept_changed):
         places.tidy(home)
         about = files.read_json(home / SWEEP, schema.Sweep)
-        left: list[Point] = []
-        for each in about["points"]:
-            directory = RunDir(places.inside(home, POINTS, each["name"]))
-            manifest = directory.manifest()
-            if manifest.get("finished"):
-                directory.clear(manifest)  # a kill may have left something to do
-            elif "diverged" not in manifest:
-                cores.use_pool(manifest.get("cores"))
-                config = restore(manifest, directory.path, teacher)
-                _check_point(directory.path, each["values"], config)
-                left.append(Point(config, directory, watch(each["name"]), bound_of(manifest)))
+        found = (_left(home, each, watch(each["name"]), teacher) for each in about["points"])
+        left = [point for point in found if point]
         return _train(home, _sessions(left, tuple(about["settings"]), home, about["separate"]))
+
+
+@scope()
+def resume_point(home: Path, name: str, watchers: Sequence[Watcher] = ()) -> None:
+    """Go on with one point of a sweep whose points train separately; others may work on the other points."""
+    about = files.read_json(home / SWEEP, schema.Sweep)
+    each = next(each for each in about["points"] if each["name"] == name)
+    point = _left(home, each, watchers)
+    if point:
+        with point.directory.held():
+            Session([point], home=home).go()
+
+
+def _left(home: Path, each: Mapping[str, Any], watchers: Sequence[Watcher], teacher: Any = None) -> Point | None:
+    """A point of sweep.json, if it has not ended."""
+    directory = RunDir(places.inside(home, POINTS, each["name"]))
+    manifest = directory.manifest()
+    if manifest.get("finished"):
+        directory.clear(manifest)  # a kill may have left something to do
+    if manifest.get("finished") or "diverged" in manifest:
+        return None
+    cores.use_pool(manifest.get("cores"))
+    config = restore(manifest, directory.path, teacher)
+    _check_point(directory.path, each["values"], config)
+    return Point(config, directory, watchers, bound_of(manifest))
 
 
 def _check_point(path: Path, values: Mapping[str, Any], config: Config) -> None:

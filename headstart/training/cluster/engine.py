@@ -1,0 +1,74 @@
+"""The contract between trainings and the engines that run them: tasks, and what an engine does with them."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from headstart.core.checks import HeadstartError
+
+TRIES = 4
+"""How often a task is begun in all, if its process dies: each time it goes on from its last checkpoint."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A training for a process of its own."""
+
+    name: str
+    order: dict[str, Any]
+    """What the worker is to do, as JSON: see `experiments.worker`."""
+    needs: tuple[str, ...] = ()
+    """The names of the tasks that must have ended before it begins."""
+    about: Path = Path()
+    """The file in which the worker tells of it: see `telling`."""
+
+    @property
+    def log(self) -> Path:
+        """The file for the output of its process."""
+        return self.about.with_suffix(".log")
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs tasks. All machines must see the task's directories under the same paths."""
+
+    slots: int
+    """How many tasks it takes at once."""
+    tries: int
+    """How often a task whose process died is begun; 1 if the engine itself tries again."""
+
+    def begin(self, task: Task) -> None:
+        """Run a task's worker, or put it into a queue."""
+        ...
+
+    def ended(self) -> dict[str, str]:
+        """{name: why, or ""} of the tasks whose workers have ended since the last call, however they ended."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all workers to stop at their next checkpoint, and take tasks out of the queue that have not begun."""
+        ...
+
+    def close(self) -> None:
+        """End all workers at once, and let go of everything."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a task is to have; None leaves it to the engine."""
+
+    cpus: int | None = None
+    gpus: int | None = None
+    hours: float | None = None
+    partition: str | None = None
+
+    def __post_init__(self):
+        for name in ("cpus", "gpus", "hours"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise HeadstartError(f"--on: {name} must be above 0, not {value}")
+
+
+Make = Callable[[], Engine]
+"""Makes an engine that has been chosen, once there is something to run."""
