@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME ..] [--quick]`: one JSON line a row; names are those in `ALL`.
 
-`--jaxmarl CHECKOUT` and `--imitation PYTHON` say where peers are that cannot be installed beside headstart.
+`--jaxmarl CHECKOUT`, `--imitation PYTHON` and `--sb3 PYTHON` say where peers are that cannot be installed beside headstart.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from benchmarks import (
     smax,
     stepping,
     sweep,
+    walker2d,
 )
 from benchmarks.common import Options
 
@@ -40,6 +41,7 @@ ALL = {
     "floor": floor,
     "graphs": graphs,
     "sweep": sweep,
+    "walker2d": walker2d,
 }
 
 
@@ -54,12 +56,13 @@ def main() -> None:
         metavar="PYTHON",
         help="a Python that has the package imitation, to time its methods as well",
     )
+    parser.add_argument("--sb3", metavar="PYTHON", help="a Python that has Stable-Baselines3, to time its PPO as well")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in ALL]
     if unknown:
         parser.error(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(ALL)}")
     for name in asked.names or ALL:
-        ALL[name].main(Options(asked.quick, asked.jaxmarl, asked.imitation))
+        ALL[name].main(Options(asked.quick, asked.jaxmarl, asked.imitation, asked.sb3))
 
 
 if __name__ == "__main__":

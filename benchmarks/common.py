@@ -34,6 +34,8 @@ class Options:
     """A checkout of JaxMARL, whose training scripts are not part of its package."""
     imitation: str | None = None
     """A Python that has the package imitation."""
+    sb3: str | None = None
+    """A Python that has Stable-Baselines3, with Gymnasium's MuJoCo environments."""
 
     @property
     def repeats(self) -> int:

@@ -27,7 +27,7 @@ def main(options: Options) -> None:
         return
     for task, steps in TASKS.items():
         steps //= 10 if options.quick else 1
-        ours = Program(_ours(f"{task}-v3", steps), ENVS * steps)
+        ours = Program(stepping(f"{task}-v3", steps, ENVS), ENVS * steps)
         alone = _gymnasium(f"{task}-v4", 4 * steps)
         peers = {"EnvPool, v3": _envpool(f"{task}-v3", steps), "Gymnasium, v4, one environment": alone}
         alternate([ours, *(peer for peer in peers.values() if peer)], options.repeats)
@@ -40,13 +40,14 @@ def main(options: Options) -> None:
                 row(told, ours.rate, peer.rate, name, "env-steps/s", **settings, peer_speed=spread_of(peer))
 
 
-def _ours(id: str, steps: int) -> Callable:
-    envs = vectorise(MuJoCo(id), ENVS)
+def stepping(id: str, steps: int, num_envs: int) -> Callable:
+    """A function that takes so many random env-steps in each of `num_envs` environments."""
+    envs = vectorise(MuJoCo(id), num_envs)
     size = envs.spec.roles["agent"].actions.size
 
     def body(loop, key):
         state, total = loop
-        action = {"agent": jr.uniform(key, (ENVS, 1, size), minval=-1, maxval=1)}
+        action = {"agent": jr.uniform(key, (num_envs, 1, size), minval=-1, maxval=1)}
         state, now = envs.step(state, action, key)
         return (state, jax.tree.map(jnp.add, total, (now.obs, now.reward))), None
 

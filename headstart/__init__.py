@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from headstart.registry import preset as preset
     from headstart.registry import use as use
     from headstart.teams.demos import Demos as Demos
+    from headstart.teams.exported import export as export
     from headstart.teams.imported import demos_from_npz as demos_from_npz
     from headstart.teams.imported import demos_from_vault as demos_from_vault
     from headstart.teams.imported import demos_to_vault as demos_to_vault
@@ -117,6 +118,7 @@ _HOMES = {
     "load": "teams.saved",
     "Demos": "teams.demos",
     "load_demos": "teams.saved_demos",
+    "export": "teams.exported",
     "demos_from_npz": "teams.imported",
     "demos_from_vault": "teams.imported",
     "demos_to_vault": "teams.imported",

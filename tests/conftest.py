@@ -19,6 +19,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["JAX_ENABLE_X64"] = "0"
+os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"  # a traceback for every operation is a tenth of lowering
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Programs here are tiny and many: compiling them is what takes time. XLA_FLAGS= tests them as users compile them.
 _FLAGS = [
@@ -26,6 +27,8 @@ _FLAGS = [
     "xla_backend_optimization_level=0",
     "xla_llvm_disable_expensive_passes=true",
     "xla_cpu_use_fusion_emitters=false",
+    "xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_DEFAULT",
+    "xla_disable_hlo_passes=cpu-parallel-task-assigner",  # loops as short as these are never split among threads
 ]
 # Without fused multiply-adds every operation rounds by itself, so two programs that compute the same agree to the bit
 # however XLA fuses each of them.

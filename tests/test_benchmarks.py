@@ -20,6 +20,7 @@ NO_ROWS = {
     "sb3_ppo",
     "semantics",
     "treasure_python",
+    "walker2d_sb3",
 }
 """What benchmarks share, peers that other Pythons run, and comparisons of returns."""
 

@@ -31,6 +31,7 @@ from headstart.guidance.companion import Companion
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.training import run, session
+from headstart.training.config import prices
 
 pytestmark = pytest.mark.usefixtures("sessions_once")
 STUDENT, EASIER = Spread(2, horizon=4), Spread(2, horizon=3)
@@ -254,6 +255,14 @@ def test_a_companion_inside_a_companion_is_charged_with_it():
     made = guide.make(STUDENT.spec, make_learner(TINY, STUDENT.spec))
     assert made.env_steps(5) == 2 * (6 * 8 + 6 * 3 * 8)
     assert registry.decode("guidance", json.loads(json.dumps(registry.encode("guidance", guide)))) == guide
+
+
+def test_turns_are_charged_from_where_companions_began_afresh():
+    """A turn before every second update: 0 and 2 of the first three, and 3, 5, 7 and 9 after they began afresh."""
+    config = run.Config(STUDENT, TINY, (Companion(EASIER, TINY, updates=2, every=2),), 80, 1)
+    guides = [guide.make(STUDENT.spec, make_learner(TINY, STUDENT.spec)) for guide in config.guidance]
+    charged = [prices(config, guides, 10, begun)[0]["env_steps"] for begun in ((0,), (0, 3))]
+    assert charged == [5 * 2 * 8, 6 * 2 * 8]
 
 
 @pytest.mark.parametrize(

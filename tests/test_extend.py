@@ -17,9 +17,11 @@ import headstart as hs
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.guidance import chain
+from headstart.core.learner import make_learner
 from headstart.core.trainer import make_trainer
 from headstart.envs.particle.spread import Spread
 from headstart.experiments.run import resume as resume_experiment
+from headstart.guidance.companion import Companion
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
@@ -227,12 +229,15 @@ def test_a_run_that_was_killed_at_its_goal_does_not_go_on_past_it(tmp_path):
     assert number > 6
 
 
-def test_afresh_is_a_new_run_at_a_later_index():
-    """Its memory, its warm-up and the number of its gradient steps begin again, as those of a run of what is left."""
-    learner, env = small(DDPG(), warmup=24, capacity=48, num_envs=4, train_every=4), Choice()
-    made, states = learner.make(env.spec), []
-    for first in (0, 30):
-        trainer = make_trainer(env, made, chain(), 4 * (first + 20), first)
+@pytest.mark.parametrize("guides", [(), (Companion(ENV, every=2, updates=2),)], ids=["alone", "companion"])
+def test_afresh_is_a_new_run_at_a_later_index(guides):
+    """Its memory, its warm-up and the number of its gradient steps begin again, as those of a run of what is left; and so do
+    the memory and the turns of a companion."""
+    learner, env = small(DDPG(shared=True), warmup=24, capacity=48, num_envs=4, train_every=4, hidden=(8, 8)), Choice()
+    made, states = make_learner(learner, env.spec), []
+    guidance = chain(*(guide.make(env.spec, made) for guide in guides))
+    for first in (0, 31):
+        trainer = make_trainer(env, made, guidance, 4 * (first + 20), first)
         begun = jax.vmap(lambda seed, trainer=trainer: programs.begin(trainer, jax.random.key(7), seed))(jax.numpy.arange(2))
         states.append(jax.jit(programs.advance(trainer))(begun, first, first + 20, trainer.data))
     assert same(*states)

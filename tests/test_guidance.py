@@ -165,10 +165,13 @@ def test_alpha_goes_from_a_half_to_two_hundredths_along_the_learning_updates(nam
 
 @pytest.mark.slow
 def test_the_literal_schedule_loses_beta_an_episode():
-    """An update of 4 environments and 5 steps is 4 episodes of 5 steps."""
-    got = alphas("ppo", schedule="literal", beta=0.03)[:, 0]
+    """An update of 4 environments and 5 steps is 4 episodes of 5 steps. α goes on if the state begins afresh."""
+    guide = Distill(teacher_of("ppo"), schedule="literal", beta=0.03)
+    made = loop(STUDENT, CONFIGS["ppo"], UPDATES, (guide,))
+    told = [*made.run((0, 1))[1], made.update(made.start((0, 1)), jnp.asarray(2))[1]]
+    *got, afresh = (float(metrics["guidance"]["alpha"][0]) for metrics in told)
     np.testing.assert_allclose(got, [max(0.5 - 0.03 * 4 * i, 0.02) for i in range(UPDATES)], rtol=1e-5)
-    assert got[-1] == np.float32(0.02)
+    assert got[-1] == np.float32(0.02) and afresh == got[2] > 0.02
 
 
 @pytest.mark.slow

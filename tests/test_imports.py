@@ -13,7 +13,7 @@ SOURCES = {
 }
 STOREYS = (
     ("_version", "core"),
-    ("storage", "report"),
+    ("storage", "report", "plain"),
     ("views", "registry"),
     ("envs", "learners"),
     ("teams",),
@@ -25,7 +25,7 @@ STOREYS = (
 )
 """Rooms from the ground up: a room imports from its own storey only itself, and from those above it nothing."""
 RANK = {room: rank for rank, rooms in enumerate(STOREYS) for room in rooms}
-BELOW = {"storage": {"core"}, "report": {"core", "storage"}, "registry": {"core"}, "learners": {"core"}}
+BELOW = {"storage": {"core"}, "report": {"core", "storage"}, "registry": {"core"}, "learners": {"core"}, "plain": {"core"}}
 """Rooms that may use fewer than all those below them."""
 
 
@@ -136,19 +136,8 @@ def test_nothing_is_executed_that_was_read():
 
 def test_heavy_libraries_wait_until_they_are_needed():
     """plotly and jinja2 are for reports only, matplotlib for animations only: none loads with its module."""
-    late = {
-        "plotly",
-        "jinja2",
-        "matplotlib",
-        "jaxmarl",
-        "mpe2",
-        "pettingzoo",
-        "gymnasium",
-        "mujoco",
-        "sklearn",
-        "ray",
-        "submitit",
-    }
+    late = {"plotly", "jinja2", "matplotlib", "jaxmarl", "mpe2", "pettingzoo", "gymnasium", "mujoco", "sklearn"}
+    late |= {"onnx", "onnxruntime", "tensorboardX", "wandb", "torch", "stable_baselines3", "ray", "submitit"}
     for module, names in IMPORTS.items():
         if room(module) != "report":
             assert not {name for name, top in names if top and name.split(".")[0] in late}, module

@@ -19,6 +19,7 @@ from headstart.envs.host.spaces import native
 from headstart.envs.mujoco import env as bridge
 from headstart.envs.mujoco.env import BodyState, MuJoCo
 from headstart.envs.mujoco.simulator import Simulator
+from headstart.guidance.companion import Companion
 from headstart.learners.ppo import PPO
 from headstart.replay import draw
 from headstart.training import run, session
@@ -186,11 +187,16 @@ def test_an_episode_that_reaches_its_horizon_is_a_success():
 
 
 @pytest.mark.slow
-def test_a_killed_ppo_run_resumes_bitwise_in_the_middle_of_its_episodes(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "hidden,guides", [((8,), ()), ((8, 8), (Companion(MuJoCo(healthy_z=(0.5, 2.5), horizon=20)),))], ids=["alone", "companion"]
+)
+def test_a_killed_ppo_run_resumes_bitwise_in_the_middle_of_its_episodes(hidden, guides, tmp_path, monkeypatch):
+    """Alone for two seeds, and one with a companion, whose episodes do not end with the student's."""
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(session, "PIECE_SECONDS", 1e-9)
-    learner = PPO(num_envs=2, rollout=8, hidden=(8,), epochs=1, minibatches=1)
-    config = run.Config(MuJoCo(horizon=40), learner, steps=96, seeds=2, evaluations=2, episodes=2)
+    learner = PPO(num_envs=2, rollout=8, hidden=hidden, epochs=1, minibatches=1)
+    seeds = 1 if guides else 2
+    config = run.Config(MuJoCo(horizon=40), learner, guides, steps=96, seeds=seeds, evaluations=2, episodes=2)
     run.train(config, tmp_path / "whole")
     with pytest.raises(session.Interrupted):
         run.train(config, tmp_path / "cut", stopper(4))

@@ -362,6 +362,24 @@ def test_the_rollout_has_everything_in_it(core, shared):
 # ------------------------------------------------------------------ beside another implementation
 
 
+def test_walker2d_is_compared_at_the_settings_of_the_paper_that_it_is_for():
+    from benchmarks import sb3_ppo
+    from headstart.papers.master_slave import task
+
+    assert sb3_ppo.our_learner(sb3_ppo.TASKS["walker2d"]) == task.ppo(task.PLANS["laptop"])
+
+
+def test_what_is_kept_of_stable_baselines3_was_asked_as_we_ask():
+    from benchmarks import sb3_ppo
+
+    kept = {name: sb3_ppo.data(name) for name in sb3_ppo.TASKS if sb3_ppo.data(name).exists()}
+    assert "cartpole" in kept
+    for name, path in kept.items():
+        found, task = json.loads(path.read_text()), sb3_ppo.TASKS[name]
+        assert found["settings"] == task.about and found["env_steps"] == task.env_steps
+        assert np.array(found["returns"]).shape == (task.seeds, task.points)
+
+
 @pytest.mark.slow
 def test_returns_on_cartpole_are_those_of_stable_baselines3():
     """Equal settings, greedy returns of three seeds after 12,288 and 24,576 env-steps beside eight of theirs, kept as data.
@@ -370,10 +388,8 @@ def test_returns_on_cartpole_are_those_of_stable_baselines3():
     """
     from benchmarks import sb3_ppo
 
-    kept = json.loads(sb3_ppo.DATA.read_text())
-    about = {"updates": sb3_ppo.UPDATES, "episodes": sb3_ppo.EPISODES, "seeds": sb3_ppo.SEEDS}
-    assert kept["settings"] == sb3_ppo.SETTINGS | about and kept["env_steps"] == sb3_ppo.points()
-    theirs, ours = np.mean(np.array(kept["returns"])[:, :2], 1), np.mean(sb3_ppo.ours(seeds=3, count=2), 1)
+    kept, task = json.loads(sb3_ppo.data("cartpole").read_text()), sb3_ppo.TASKS["cartpole"]
+    theirs, ours = np.mean(np.array(kept["returns"])[:, :2], 1), np.mean(sb3_ppo.ours(task, seeds=3, count=2), 1)
     apart = stats.versus(ours, theirs, confidence=0.99)
     assert apart["low"] <= 0 <= apart["high"], (ours, theirs)
     assert stats.interval(theirs)["low"] > 250, "far above what a policy that has not learned earns"

@@ -38,7 +38,7 @@ class Companion:
             return {"state": state, "momentum": jax.tree.map(jnp.zeros_like, shared(state.params))}
 
         def observe(g, params, key, rollout, clock, data):
-            state, metrics = trainer.update(g["state"], clock.index)
+            state, metrics = trainer.update(g["state"], clock.age)
             ended = metrics["episodes"]
             total = sum(x.sum() for x in ended["returns"].values()) / jnp.maximum(ended["count"], 1)
             return {**g, "state": state}, rollout, {"companion_return": total}

@@ -77,11 +77,17 @@ def report(args: list[str]) -> None:
         out = "Directory for the report of a comparison; a run or an experiment alone is reported in its own."
         ledger = "Markdown page of results: the reports of experiments are copied beside it, and its tables made from them."
         metric = "What runs are judged by: return, return/ROLE, or an event that the environment counts, e.g. win."
-        fields = [("out", Path, Path("DIR"), out), ("metric", str, "return", metric), ("ledger", Path, Path("PAGE"), ledger)]
+        numbers = "A new file for the evaluations of all seeds, as JSON for marl-eval and tools that read its format."
+        fields = [
+            ("out", Path, Path("DIR"), out),
+            ("metric", str, "return", metric),
+            ("ledger", Path, Path("PAGE"), ledger),
+            ("marl_eval", Path, Path("FILE"), numbers),
+        ]
         example = "headstart report runs/alone runs/taught --out runs/compared"
         prog, choices = "headstart report DIR [DIR ...]", ("--use", "--accept-changed")
         read_flags(options_of(fields), ["--help"], prog, report.__doc__ or "", choices, example)
-    given, rest = take(args, ("--out", "--metric", "--ledger"))
+    given, rest = take(args, ("--out", "--metric", "--ledger", "--marl-eval"))
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
@@ -90,6 +96,8 @@ def report(args: list[str]) -> None:
         return _keep(directories, located(given["--ledger"][-1]), bool(given["--out"]))
     if not directories or not all(rest):
         raise HeadstartError("say which directory: headstart report DIR")
+    if given["--marl-eval"]:
+        return _tell_marl_eval(directories, given)
     out = located(given["--out"][-1]) if given["--out"] else directories[0]
     metric = given["--metric"][-1] if given["--metric"] else "return"
     if given["--metric"] and any((directories[0] / name).exists() for name in ("sweep.json", "experiment.json")):
@@ -109,6 +117,19 @@ def report(args: list[str]) -> None:
     if len(directories) > 1 and out in directories:
         raise HeadstartError(f"{out} has a report of its own: choose another --out for the comparison")
     show_report(report_runs(directories, out, metric), out)
+
+
+def _tell_marl_eval(directories: list[Path], given: dict[str, list[str]]) -> None:
+    """Write the evaluations of runs for other tools, and no report."""
+    from headstart.experiments.marl_eval import write_marl_eval
+
+    for flag in ("--out", "--metric"):
+        if given[flag]:
+            raise HeadstartError(f"--marl-eval writes one file with all metrics: leave {flag} out")
+    file = located(given["--marl-eval"][-1])
+    found = write_marl_eval(directories, file)
+    count = sum(len(algorithms) for tasks in found.values() for algorithms in tasks.values())
+    print(f"{file}: the evaluations of {count} run{'s' * (count != 1)}")
 
 
 def _keep(experiments: list[Path], page: Path, out: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from headstart._version import __version__
 from headstart.cli.evaluate import evaluate, record, render
 from headstart.cli.experiments import demo, report, reproduce
+from headstart.cli.export import export
 from headstart.cli.flags import read_flags, require_text, take
 from headstart.cli.output import exit_code, fail
 from headstart.cli.stopping import Interrupts, sentence
@@ -101,7 +102,7 @@ def list_parts(args: list[str]) -> None:
             print(f"  {names:<{width}}  {text}")
 
 
-ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "record", "render", "report")
+ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "record", "render", "export", "report")
 """The flag to read files although their digests do not match, and the commands that know it."""
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -114,5 +115,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "record": record,
     "render": render,
+    "export": export,
     "report": report,
 }

@@ -9,6 +9,9 @@ from headstart.cli.flags import DEVICES, ON, directory_of, engine_of, on_devices
 from headstart.cli.output import finish, show_report
 from headstart.cli.stopping import works_in
 from headstart.core.checks import HeadstartError
+from headstart.storage.places import POINTS
+
+TRACK = "Write the numbers of metrics.csv for other tools as well: tensorboard, wandb (with the extras of these names)."
 
 
 def train(args: list[str]) -> None:
@@ -20,13 +23,16 @@ def train(args: list[str]) -> None:
     from headstart.experiments.distributed import go_on_with_run
     from headstart.training import run
     from headstart.training.progress import Opening, progress
+    from headstart.training.trackers.choice import trackers
 
+    track = trackers(options.track, options.out)
     works_in(options.out)
     opening = Opening(_rounded(config))
+    _here_if_tracked(options.track, engine)
     with on_devices(options.devices), progress() as bar:
         elsewhere = (lambda path: go_on_with_run(path, engine, bar)) if engine else None
         config = dataclasses.replace(config, until=options.until)
-        run.train(config, options.out, (opening, bar(options.out.name)), elsewhere)
+        run.train(config, options.out, (opening, bar(options.out.name), *track), elsewhere)
     finish(options.out)
 
 
@@ -43,16 +49,21 @@ def sweep(args: list[str]) -> None:
     from headstart.training import settings
     from headstart.training import sweep as sweeps
     from headstart.training.progress import Opening, progress, sweep_bar
+    from headstart.training.trackers.choice import check, trackers
 
+    check(options.track)
     wanted = settings.read(config, over)
     for name in wanted:
         if any(arg.partition("=")[0].replace("_", "-") == f"--{name}".replace("_", "-") for arg in args):
             raise HeadstartError(f"--over and --{name} both set {name}: leave one of them out")
     works_in(options.out)
     opening = Opening(_rounded(config))
+    _here_if_tracked(options.track, engine)
+    track = lambda point: trackers(options.track, options.out / POINTS / point)
     with on_devices(options.devices), progress() as bar, sweep_bar(options.out.name) as watch:
         elsewhere = (lambda home: go_on_with_sweep(home, engine, bar)) if engine else None
-        sweeps.sweep(config, wanted, options.out, options.separate, lambda point: (opening, *watch(point)), elsewhere)
+        watching = lambda point: (opening, *watch(point), *track(point))
+        sweeps.sweep(config, wanted, options.out, options.separate, watching, elsewhere)
     show_report(report_sweep(options.out), options.out)
 
 
@@ -90,6 +101,7 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
         *more,
         ON,
         DEVICES,
+        ("track", tuple[str, ...], (), TRACK),
         ("out", Path, out, f"Directory for the {'run' if verb == 'train' else verb}; must be new or empty."),
         ("env", None, registry.preset("env", name), ""),
         ("learner", None, registry.preset("learner", learner), ""),
@@ -180,27 +192,40 @@ def resume(args: list[str]) -> None:
 
     steps = "Env-steps of each seed in all, to go on with a run that has finished, or to change the length of another."
     choices, example = ("--use", "--accept-changed"), "headstart resume runs/four --steps 400000"
-    options = options_of([("steps", Steps | None, None, steps), ON, DEVICES])
+    track = f"{TRACK} Trackers that the run has go on."
+    options = options_of([("steps", Steps | None, None, steps), ("track", tuple[str, ...], (), track), ON, DEVICES])
     given = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example)
-    wanted, engine = given.steps, engine_of(given.on)
+    engine = engine_of(given.on)
+    _here_if_tracked(given.track, engine)
     works_in(directory, resumes=True)
     with on_devices(given.devices):
-        _resume(directory, wanted, engine)
+        _resume(directory, given, engine)
 
 
-def _resume(directory: Path, wanted: int | None, engine: Any) -> None:
-    """Go on with what is in a directory, to a number of env-steps if one is `wanted`, on an engine if there is one."""
+def _here_if_tracked(track: Any, engine: Any) -> None:
+    """Refuse trackers of runs that train elsewhere."""
+    if track and engine:
+        raise HeadstartError("--track follows runs of this process: leave out --on, or --track")
+
+
+def _resume(directory: Path, given: Any, engine: Any) -> None:
+    """Go on with what is in a directory as the flags `given` say, on an engine if there is one."""
+    wanted = given.steps
     from headstart.experiments import run as experiment
     from headstart.experiments.distributed import go_on_with_run, go_on_with_sweep
     from headstart.experiments.report import report_sweep
     from headstart.training import run
     from headstart.training import sweep as sweeps
     from headstart.training.progress import progress, sweep_bar
+    from headstart.training.trackers.choice import check, trackers
 
+    check(given.track)
     kind = next((kind for kind in ("experiment", "sweep") if (directory / f"{kind}.json").exists()), None)
     if kind and wanted is not None:
         a = {"experiment": "an experiment", "sweep": "a sweep"}[kind]
         raise HeadstartError(f"{directory} is {a}, which defines the lengths of its runs: leave out --steps")
+    if kind == "experiment" and given.track:
+        raise HeadstartError(f"{directory} is an experiment, whose runs have no trackers: leave out --track")
     if engine and wanted is not None:
         raise HeadstartError("--steps changes a run in this process: leave out --on")
     if kind == "sweep" and engine:
@@ -208,8 +233,9 @@ def _resume(directory: Path, wanted: int | None, engine: Any) -> None:
             go_on_with_sweep(directory, engine, bar)
         return show_report(report_sweep(directory), directory)
     if kind == "sweep":
+        track = lambda point: trackers(given.track, directory / POINTS / point)
         with sweep_bar(directory.name) as watch:
-            sweeps.resume(directory, watch)
+            sweeps.resume(directory, lambda point: (*watch(point), *track(point)))
         return show_report(report_sweep(directory), directory)
     if kind == "experiment":
         with progress() as bar:
@@ -221,7 +247,7 @@ def _resume(directory: Path, wanted: int | None, engine: Any) -> None:
         if engine:
             go_on_with_run(directory, engine, bar)
         else:
-            run.resume(directory, (bar(directory.name),), steps=wanted)
+            run.resume(directory, (bar(directory.name), *trackers(given.track, directory)), steps=wanted)
     finish(directory)
 
 

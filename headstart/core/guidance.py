@@ -31,6 +31,13 @@ class Clock(NamedTuple):
     """Index of the update, from 0: branch and count on it."""
     progress: Float[Array, ""]
     """0 at the first learning update, 1 at the last."""
+    began: Any = 0
+    """Index of the update before which memory, optimiser and guidance began: above 0 if a run went on from its team alone."""
+
+    @property
+    def age(self) -> Any:
+        """Updates since memory, optimiser and guidance began: it counts what begins with them, and `index` all else."""
+        return self.index - self.began
 
 
 class Guidance(NamedTuple):
@@ -66,7 +73,7 @@ class Guidance(NamedTuple):
     """Arrays that all lanes read, such as demonstrations, passed to `observe`. They are an argument of the program: neither
     a lane nor a checkpoint has a copy."""
     env_steps: Callable[[int], int] = lambda updates: 0
-    """updates of the run -> env-steps in environments of guidance's own, e.g. a companion's, which reports charge."""
+    """updates since guidance began -> env-steps in environments of guidance's own, e.g. a companion's, which reports charge."""
 
 
 NONE = Guidance()

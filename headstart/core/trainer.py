@@ -51,7 +51,8 @@ class Trainer(NamedTuple):
 def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fresh_at: int = 0) -> Trainer:
     """Close the loop over environment, learner and guidance for at least `steps` env-steps (whole updates).
 
-    `fresh_at`: index of the update before which the optimiser is fresh and the memory empty; another warm-up begins there.
+    `fresh_at`: index of the update before which optimiser and guidance are fresh and the memory empty; another warm-up begins
+    there.
     """
     envs = vectorise(env, learner.num_envs)
     per_update = learner.rollout * learner.num_envs
@@ -59,8 +60,8 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
     filling = -(-learner.warmup // per_update)
     begin, warmup = (min(start + filling, updates - 1) for start in (0, fresh_at))
 
-    def progress_at(index):
-        return jnp.clip((index - begin) / max(updates - 1 - begin, 1), 0.0, 1.0)
+    def clock_at(index):
+        return Clock(index, jnp.clip((index - begin) / max(updates - 1 - begin, 1), 0.0, 1.0), fresh_at)
 
     def env_step(loop, key, params, g, clock):
         env_state, now, carry, guide_carry, first, totals = loop
@@ -139,14 +140,14 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
         return learned, jax.tree.map(lambda x: x.mean(0), metrics)
 
     def update(ts: TrainState, index: Array, data: PyTree = guidance.data):
-        return update_at(ts, Clock(index, progress_at(index)), data)
+        return update_at(ts, clock_at(index), data)
 
     def update_at(ts: TrainState, clock: Clock, data: PyTree):
         key, collect_key, plan_key, learn_key, guide_key = jr.split(ts.key, 5)
         index, carry = clock.index, ts.carry
         ts, rollout, done = collected(ts, collect_key, clock)
         g, params, items, guide_metrics = experience(ts.guidance, ts.params, carry, rollout, guide_key, clock, data)
-        memory, size = learner.memory.add(ts.memory, items, index - fresh_at if fresh_at else index)
+        memory, size = learner.memory.add(ts.memory, items, clock.age)
         # The guidance's state goes through the gradient steps only if they change it: it may be large.
         learned = (params, ts.target, ts.opt, g if has(guidance, "grads") else ())
         args = (learned, memory, size, index, g, plan_key, learn_key, learner.rate(clock.progress))
@@ -181,8 +182,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
         return dataclasses.replace(ts, memory=learner.memory.init(items, updates - fresh_at))
 
     def first_items(ts: TrainState):
-        index = jnp.asarray(0)
-        clock = Clock(index, progress_at(index))
+        clock = clock_at(jnp.asarray(0))
         _, rollout, _ = collected(ts, ts.key, clock)
         return experience(ts.guidance, ts.params, ts.carry, rollout, ts.key, clock, guidance.data)[2]
 

@@ -189,6 +189,12 @@ def report_again(out: Path) -> dict[str, Any]:
     return report_experiment(name, experiment, scale, out, seeds)
 
 
+def arms_of(out: Path) -> dict[str, Path]:
+    """{arm: the directory of its last run} of an experiment."""
+    _, experiment, _, out, _ = begun(places.located(out))
+    return {name: arm.stages[-1].path(out) for name, arm in experiment.arms.items()}
+
+
 def begun(out: Path) -> tuple[str, Experiment, str, Path, int]:
     """(name, experiment, scale, directory, seeds) of the experiment at `out`, as experiment.json says."""
     saved = files.read_json(out / "experiment.json", schema.Experiment)

@@ -114,7 +114,7 @@ class Companion:
             own = take(params, ours)
             turn = lambda g: self._turn(trainer, theirs, g, own, clock, data)
             rest = lambda g: {**g, "common": own} if tied else g
-            g = turn(g) if self.every == 1 else jax.lax.cond(clock.index % self.every == 0, turn, rest, g)
+            g = turn(g) if self.every == 1 else jax.lax.cond(clock.age % self.every == 0, turn, rest, g)
             return g, rollout, g["told"]
 
         def grads(g, params, grads):
@@ -158,7 +158,7 @@ class Companion:
 
     def _turn(self, trainer: Trainer, theirs: Paths, g: dict[str, Any], own: Values, clock: Clock, data: PyTree) -> Any:
         """The state after the companions' turn."""
-        turn = turn_of(trainer, clock, clock.index // self.every * self.updates, self.updates, data)
+        turn = turn_of(trainer, clock, clock.age // self.every * self.updates, self.updates, data)
         states, common = begun(g["states"], theirs, own, g["begun"]), g["common"]
         if self.coupling == "tie":
             states, done, common = in_turns(turn, states, theirs, own)

@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
-from headstart.core.guidance import Guidance, TeacherLike
+from headstart.core.guidance import Clock, Guidance, TeacherLike
 from headstart.core.learner import TEMPERATURES, Learner, Outputs
 from headstart.core.ops import linear_schedule, masked_mean
 from headstart.core.part import part
@@ -67,7 +67,7 @@ class Distill:
     """The entities that a teacher of a smaller task observes."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
-        """Guidance whose state is {"teacher": its parameters, "carry", "alpha": [], "episodes": []}.
+        """Guidance whose state is {"teacher": its parameters, "carry", "alpha": []}.
 
         Raises HeadstartError if the loss cannot compare what teacher and student put out.
         """
@@ -85,9 +85,8 @@ class Distill:
                 "teacher": teacher.params(seed),
                 "carry": teacher.start(learner.num_envs),
                 "alpha": jnp.asarray(self.alpha, jnp.float32),
-                "episodes": jnp.zeros(()),
             },
-            observe=lambda g, params, key, rollout, clock, data: self._observe(spec, teacher, g, rollout, clock.progress),
+            observe=lambda g, params, key, rollout, clock, data: self._observe(spec, teacher, g, rollout, clock),
             objective=lambda g, *now: self._objective(learner, distances, teacher.name, g["alpha"], *now),
         )
 
@@ -125,17 +124,17 @@ class Distill:
             mixed[role] = alpha * self.scale * reuse + (1 - alpha) * mixed[role]
         return {**terms, learner.policy_term: mixed}
 
-    def _observe(self, spec, teacher: FittedTeacher, g, rollout, progress):
+    def _observe(self, spec, teacher: FittedTeacher, g, rollout, clock: Clock):
         """Label the rollout with the teacher's logits and set this update's α."""
+        episodes = clock.index.astype(jnp.float32) * (rollout.terminated.size / spec.horizon)  # of the whole run
         alpha = {
-            "linear": linear_schedule(self.alpha, self.alpha_end)(progress),
-            "literal": jnp.maximum(self.alpha - self.beta * g["episodes"], self.alpha_end),
+            "linear": linear_schedule(self.alpha, self.alpha_end)(clock.progress),
+            "literal": jnp.maximum(self.alpha - self.beta * episodes, self.alpha_end),
             "constant": jnp.asarray(self.alpha, jnp.float32),
         }[self.schedule]
         carry, logits = teacher.unroll(g["teacher"], g["carry"], rollout)
         labels = rollout.extras | {teacher.name: jax.lax.stop_gradient(logits)}
-        g = {**g, "carry": carry, "alpha": alpha, "episodes": g["episodes"] + rollout.terminated.size / spec.horizon}
-        return g, dataclasses.replace(rollout, extras=labels), {"alpha": alpha}
+        return {**g, "carry": carry, "alpha": alpha}, dataclasses.replace(rollout, extras=labels), {"alpha": alpha}
 
 
 PRESETS = {"distill": Distill(), "knowru": Distill()}

@@ -73,7 +73,7 @@ class Gail:
         """
         data = self._data(self._demos(spec), spec)
         sizes = {role: (x.shape[0], x.shape[2]) for role, (x, _) in data.items()}
-        optimizer = per_team({"discriminator": optax.adam(self.lr)})
+        optimizer = per_team({"discriminator": optax.flatten(optax.adam(self.lr))})
 
         def init(key, seed):
             nets: PyTree = {"discriminator": discriminators(key, sizes, self.hidden)}

@@ -88,7 +88,9 @@ class DDPG(GraphSettings):
         rates = {"actor": self.actor_lr, **dict.fromkeys(valued.networks, self.critic_lr)}
         return Learner(
             **replaying(self),
-            optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
+            optimizer=per_team(
+                {k: optax.chain(clip_per_variable(self.clip), optax.flatten(optax.adam(lr))) for k, lr in rates.items()}
+            ),
             init=lambda key: self._init(spec, acting, valued, key),
             policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
             unroll=lambda params, batch: ((), actors(spec, params, batch.obs)),

@@ -55,7 +55,7 @@ class Imitator:
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         return Learner(
             **collecting(self, spec, "actor"),
-            optimizer=per_team({"actor": optax.chain(*decay, optax.adam(self.lr))}),
+            optimizer=per_team({"actor": optax.flatten(optax.chain(*decay, optax.adam(self.lr)))}),
             init=lambda key: {"actor": {name: self._actor(role, key, i) for i, (name, role) in enumerate(spec.roles.items())}},
             policy=lambda params, carry, obs: _policy(spec, params, carry, obs),
             unroll=lambda params, batch: _unroll(spec, params, batch),

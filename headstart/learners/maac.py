@@ -114,8 +114,8 @@ class MAAC:
         terms = sum(share * spec.roles[name].agents for name, share in shares(spec, self.shared).items())
         only = lambda *names: lambda params: {name: name in names for name in params}
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
-        critic = optax.chain(*decay, optax.adam(self.critic_lr))
-        actor = optax.chain(optax.clip_by_global_norm(self.clip), optax.adam(self.actor_lr))
+        critic = optax.flatten(optax.chain(*decay, optax.adam(self.critic_lr)))
+        actor = optax.chain(optax.clip_by_global_norm(self.clip), optax.flatten(optax.adam(self.actor_lr)))
         return optax.chain(
             optax.masked(optax.scale(1 / terms), only("attention")),
             optax.masked(optax.clip_by_global_norm(self.critic_clip * agents), only("critic", "attention")),

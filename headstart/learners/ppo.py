@@ -105,7 +105,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         for name, role in spec.roles.items():
             if self.layer_norm and width(role.obs) == 1:
                 raise HeadstartError(f"'{name}' observes one number, of which layer_norm leaves nothing: leave it out")
-        optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
+        optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.flatten(optax.adam(self.lr, eps=1e-5)))
         graphs = Graphs(self, self.hidden, self.activation, (2**0.5, self.critic_gain))
         valued = critic(self.critic, spec, lambda role: self._body(self.critic_gain), graphs, self.shared, acts=False)
         single = lambda params, obs, action: values_of(params, valued.v(params)((), (read(self, params, obs), None))[1])

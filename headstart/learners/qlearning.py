@@ -131,7 +131,7 @@ class QLearning:
     def _optimizer(self) -> optax.GradientTransformation:
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         rule = optax.adam(self.lr) if self.optimizer == "adam" else optax.rmsprop(self.lr, 0.99, 1e-5, eps_in_sqrt=False)
-        return optax.chain(optax.clip_by_global_norm(self.clip), *decay, rule)
+        return optax.chain(optax.clip_by_global_norm(self.clip), optax.flatten(optax.chain(*decay, rule)))
 
     def _pace(self, clock: Clock):
         """The run's progress, or the share of `exploration_steps` that it has made."""

@@ -204,6 +204,14 @@ class Policy(TypedDict):
     run: NotRequired[Digest]
 
 
+class Foreign(TypedDict):
+    """foreign.json: a teacher of another program. `model`: the sha256 of its file."""
+
+    format: int
+    spec: Spec
+    model: Digest
+
+
 class Demonstrations(TypedDict):
     """demos.json. `actions` and `available`: whether the file has them. `means` are over episodes."""
 

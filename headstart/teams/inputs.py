@@ -8,8 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, check_known
 from headstart.core.spec import ActionSpace, Continuous, Discrete
+
+
+def check_names_of(obs: Any, available: Any, agents: list[str]) -> None:
+    """Raise HeadstartError unless observations, at least one, and masks are given by agents' names."""
+    for what, given in (("obs", obs), ("available", available)):
+        if not isinstance(given, Mapping) and (what == "obs" or given is not None):
+            raise HeadstartError(f"{what} must be a dict by agents' names, not a {type(given).__name__}")
+        for name in given or ():
+            if name not in agents:
+                check_known("agent", name, agents)
+    if not obs:
+        raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(agents)}")
 
 
 def rows_of(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
@@ -20,7 +32,7 @@ def rows_of(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing
         if row.size != size:
             raise HeadstartError(f"{what}['{name}'] must have {size} numbers, not {row.size}")
         rows.append(row)
-    return np.stack(rows)
+    return np.array(rows)
 
 
 def _numbers(what: str, given: Any) -> np.ndarray:
@@ -31,8 +43,11 @@ def _numbers(what: str, given: Any) -> np.ndarray:
         found = np.asarray(None)
     if found.dtype.kind not in "biuf" and not jnp.issubdtype(found.dtype, jnp.floating):
         raise HeadstartError(f"{what} must be an array of numbers, not {type(given).__name__}")
-    with np.errstate(over="ignore"):
-        row = found.astype(np.float32).reshape(-1)
+    if found.dtype == np.float32:
+        row = found.reshape(-1)
+    else:
+        with np.errstate(over="ignore"):
+            row = found.astype(np.float32).reshape(-1)
     if not (fine := np.isfinite(row)).all():
         raise HeadstartError(f"{what} must be finite numbers, not {row[~fine][0]} at index {fine.argmin()}")
     return row
@@ -41,19 +56,21 @@ def _numbers(what: str, given: Any) -> np.ndarray:
 def masks_of(given: Mapping[str, Any], names: tuple[str, ...], space: ActionSpace) -> np.ndarray:
     """[A U]: each agent's legal choices, all for agents that are not given; HeadstartError if a head has none."""
     rows = rows_of(given, names, space.size, 1.0, "available")
+    if (rows == 1).all():
+        return rows.astype(bool)
     ends = np.cumsum(space.heads) if isinstance(space, Discrete) else np.array([space.size])
     for name, row in zip(names, rows, strict=True):
-        if not np.isin(row, (0.0, 1.0)).all():
+        if not ((row == 0) | (row == 1)).all():
             raise HeadstartError(f"available['{name}'] must be 1 or 0 (True or False) for each choice")
         if isinstance(space, Continuous) and not row.all():
             raise HeadstartError(f"available['{name}'] cannot forbid anything: the agent's actions are continuous")
-        if not all(head.any() for head in np.split(row, ends[:-1])):
+        if not all(head.any() for head in ([row] if len(ends) == 1 else np.split(row, ends[:-1]))):
             raise HeadstartError(f"available['{name}'] must allow at least one choice of each head")
     return rows.astype(bool)
 
 
 def memory_like(start: PyTree, memory: PyTree) -> PyTree:
-    """The memory; HeadstartError if it is not one that `act` has returned."""
+    """The memory as NumPy's arrays; HeadstartError if it is not one that `act` has returned."""
     shapes = lambda tree: [np.shape(x) for x in jax.tree.leaves(tree) if np.asarray(x).dtype.kind in "biuf"]
     try:
         fits = jax.tree.structure(start) == jax.tree.structure(memory) and shapes(start) == shapes(memory)
@@ -61,4 +78,4 @@ def memory_like(start: PyTree, memory: PyTree) -> PyTree:
         fits = False
     if not fits:
         raise HeadstartError("memory must be what act returned for the same team, or None at an episode's start")
-    return memory
+    return jax.tree.map(lambda x, own: np.asarray(own, x.dtype), start, memory)

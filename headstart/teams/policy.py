@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from headstart import registry
-from headstart.core.actions import greedy, legal
+from headstart.core.actions import ILLEGAL
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.env import Env
 from headstart.core.learner import Learner, LearnerConfig
@@ -21,7 +21,8 @@ from headstart.core.spec import TeamSpec, encode_spec
 from headstart.envs.host.spaces import native
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
-from headstart.teams.inputs import masks_of, memory_like, rows_of
+from headstart.teams.acting import Acting, acting
+from headstart.teams.inputs import check_names_of, masks_of, memory_like, rows_of
 from headstart.views.adapt import (
     Select,
     adapt,
@@ -89,10 +90,13 @@ class TeamPolicy:
 
     def place(self, index: int) -> PyTree:
         """Parameters of the seed at an index, from 0."""
+        return _lane(self.params, self._checked_place(index))
+
+    def _checked_place(self, index: int) -> int:
         index = checked("seed", index, int)
         if not 0 <= index < len(self.seeds):
             raise HeadstartError(f"seed must be between 0 and {len(self.seeds) - 1}, not {index}")
-        return _lane(self.params, index)
+        return index
 
     def act(
         self,
@@ -107,34 +111,35 @@ class TeamPolicy:
         {agent's name: [U] which choices are legal}, if not all are. seed: index of one of the team's seeds, from 0.
 
         Actions are in the environment's own form, as in PettingZoo: an int, an array of ints for several heads, an array
-        of floats within the bounds for continuous actions. Raises HeadstartError for names and shapes that do not fit, for
-        numbers that are not finite, and for masks that allow nothing.
+        of floats within the bounds for continuous actions. NumPy computes them; JAX does for networks of more than some hundred
+        operations, such as graph networks. Raises HeadstartError for names and shapes that do not fit, for numbers that are
+        not finite, and for masks that allow nothing.
         """
-        for what, given in (("obs", obs), ("available", available)):
-            if not isinstance(given, Mapping) and (what == "obs" or given is not None):
-                raise HeadstartError(f"{what} must be a dict by agents' names, not a {type(given).__name__}")
         names = self.spec.names
-        agents = [name for members in names.values() for name in members]
-        for name in [*obs, *(available or ())]:
-            check_known("agent", name, agents)
-        if not obs:
-            raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(agents)}")
-        batch, masks = {}, {}
-        for role, members in names.items():
-            size = self.spec.roles[role].obs_size
-            batch[role] = jnp.asarray(rows_of(obs, members, size, 0.0, "obs"), jnp.float32)[None]
-            allowed = {name: mask for name, mask in (available or {}).items() if name in obs}
-            masks[role] = jnp.asarray(masks_of(allowed, members, self.spec.roles[role].actions))
-        params, start = self.place(seed), self.learner.start(1)
-        memory, logits = self._policy(params, start if memory is None else memory_like(start, memory), batch)
+        check_names_of(obs, available, [name for members in names.values() for name in members])
+        rows = {role: rows_of(obs, names[role], about.obs_size, 0.0, "obs") for role, about in self.spec.roles.items()}
+        allowed = {name: mask for name, mask in (available or {}).items() if name in obs}
+        spaces = {role: about.actions for role, about in self.spec.roles.items()}
+        masks = {role: masks_of(allowed, names[role], space) for role, space in spaces.items()} if available else None
+        memory, logits = self._outputs(seed, memory, {role: x[None] for role, x in rows.items()})
         actions = {}
         for role, members in names.items():
-            space = self.spec.roles[role].actions
-            if not np.isfinite(np.asarray(logits[role])).all():
+            out = np.asarray(logits[role])[0]
+            if not np.isfinite(out).all():
                 raise HeadstartError(f"the policy of '{role}' gives numbers that are not finite: its parameters are damaged")
-            chosen = np.asarray(greedy(space, legal(logits[role][0], masks[role] if available else None)))
-            actions |= {name: native(space, row) for name, row in zip(members, chosen, strict=True) if name in obs}
+            if masks is not None:
+                out = np.where(masks[role], out, np.float32(ILLEGAL))
+            actions |= {name: native(spaces[role], row) for name, row in zip(members, out, strict=True) if name in obs}
         return actions, memory
+
+    def _outputs(self, seed: int, memory: PyTree, obs: dict[str, np.ndarray]) -> tuple[PyTree, dict[str, Any]]:
+        """The new memory, and what the policy puts out {role: [1 A U]} for observations {role: [1 A O]}."""
+        seed, acting = self._checked_place(seed), self._acting
+        memory = acting.start if memory is None else memory_like(acting.start, memory)
+        program = acting.program(seed, self.params)
+        if program is None:
+            return self._policy(_lane(self.params, seed), memory, obs)
+        return acting.step(program, memory, obs)
 
     def seated(self, spec: TeamSpec) -> "TeamPolicy":
         """The team with its agents in the order in which a spec of the same sizes lists the same names."""
@@ -179,6 +184,10 @@ class TeamPolicy:
     @cached_property
     def _policy(self) -> Any:
         return jax.jit(self.learner.policy)
+
+    @cached_property
+    def _acting(self) -> Acting:
+        return acting(self.spec, self.learner, self.params)
 
     def adapt(self, to: TeamSpec | Env, select: Select = "nearest") -> "TeamPolicy":
         """The team fitted to a spec or an environment: agents paired cyclically, observations adapted field by field, actions

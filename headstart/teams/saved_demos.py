@@ -12,6 +12,7 @@ from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
 from headstart.teams.demos import EACH, STORED, Demos
 from headstart.teams.episode_arrays import check_chosen
+from headstart.teams.foreign import Foreign, foreign, is_foreign, kept
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import env_of, load
 
@@ -23,9 +24,16 @@ INNER = {
 """The last axis of the arrays that have one beyond that of the agents."""
 
 
-def load_teacher(directory: str | Path, digest: str | None = None) -> TeamPolicy | Demos:
-    """The team or the demonstrations of a directory; see `load` and `load_demos`."""
+def load_teacher(
+    directory: str | Path, digest: str | None = None, spec: TeamSpec | None = None
+) -> TeamPolicy | Demos | Foreign:
+    """The team or the demonstrations of a directory; see `load` and `load_demos`.
+
+    With `spec`, also the policy in a file of another program, for the team of that spec; see `foreign`.
+    """
     path = places.located(directory)
+    if is_foreign(path):
+        return foreign(path, spec) if spec is not None and not path.is_dir() else kept(path, digest)
     if not path.is_dir():
         raise HeadstartError(places.absent(path, "the directory of a finished run, or of demonstrations (headstart record)"))
     return load_demos(path, digest=digest) if holds_demos(path) else load(path, digest=digest)

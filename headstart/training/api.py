@@ -10,6 +10,7 @@ from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig
 from headstart.core.learner import LearnerConfig
+from headstart.storage.places import POINTS
 from headstart.teams.policy import TeamPolicy
 from headstart.training import run
 from headstart.training import sweep as sweeps
@@ -17,6 +18,7 @@ from headstart.training.config import Config
 from headstart.training.progress import progress as bars
 from headstart.training.progress import sweep_bar
 from headstart.training.sweep import Swept, Watch
+from headstart.training.trackers.choice import check, trackers
 from headstart.training.watch import Watcher
 
 
@@ -34,6 +36,7 @@ def train(
     until: float | None = None,
     worth: int | None = None,
     keep: str | Sequence[str] = (),
+    track: str | Sequence[str] = (),
     progress: bool = True,
     watchers: Sequence[Watcher] = (),
 ) -> TeamPolicy:
@@ -48,6 +51,7 @@ def train(
     that is no better than these.
     keep: "best" keeps the team of the best evaluation in `out`/best, "eval_return=-20,-10" those of the first evaluations whose
     mean of that column of metrics.csv reaches a level, and "last" the last training state, for `resume(out, steps=..)`.
+    track: "tensorboard" or "wandb" writes the numbers of metrics.csv for these tools as well, into the run directory.
     progress: show a progress bar. watchers: get the run's progress, beside the bar and metrics.csv.
 
     Raises HeadstartError for settings that do not fit, or if `out` already holds something.
@@ -55,6 +59,7 @@ def train(
     _check_call(out, watchers)
     numbers = {"steps": steps, "seeds": seeds, "first_seed": first_seed, "evaluations": evaluations, "episodes": episodes}
     config = _config(env, learner, guidance, keep, until=until, worth=worth, **numbers)
+    watchers = (*watchers, *trackers(track, out))
     if not progress:
         return run.train(config, out, watchers)
     with bars() as bar:
@@ -76,6 +81,7 @@ def sweep(
     worth: int | None = None,
     keep: str | Sequence[str] = (),
     separate: bool = False,
+    track: str | Sequence[str] = (),
     progress: bool = True,
     watch: Callable[[str], Watcher] | None = None,
 ) -> Swept:
@@ -94,7 +100,8 @@ def sweep(
         raise HeadstartError(f"over must be a dict of values by setting, e.g. {{'learner.gamma': [0.9, 0.99]}}, not {over!r}")
     numbers = {"steps": steps, "seeds": seeds, "first_seed": first_seed, "evaluations": evaluations, "episodes": episodes}
     config = _config(env, learner, guidance, keep, worth=worth, **numbers)
-    with _watching(out, progress, watch) as told:
+    check(track)
+    with _watching(out, progress, watch, track) as told:
         return sweeps.sweep(config, over, out, separate, told)
 
 
@@ -102,20 +109,24 @@ def resume_sweep(
     out: str | Path,
     *,
     teacher: Any = None,
+    track: str | Sequence[str] = (),
     progress: bool = True,
     watch: Callable[[str], Watcher] | None = None,
     accept_changed: bool = False,
 ) -> Swept:
     """Go on with the sweep at `out` from its last checkpoint; a finished sweep is loaded. See `resume` and `sweep`."""
     _check_call(out, ())
-    with _watching(out, progress, watch) as told:
+    check(track)
+    with _watching(out, progress, watch, track) as told:
         return sweeps.resume(Path(out), told, teacher, accept_changed)
 
 
 @contextlib.contextmanager
-def _watching(out: str | Path, progress: bool, watch: Callable[[str], Watcher] | None) -> Iterator[Watch]:
-    """The watchers of a sweep's points: the user's, and with `progress` those that move one bar for all."""
-    own: Watch = lambda name: (watch(name),) if watch else ()
+def _watching(
+    out: str | Path, progress: bool, watch: Callable[[str], Watcher] | None, track: str | Sequence[str]
+) -> Iterator[Watch]:
+    """The watchers of a sweep's points: the user's, trackers, and with `progress` those that move one bar for all."""
+    own: Watch = lambda name: (*((watch(name),) if watch else ()), *trackers(track, Path(out) / POINTS / name))
     if not progress:
         yield own
         return
@@ -147,6 +158,7 @@ def resume(
     *,
     steps: int | None = None,
     teacher: Any = None,
+    track: str | Sequence[str] = (),
     progress: bool = True,
     watchers: Sequence[Watcher] = (),
     accept_changed: bool = False,
@@ -157,10 +169,11 @@ def resume(
     bitwise a run of that length if it was trained with `keep="last"` and no schedule follows its progress; else a line on
     stderr says what differs. Evaluations go on at their spacing. Raises HeadstartError unless this is more than it has.
     teacher: the scripted teacher of a run that learns from one, or a list if several guides have one; no file keeps a
-    function. watchers: as in `train`.
+    function. track, watchers: as in `train`; trackers that the run has go on.
     accept_changed: go on even if files were changed after headstart had written them, or do not belong together.
     """
     _check_call(out, watchers)
+    watchers = (*watchers, *trackers(track, out))
     if not progress:
         return run.resume(out, watchers, teacher, accept_changed, steps)
     with bars() as bar:

@@ -1,6 +1,7 @@
 """Everything a run needs to be repeated, and its form in run.json."""
 
 import dataclasses
+import itertools
 import math
 import platform
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from headstart.core.spec import encode_spec
 from headstart.core.trainer import Trainer
 from headstart.storage import files, places
 from headstart.teams.demos import Demos
+from headstart.teams.foreign import Foreign
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved_demos import load_teacher
 from headstart.training import cores
@@ -62,7 +64,7 @@ class Config:
         require(self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "below 2³¹ with all seeds after it")
 
 
-SAVED = TeamPolicy | Demos
+SAVED = TeamPolicy | Demos | Foreign
 """The teachers that a run saves beside run.json."""
 
 
@@ -117,21 +119,22 @@ def differences(manifest: dict[str, Any], config: Config) -> list[str]:
 
 
 def _teacher(teacher: Any) -> dict[str, bool]:
-    """Whether the teacher is a team or demonstrations, which can be saved, or Python code, which cannot."""
+    """Whether the teacher is a team, demonstrations or a model, which can be saved, or Python code, which cannot."""
     saved = isinstance(teacher, SAVED)
     return {"teacher": saved, "scripted": teacher is not None and not saved}
 
 
-def prices(config: Config, guides: Sequence[Guidance], updates: int) -> list[dict[str, Any]]:
+def prices(config: Config, guides: Sequence[Guidance], updates: int, begun: Sequence[int] = (0,)) -> list[dict[str, Any]]:
     """What a run of so many updates costs beside its own env-steps, as stages of a report.
 
     These are the training of its teachers, with its recording, and the env-steps of companions, which train alongside.
+    `begun`: the numbers of updates before which guidance began, see `extend.beginnings`.
     """
     found = []
     for teacher in (teacher for teacher in map(teacher_of, config.guidance) if isinstance(teacher, SAVED)):
         found.append(_price("demos" if isinstance(teacher, Demos) else "teacher", teacher.env, teacher.env_steps))
     for guide, made in zip(config.guidance, guides, strict=False):
-        if spent := made.env_steps(updates):
+        if spent := sum(made.env_steps(end - start) for start, end in itertools.pairwise([*begun, updates])):
             found.append(_price("companion", getattr(guide, "env", None), spent) | {"alongside": True})
     return found
 

@@ -90,7 +90,12 @@ def _goal_reached(path: Path, config: Config) -> bool:
 
 def fresh_at(extended: Any, per_update: int) -> int:
     """The update before which the optimiser was fresh and the memory empty for the last time."""
-    return max((entry["env_steps"] // per_update for entry in extended if entry["fresh"]), default=0)
+    return beginnings(extended, per_update)[-1]
+
+
+def beginnings(extended: Any, per_update: int) -> list[int]:
+    """The numbers of updates before which optimiser, memory and guidance were fresh, from 0 on."""
+    return [0, *(entry["env_steps"] // per_update for entry in extended if entry["fresh"])]
 
 
 def _spacing(extended: Any, per_update: int) -> float:

@@ -14,6 +14,7 @@ from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.training.config import Config, bind, describe, prices
 from headstart.training.directory import RunDir
+from headstart.training.extend import beginnings
 from headstart.training.keep import Keeper, in_columns, rules
 from headstart.training.made import Made
 from headstart.training.metrics import MetricsFile, row_of
@@ -67,10 +68,14 @@ class Point:
 
     def team(self, params: PyTree, updates: int) -> TeamPolicy:
         """A team of this run, with its parameters after a number of updates."""
-        others = prices(self.config, self.guides, updates)
+        others = self._prices(updates)
         steps = updates * self.trainer.steps_per_update + sum(other["env_steps"] for other in others)
         seeds, run = tuple(self.seeds.tolist()), self.manifest.get("id", "")
         return TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps, run=run)
+
+    def _prices(self, updates: int) -> list[dict[str, Any]]:
+        begun = beginnings(self.bound.get("extended", ()), self.trainer.steps_per_update)
+        return prices(self.config, self.guides, updates, begun)
 
     def load(self, like: Callable[[int], PyTree], at: int | None = None) -> tuple[int, PyTree, dict[str, float]] | None:
         """The newest checkpoint, or that after `at` updates; None if there is none."""
@@ -114,7 +119,7 @@ class Point:
             (path / "policy.json").unlink(missing_ok=True)
         digests: dict[str, Any] = {"policy": team.write(path), "metrics": files.sha256(self.directory.metrics)}
         digests |= {"kept": kept} if (kept := self.keeper.digests()) else {}
-        spent = prices(self.config, self.guides, updates)  # less than was planned, if the run has reached its goal early
+        spent = self._prices(updates)  # less than was planned, if the run has reached its goal early
         finished = self.manifest | {"finished": True, "timing": timing, "files": digests, "teachers": spent}
         self.directory.write_manifest(finished)
         self.directory.clear(finished)

@@ -59,7 +59,8 @@ def train(
 def with_teachers(config: Config) -> Config:
     """The configuration with every teacher loaded that was given by its path."""
     given = lambda guide: isinstance(teacher_of(guide), str | Path)
-    loaded = lambda guide: dataclasses.replace(guide, teacher=load_teacher(teacher_of(guide))) if given(guide) else guide
+    load_for = lambda guide: load_teacher(teacher_of(guide), spec=config.env.spec)
+    loaded = lambda guide: dataclasses.replace(guide, teacher=load_for(guide)) if given(guide) else guide
     return dataclasses.replace(config, guidance=tuple(loaded(guide) for guide in config.guidance))
 
 

@@ -102,9 +102,10 @@ def native(space: ActionSpace, vector: np.ndarray) -> Any:
             return unit
         low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
         return np.clip(low + (unit + 1) / 2 * (high - low), low, high)
+    if len(space.heads) == 1:
+        return int(np.asarray(vector).argmax()) + (space.start[0] if space.start else 0)
     blocks = np.split(np.asarray(vector), np.cumsum(space.heads)[:-1])
-    choices = np.array([block.argmax() for block in blocks], np.int64) + np.array(space.start or 0, np.int64)
-    return int(choices[0]) if len(choices) == 1 else choices
+    return np.array([block.argmax() for block in blocks], np.int64) + np.array(space.start or 0, np.int64)
 
 
 def as_sent(space: Any, action: Any) -> Any:

@@ -20,6 +20,7 @@ from headstart.core.types import Field, RoleSpec, TeamSpec, TimeStep
 from headstart.envs.mujoco import picture
 from headstart.envs.mujoco.simulator import Simulator
 from headstart.envs.mujoco.tasks import Range, task_of
+from headstart.envs.mujoco.words import Words
 
 ROLE, AGENT = "agent", "agent_0"
 log_only_unknown_errors()
@@ -115,9 +116,11 @@ class MuJoCo:
         return told.state, _time_step(told.obs, told.final_obs, told.reward, told.fell, told.late)
 
     def _ask(self, host: Any, state: BodyState, action: dict[str, Array], *seed: Array) -> Told:
-        # Every mapped axis, of environments and of lanes, becomes a leading axis of one call.
-        sent = action[ROLE][0].astype(jnp.float32)
-        return jax.pure_callback(host, self._shapes(), state, sent, *seed, vmap_method="broadcast_all")
+        # Every mapped axis, of environments and of lanes, becomes a leading axis of one call, with one array each way.
+        asked = (state, action[ROLE][0].astype(jnp.float32), *seed)
+        sent, told = Words(jax.eval_shape(lambda: asked)), Words(self._shapes())
+        call = lambda words: told.host_pack(host(*sent.host_unpack(np.asarray(words))), words.shape[:-1])
+        return told.unpack(jax.pure_callback(call, told.shape, sent.pack(asked), vmap_method="broadcast_all"))
 
     def _shapes(self) -> Told:
         shape, body = jax.ShapeDtypeStruct, self.simulator
@@ -133,17 +136,17 @@ class MuJoCo:
         rows, obs = self.simulator.begin(seed.reshape(-1, 2))
         return _state(rows, lead), obs.reshape((*lead, -1))
 
-    def _step(self, state: BodyState, action: Any) -> Told:
+    def _step(self, state: BodyState, action: np.ndarray) -> Told:
         return self._stepped(state, action, None)
 
-    def _step_and_restart(self, state: BodyState, action: Any, seed: Any) -> Told:
-        return self._stepped(state, action, np.asarray(seed))
+    def _step_and_restart(self, state: BodyState, action: np.ndarray, seed: np.ndarray) -> Told:
+        return self._stepped(state, action, seed)
 
-    def _stepped(self, state: BodyState, action: Any, seed: np.ndarray | None) -> Told:
-        words, time, over = (np.asarray(x) for x in state)
+    def _stepped(self, state: BodyState, action: np.ndarray, seed: np.ndarray | None) -> Told:
+        physics, time, over = state
         body, lead = self.simulator, time.shape
-        rows = words.reshape(-1, words.shape[-1]).view(np.float64)
-        out = body.step(rows, np.asarray(action).reshape(len(rows), -1), over.reshape(-1))
+        rows = physics.reshape(-1, physics.shape[-1]).view(np.float64)
+        out = body.step(rows, action.reshape(len(rows), -1), over.reshape(-1))
         time = time.reshape(-1) + ~over.reshape(-1)
         late = ~out.fell & (time >= self.horizon)
         ended, rows, obs = out.fell | late, out.rows, out.obs
@@ -168,10 +171,10 @@ class MuJoCo:
         place = jax.pure_callback(self._places, shape, state.physics, vmap_method="broadcast_all")
         return Scene(place, jnp.full(count, -1, jnp.int32), jnp.zeros(count, jnp.int32))
 
-    def _places(self, words: Any) -> np.ndarray:
-        words = np.asarray(words)
-        places = picture.places(self.simulator, words.reshape(-1, words.shape[-1]).view(np.float64))
-        return places.reshape((*words.shape[:-1], *places.shape[1:]))
+    def _places(self, physics: Any) -> np.ndarray:
+        physics = np.asarray(physics)
+        places = picture.places(self.simulator, physics.reshape(-1, physics.shape[-1]).view(np.float64))
+        return places.reshape((*physics.shape[:-1], *places.shape[1:]))
 
 
 @functools.cache
@@ -186,9 +189,9 @@ def _seed(key: Array) -> UInt[Array, "2"]:
 
 def _state(rows: np.ndarray, lead: tuple[int, ...], time: Any = None, over: Any = None) -> BodyState:
     """The host's rows [n D] as a state with its leading axes; at its beginning, unless it is told otherwise."""
-    words = np.ascontiguousarray(rows).view(np.uint32).reshape((*lead, -1))
+    physics = np.ascontiguousarray(rows).view(np.uint32).reshape((*lead, -1))
     steps = np.zeros(lead, np.int32) if time is None else time.astype(np.int32).reshape(lead)
-    return BodyState(words, steps, np.zeros(lead, bool) if over is None else over.reshape(lead))
+    return BodyState(physics, steps, np.zeros(lead, bool) if over is None else over.reshape(lead))
 
 
 def _time_step(obs: Array, final_obs: Array, reward: Array, fell: Array, late: Array) -> TimeStep:

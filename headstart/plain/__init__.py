@@ -1,0 +1,1 @@
+"""Policies as plain lists of operations on arrays: traced from JAX, run by NumPy alone, written as ONNX."""
