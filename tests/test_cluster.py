@@ -20,6 +20,7 @@ from headstart.training.cluster import graph
 from headstart.training.cluster.address import engine
 from headstart.training.cluster.engine import TRIES, Task
 from headstart.training.cluster.local import Local
+from headstart.training.cluster.telling import heard
 from headstart.training.ends import Diverged, Interrupted
 
 STAGES = ("alone", "teacher", "student")
@@ -121,7 +122,7 @@ def test_a_stage_that_cannot_be_trained_stops_its_students_alone(tmp_path):
     out = begin(tmp_path / "out")
     (out / "stages/teacher").mkdir()
     (out / "stages/teacher/mine.txt").write_text("somebody else's")
-    with pytest.raises(HeadstartError, match=r"'teacher' failed: .*already holds something.*they need it: student; .*resume"):
+    with pytest.raises(HeadstartError, match=r"'teacher' failed: .*already holds something.*a failed task: student; .*resume"):
         go_on(out, "local:2")
     assert (out / "stages/alone/policy.json").exists() and not (out / "stages/student").exists()
     assert not (out / "tasks").exists()
@@ -137,6 +138,8 @@ class Fake:
     ends: dict[str, list[str]]
     slots: int = 2
     tries: int = TRIES
+    late_seconds: float = 0.0
+    gain: int = 0
     begun: list[str] = dataclasses.field(default_factory=list)
     now: list[str] = dataclasses.field(default_factory=list)
     most: int = 0
@@ -149,7 +152,12 @@ class Fake:
         self.most = max(self.most, len(self.now))
         how = self.ends.get(task.name, ["done"])
         end = how.pop(0) if len(how) > 1 else how[0]
-        about = {"state": "running", "env_steps": 5, "total_steps": 10, "lines": [["out", f"hello from {task.name}"]]}
+        about = {
+            "state": "running",
+            "env_steps": 5 + self.gain * len(self.begun),
+            "total_steps": 10,
+            "lines": [["out", f"hello from {task.name}"]],
+        }
         if end in ("done", "interrupted"):
             about["state"] = end
         elif end == "SIGINT":
@@ -173,7 +181,6 @@ class Fake:
 def run(tmp_path, monkeypatch, tasks, **settings):
     """The engine, after the tasks {name: names that it needs} have run."""
     monkeypatch.setattr(graph, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(graph, "LATE_SECONDS", 0.0)
     fake = Fake(**settings)
     made = [Task(name, {}, tuple(needs), tmp_path / f"{name}.json") for name, needs in tasks.items()]
     try:
@@ -200,7 +207,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path, monkeypatch):
     fake, error = run(tmp_path, monkeypatch, CHAIN, ends={"a": ["HeadstartError"]})
     assert sorted(fake.begun) == ["a", "d"] and type(error) is HeadstartError
     assert str(error).startswith(
-        "'a' failed: it broke; not begun, since they need it: b, c, e; once this is mended, go on with"
+        "'a' failed: it broke; not started, because they depend on a failed task: b, c, e; after fixing this, continue with"
     )
     assert type(run(tmp_path, monkeypatch, CHAIN, ends={"a": ["Diverged"]})[1]) is Diverged
 
@@ -210,7 +217,7 @@ def test_a_task_that_dies_is_tried_again_and_not_for_ever(tmp_path, monkeypatch)
     assert fake.begun == ["a", "a", "a", "b"] and not error
     fake, error = run(tmp_path, monkeypatch, {"a": "", "b": "a"}, ends={"a": ["killed"]})
     assert fake.begun == ["a"] * TRIES and str(error) == f"'a' failed: its process died {TRIES} times; " + (
-        "not begun, since they need it: b"
+        "not started, because they depend on a failed task: b"
     )
 
 
@@ -241,7 +248,7 @@ def test_recordings_are_tasks_of_their_own():
         ("ray://", "must be ray, or ray://HOST:PORT"),
         ("ray,cpu=1", "did you mean cpus?"),
         ("ray,cpus=one", "--on cpus needs a number, such as cpus=1, not 'one'"),
-        ("ray,cpus=0", "cpus must be above 0, not 0"),
+        ("ray,cpus=0", "cpus must be a finite number above 0, not 0"),
         ("ray,hours=2", "hours and partition are for slurm"),
         ("slurm", "sbatch"),
     ],
@@ -268,3 +275,15 @@ def test_a_missing_package_is_named(text, package, monkeypatch):
 
 def test_a_local_engine_is_made_without_a_process():
     assert isinstance(engine("local:3")(), Local)
+
+
+def test_a_task_that_gets_further_each_time_is_no_failure(tmp_path, monkeypatch):
+    """As jobs of a queue with a limit of time."""
+    often = ["killed"] * (2 * TRIES)
+    fake, error = run(tmp_path, monkeypatch, {"a": ""}, ends={"a": [*often, "done"]}, gain=1)
+    assert not error and len(fake.begun) == len(often) + 1
+
+
+def test_a_file_that_cannot_be_read_is_no_news(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    assert heard(tmp_path / "a.json") == heard(tmp_path / "missing.json")

@@ -85,7 +85,7 @@ BAD = [
     ({"weight": WEIGHT[:3]}, "observes 3 numbers, and an agent of this team 4"),
     (
         {"weight": WEIGHT[:, :3]},
-        r"puts out float32 \(1, 3\), and float32 \(1, 5\) or whole numbers \(1, 1\) would fit this team",
+        r"outputs float32 \(1, 3\), but this team needs float32 \(1, 5\) or whole numbers \(1, 1\)",
     ),
     ({"first": 1}, r"takes \[1, 4\], not \(N, 4\): export it with a dynamic first axis"),
     ({"more": ("memory",)}, r"takes obs tensor\(float\), memory tensor\(float\): a teacher takes one array"),
@@ -119,6 +119,25 @@ def test_other_files_are_refused_in_one_line(tmp_path, monkeypatch, capsys):
         role = team(Discrete((5,))).roles["agent"]
         foreign(tmp_path / "expert.onnx", TeamSpec({"a": role, "b": role}, 10))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_would_read_other_files_is_refused(tmp_path, monkeypatch):
+    """Wherever it names them: as an initial value, or in a constant of a branch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.bin").write_bytes(WEIGHT.tobytes())
+    for nested in (False, True):
+        made = onnx.load(model(tmp_path / "expert.onnx"))
+        outside = made.graph.initializer[0]
+        if nested:
+            branch = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["x"], value=outside)], "b", [], [])
+            made.graph.node.append(onnx.helper.make_node("If", ["obs"], ["y"], then_branch=branch, else_branch=branch))
+            outside = made.graph.node[-1].attribute[0].g.node[0].attribute[0].t
+        outside.ClearField("raw_data")
+        outside.data_location = onnx.TensorProto.EXTERNAL
+        outside.external_data.add(key="location", value="secret.bin")
+        (tmp_path / "expert.onnx").write_bytes(made.SerializeToString())
+        with pytest.raises(HeadstartError, match=r"expert.onnx keeps numbers in other files: export it as one file$"):
+            foreign(tmp_path / "expert.onnx", team(Discrete((5,))))
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """Trackers: what TensorBoard's own reader finds in the files, and what Weights & Biases writes without an account."""
 
-import json
 import os
 
 import numpy as np
@@ -97,7 +96,8 @@ def logged(place) -> bytes:
 
 
 def test_wandb_needs_no_account(tmp_path, monkeypatch, capsys):
-    """One offline run for each seed, with the configuration and the values under their names; a resumed run keeps its ids."""
+    """An offline run for each seed, with the configuration and the values under their names. What follows has other ids: two
+    directories of one id would overwrite each other when they are uploaded."""
     pytest.importorskip("wandb")
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
@@ -109,16 +109,15 @@ def test_wandb_needs_no_account(tmp_path, monkeypatch, capsys):
         watcher.row(100, ROW)
         watcher.end(None)
     assert "wandb sync" in capsys.readouterr().err
-    number = json.loads((tmp_path / "run/wandb/headstart.json").read_text())["id"]
     for seed, there in ((3, False), (7, True)):
-        places = sorted((tmp_path / "run/wandb").glob(f"offline-run-*-{number}-{seed}"))
-        assert places
+        places = sorted((tmp_path / "run/wandb").glob(f"offline-run-*-{seed}"))
+        assert len({place.name.split("-")[-2] for place in places}) == len(places) == 2
         content = logged(places[0])
         for word in (b"eval/return", b"run-seed-", b"spread"):
             assert word in content, word
         assert (b"losses/actor_loss" in content) == there
-    other = WandB(tmp_path / "other")
-    assert other._number() != number
+    numbers = [WandB(tmp_path / name)._number() for name in ("run", "run", "other")]
+    assert numbers[0] == numbers[1] != numbers[2]
 
 
 def test_a_tracker_without_its_package_is_refused_before_anything_is_written(as_users, tmp_path, monkeypatch, capsys):
@@ -143,6 +142,14 @@ def test_a_run_whose_tracker_has_lost_its_package_says_so(tmp_path, monkeypatch,
     monkeypatch.setattr(choice, "_can", lambda name: False)
     assert trackers((), tmp_path) == ()
     assert "has the tracker tensorboard, which does not go on without its package" in capsys.readouterr().err
+
+
+def test_what_may_upload_is_asked_for_each_time(tmp_path, monkeypatch, capsys):
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr(choice, "_can", lambda name: True)
+    assert trackers((), tmp_path) == ()
+    assert "goes on only if it is asked for: --track wandb" in capsys.readouterr().err
+    assert len(trackers("wandb", tmp_path)) == 1
 
 
 def test_trackers_are_watchers():

@@ -205,7 +205,7 @@ def resume(args: list[str]) -> None:
 def _check_alone(options: Any) -> None:
     """Refuse trackers, which work in this process, for a training that does not."""
     if options.on and options.track:
-        raise HeadstartError("--track writes what is trained in this process: leave out --on, or --track")
+        raise HeadstartError("--track works only when training in this process: leave out --on or --track")
 
 
 def _resume(directory: Path, wanted: int | None, engine: Any, track: tuple[str, ...]) -> None:
@@ -226,7 +226,7 @@ def _resume(directory: Path, wanted: int | None, engine: Any, track: tuple[str, 
     if kind == "experiment" and track:
         raise HeadstartError(f"{directory} is an experiment, whose runs have no trackers: leave out --track")
     if engine and wanted is not None:
-        raise HeadstartError("--steps changes a run in this process: leave out --on")
+        raise HeadstartError("--steps cannot be combined with --on: leave out --on to change the length of a run")
     if kind == "sweep" and engine:
         with progress() as bar:
             go_on_with_sweep(directory, engine, bar)

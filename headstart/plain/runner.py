@@ -19,6 +19,7 @@ ILLEGAL_KINDS = "OUSVMmc"
 """Kinds of NumPy arrays that are no real numbers."""
 
 
+FORMAT = 1
 HALF = np.float32(0.5)
 
 
@@ -88,6 +89,8 @@ class Program:
     its result behind all arrays so far; `outputs` are numbers of arrays."""
 
     def __init__(self, constants: Sequence[np.ndarray], steps: Sequence[Sequence[Any]], outputs: Sequence[int]):
+        if unknown := {name for name, _, _ in steps} - OPERATIONS.keys():
+            raise ValueError(f"there are no operations {', '.join(sorted(unknown))}")
         self.constants, self.outputs = list(constants), list(outputs)
         self.steps = [(OPERATIONS[name](**settings), tuple(needs)) for name, needs, settings in steps]
 
@@ -111,6 +114,8 @@ class Team:
     def __init__(self, path: Any):
         with np.load(path, allow_pickle=False) as file:
             self.about = json.loads(file["about"].tobytes())
+            if self.about.get("format") != FORMAT:
+                raise ValueError(f"{path} has format {self.about.get('format')}, and this file reads {FORMAT}")
             shared = [file[f"array_{i}"] for i in range(self.about["arrays"])]
         self.agents: dict[str, dict[str, Any]] = self.about["agents"]
         """{name: "observation" O and its "fields" [name, entities, numbers of each], "choices" U (0 for continuous actions),

@@ -283,6 +283,13 @@ class Task(TypedDict):
     kind: NotRequired[str]
 
 
+class Tracked(TypedDict):
+    """How an online tracker finds a run again."""
+
+    format: int
+    id: str
+
+
 class Note(TypedDict):
     """The note of a checkpoint."""
 

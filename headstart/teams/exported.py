@@ -108,7 +108,7 @@ def _write_numpy(agents: dict[str, Agent], directory: Path) -> list[str]:
         places_of = {key: i for i, key in enumerate(arrays)}
         run = {"constants": [places_of[key] for key in keys], "steps": agent.listing.steps, "outputs": agent.listing.outputs}
         about[name] = agent.about | run
-    said = json.dumps({"format": 1, "arrays": len(arrays), "agents": about}).encode()
+    said = json.dumps({"format": runner.FORMAT, "arrays": len(arrays), "agents": about}).encode()
     named = {f"array_{i}": x for i, x in enumerate(arrays.values())}
     save: Any = np.savez
     save(directory / "team.npz", about=np.frombuffer(said, np.uint8), **named)

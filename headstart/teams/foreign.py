@@ -92,15 +92,20 @@ class Model:
     """A model as a function of observations [*n O] -> outputs [*n U] as a policy's: logits, or actions in [-1, 1]."""
 
     def __init__(self, data: bytes, role: RoleSpec, name: str):
-        if not installed("onnxruntime"):
-            raise HeadstartError(f"{name} needs the package onnxruntime: pip install 'headstart[onnx]'")
+        for package in ("onnx", "onnxruntime"):
+            if not installed(package):
+                raise HeadstartError(f"{name} needs the package {package}: pip install 'headstart[onnx]'")
         import onnxruntime
+
+        from headstart.teams.onnx_files import check_whole
+
+        check_whole(data, name)
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the cores are the run's
         options.log_severity_level = 4
         self.role, self.name = role, name
-        try:  # of bytes, so that the model names no other files
+        try:
             self.session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise HeadstartError(f"{name} is no ONNX model that can be read: {_told(error)}") from None
@@ -135,9 +140,7 @@ class Model:
         if isinstance(space, Discrete) and out.dtype.kind in "iu" and out.size == count * len(space.heads):
             return chosen(space, out.reshape(count, -1), self.name)
         if out.dtype.kind != "f" or out.shape != (count, space.size):
-            raise HeadstartError(
-                f"{self.name} puts out {out.dtype} {out.shape}, and {_wanted(space, count)} would fit this team"
-            )
+            raise HeadstartError(f"{self.name} outputs {out.dtype} {out.shape}, but this team needs {_wanted(space, count)}")
         return in_unit(space, out.astype(np.float32)) if isinstance(space, Continuous) else out.astype(np.float32)
 
 

@@ -1,6 +1,7 @@
 """The contract between trainings and the engines that run them: tasks, and what an engine does with them."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -8,7 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 from headstart.core.checks import HeadstartError
 
 TRIES = 4
-"""How often a task is begun in all, if its process dies: each time it goes on from its last checkpoint."""
+"""How often a task is begun that gets no further before its process dies: each time it goes on from its last checkpoint."""
+
+NEAR, FAR = 5.0, 60.0
+"""`Engine.late_seconds` of workers on this machine, and of those on others, whose shared disk may show old content so long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +40,9 @@ class Engine(Protocol):
     slots: int
     """How many tasks it takes at once."""
     tries: int
-    """How often a task whose process died is begun; 1 if the engine itself tries again."""
+    """How often a task is begun whose process dies without getting further; 1 if the engine itself tries again."""
+    late_seconds: float
+    """How long the last word of a worker that has ended may take to be seen on a shared disk."""
 
     def begin(self, task: Task) -> None:
         """Run a task's worker, or put it into a queue."""
@@ -66,8 +72,8 @@ class Wanted:
 
     def __post_init__(self):
         for name in ("cpus", "gpus", "hours"):
-            if (value := getattr(self, name)) is not None and not value > 0:
-                raise HeadstartError(f"--on: {name} must be above 0, not {value}")
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise HeadstartError(f"--on: {name} must be a finite number above 0, not {value}")
 
 
 Make = Callable[[], Engine]

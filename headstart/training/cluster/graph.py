@@ -20,9 +20,6 @@ from headstart.training.signals import Signals
 from headstart.training.watch import Progress, Watcher
 
 POLL_SECONDS = 0.2
-LATE_SECONDS = 5.0
-"""How long the last word of a worker that has ended may take to be seen on a shared disk."""
-
 View = Callable[[str], Watcher]
 """The name of a task -> what shows its progress, by `begin` with {"env_steps"} and `progress`."""
 
@@ -40,6 +37,8 @@ class Graph:
         self.failed: dict[str, dict[str, Any]] = {}
         """The last words of the tasks that failed."""
         self.tries = dict.fromkeys(self.tasks, 0)
+        self.reached = dict.fromkeys(self.tasks, 0)
+        """The env-steps after which a task's last process died: one that gets further is no failure."""
         self.shown = {name: _Shown(name, view) for name in self.tasks}
 
     def run(self) -> None:
@@ -77,7 +76,7 @@ class Graph:
     def _end(self, name: str, why: str, asked: bool) -> None:
         """A worker has ended: hear how."""
         task = self.running.pop(name)
-        last = _last_words(task, patient=not asked)
+        last = _last_words(task, 0.0 if asked else self.engine.late_seconds)
         self.shown[name].show(last)
         if last["state"] == "done":
             self.done.add(name)
@@ -86,12 +85,19 @@ class Graph:
             self.failed[name] = last
         elif asked:
             self.left[name] = task
+        elif last["env_steps"] > self.reached[name] and self.engine.tries > 1:
+            self.reached[name], self.tries[name] = last["env_steps"], 1
+            self._again(task, why)
         elif self.tries[name] < self.engine.tries:
-            self.left[name] = task
-            notice(f"{name}: its process was ended{f' ({why})' * bool(why)}; it goes on from its last checkpoint")
+            self._again(task, why)
         else:
             many = "" if self.engine.tries == 1 else f" {self.tries[name]} times"
             self.failed[name] = {"error": f"its process died{many}{f' ({why})' * bool(why)}", "kind": ""}
+
+    def _again(self, task: Task, why: str) -> None:
+        """Begin a task once more whose process died."""
+        self.left[task.name] = task
+        notice(f"{task.name}: its process was ended{f' ({why})' * bool(why)}; it goes on from its last checkpoint")
 
     def _error(self) -> HeadstartError:
         """One line about all failures."""
@@ -99,15 +105,15 @@ class Graph:
         for name, last in self.failed.items():
             log = self.tasks[name].log
             told.append(f"'{name}' failed: {last['error']}" + (f" (see {log})" if not last["kind"] and log.exists() else ""))
-        told += [f"not begun, since they need it: {', '.join(self.left)}"] if self.left else []
-        told += [f"once this is mended, go on with: {self.again}"] if self.done else []
+        told += [f"not started, because they depend on a failed task: {', '.join(self.left)}"] if self.left else []
+        told += [f"after fixing this, continue with: {self.again}"] if self.done else []
         kind = Diverged if all(last["kind"] == "Diverged" for last in self.failed.values()) else HeadstartError
         return kind("; ".join(told))
 
 
-def _last_words(task: Task, patient: bool) -> dict[str, Any]:
-    """What a worker said last. If it was killed, it is still "running" after LATE_SECONDS."""
-    until = time.monotonic() + (LATE_SECONDS if patient else 0.0)
+def _last_words(task: Task, late_seconds: float) -> dict[str, Any]:
+    """What a worker said last. If it was killed, it is still "running" after `late_seconds`."""
+    until = time.monotonic() + late_seconds
     while (last := heard(task.about))["state"] in ("none", "running") and time.monotonic() < until:
         time.sleep(POLL_SECONDS)
     return last

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from headstart.core import own
-from headstart.training.cluster.engine import TRIES, Task
+from headstart.training.cluster.engine import NEAR, TRIES, Task
 
 BOOT = """
 import json, sys
@@ -22,7 +22,7 @@ working.work_alone(json.loads(sys.argv[2]))
 class Local:
     """Worker processes on this machine. They stop at a checkpoint when this process ends, even if it is killed."""
 
-    tries = TRIES
+    tries, late_seconds = TRIES, NEAR
 
     def __init__(self, slots: int):
         self.slots = slots

@@ -4,13 +4,14 @@ Ray begins a task again whose worker or machine has died. `ray` starts Ray on th
 """
 
 import importlib
+import os
 import signal
 import threading
 from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.own import installed
-from headstart.training.cluster.engine import TRIES, Make, Task, Wanted
+from headstart.training.cluster.engine import FAR, NEAR, TRIES, Make, Task, Wanted
 from headstart.training.cluster.working import work
 
 
@@ -33,6 +34,7 @@ class OnRay:
     def __init__(self, address: str | None, wanted: Wanted):
         ray: Any = importlib.import_module("ray")
         self.ray, self.ours = ray, not ray.is_initialized()
+        self.late_seconds = FAR if address or os.environ.get("RAY_ADDRESS") else NEAR
         here = {"address": address} if address else {"include_dashboard": False}
         handler = signal.getsignal(signal.SIGTERM)
         try:

@@ -14,7 +14,7 @@ from typing import Any
 from headstart.core.checks import HeadstartError
 from headstart.core.own import installed
 from headstart.training import cores
-from headstart.training.cluster.engine import TRIES, Make, Task, Wanted
+from headstart.training.cluster.engine import FAR, NEAR, TRIES, Make, Task, Wanted
 from headstart.training.cluster.working import work
 
 HOURS = 24.0
@@ -37,6 +37,7 @@ class OnSlurm:
 
     def __init__(self, wanted: Wanted, here: bool):
         self.wanted, self.here = wanted, here
+        self.late_seconds = NEAR if here else FAR
         self.folder: Path | None = None
         self.jobs: dict[str, Any] = {}
 
@@ -53,11 +54,14 @@ class OnSlurm:
             timeout_min=math.ceil(60 * (self.wanted.hours or HOURS)),
             **({"slurm_partition": self.wanted.partition} if self.wanted.partition else {}),
         )
-        self.jobs[task.name] = executor.submit(work, task.order)
+        try:
+            self.jobs[task.name] = executor.submit(work, task.order)
+        except Exception as error:  # of many classes: a partition or resources that the cluster does not have
+            raise HeadstartError(f"SLURM does not take '{task.name}': {' '.join(str(error).split())}") from None
 
     def ended(self) -> dict[str, str]:
-        """{name: ""} of the tasks whose jobs have ended; how they did is in their files."""
-        found = dict.fromkeys((name for name, job in self.jobs.items() if job.done()), "")
+        """{name: the last line that its job printed as an error} of the tasks whose jobs have ended."""
+        found = {name: _last_line(job) for name, job in self.jobs.items() if job.done()}
         for name in found:
             del self.jobs[name]
         return found
@@ -73,3 +77,8 @@ class OnSlurm:
         self.jobs.clear()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _last_line(job: Any) -> str:
+    lines = (job.stderr() or "").strip().splitlines()
+    return lines[-1].strip() if lines else ""

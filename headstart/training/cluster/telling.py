@@ -105,7 +105,8 @@ def telling(path: Path) -> Iterator[Teller]:
 
 
 def heard(path: Path) -> dict[str, Any]:
-    """The content of a task's file; {"state": "none"} while there is none."""
-    if files.kind(path) is None:
-        return {"state": "none", "env_steps": 0, "total_steps": 0, "lines": []}
-    return files.read_json(path, schema.Task)
+    """The content of a task's file; {"state": "none"} while none can be read, as on a shared disk that is late."""
+    with contextlib.suppress(HeadstartError, OSError):
+        if files.kind(path) is not None:
+            return files.read_json(path, schema.Task)
+    return {"state": "none", "env_steps": 0, "total_steps": 0, "lines": []}

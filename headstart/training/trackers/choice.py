@@ -15,19 +15,24 @@ TRACKERS: dict[str, tuple[Callable[[Path], Watcher], str, str]] = {
     "wandb": (wandb.WandB, "wandb", wandb.FOLDER),
 }
 """{name: (run directory -> watcher, the package that it needs, its folder in the run directory)}."""
+ASKED = ("wandb",)
+"""Trackers that may upload: a directory, which can be a stranger's, does not start them."""
 
 
 def trackers(names: str | Iterable[str], run: str | Path) -> tuple[Watcher, ...]:
-    """The trackers of these names, or of one name, for a run directory, and those that it has already.
+    """The trackers of these names, or of one name, for a run directory, and those that it has already and that stay there.
 
     Raises HeadstartError for an unknown name, and if a package is missing.
     """
     run, wanted = places.located(run), check(names)
-    had = [name for name, (_, _, folder) in TRACKERS.items() if (run / folder).is_dir()]
+    had = [name for name, (_, _, folder) in TRACKERS.items() if (run / folder).is_dir() and name not in wanted]
     for name in had:
-        if not _can(name):
+        if name in ASKED:
+            notice(f"{run} has been tracked with {name}, which goes on only if it is asked for: --track {name}")
+        elif not _can(name):
             notice(f"{run} has the tracker {name}, which does not go on without its package {TRACKERS[name][1]}")
-    return tuple(TRACKERS[name][0](run) for name in dict.fromkeys([*wanted, *filter(_can, had)]))
+    go_on = [name for name in had if name not in ASKED and _can(name)]
+    return tuple(TRACKERS[name][0](run) for name in dict.fromkeys([*wanted, *go_on]))
 
 
 def check(names: str | Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.checks import notice
-from headstart.storage import files
+from headstart.storage import files, schema
 from headstart.training.trackers.names import of_seed
 from headstart.training.watch import Watcher
 
@@ -21,7 +21,8 @@ class WandB(Watcher):
     """A run of Weights & Biases for each seed, in one group, with the run's configuration; env-steps are its steps.
 
     Without an account, or with WANDB_MODE=offline, they are written to RUN/wandb, and `wandb sync` uploads them later. The
-    project is "headstart", or WANDB_PROJECT. A resumed run goes on with the same ids.
+    project is "headstart", or WANDB_PROJECT. A resumed run goes on with the same ids. Offline it has new ones in
+    the same group, since `wandb sync` of a second directory with an id writes over the first.
     """
 
     def __init__(self, run: Path):
@@ -48,7 +49,8 @@ class WandB(Watcher):
     def _opened(self) -> list[Any]:
         wandb = importlib.import_module("wandb")
         mode = os.environ.get("WANDB_MODE") or ("online" if _has_account(wandb) else "offline")
-        place, name, number = self.run / FOLDER, self.run.resolve().name, self._number()
+        place, name = self.run / FOLDER, self.run.resolve().name
+        number = secrets.token_hex(6) if mode == "offline" else self._number()
         if mode == "offline":
             notice(f"Weights & Biases writes to {place}; to upload it: wandb sync {place}/offline-run-*")
         return [
@@ -71,8 +73,8 @@ class WandB(Watcher):
         """What the ids of these runs begin with: a random number that a resumed run finds again."""
         place = self.run / FOLDER / "headstart.json"
         if files.kind(place) is None:
-            files.write_json(place, {"id": secrets.token_hex(6)})
-        return str(files.read_json(place)["id"])
+            files.write_json(place, {"id": secrets.token_hex(6)}, schema.Tracked)
+        return files.read_json(place, schema.Tracked)["id"]
 
 
 def _has_account(wandb: Any) -> bool:
