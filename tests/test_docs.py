@@ -87,7 +87,7 @@ def test_commands(page, tmp_path, monkeypatch, capsys):
     reproduce = experiments._reproduce
     monkeypatch.setattr(experiments, "_reproduce", lambda name, scale, *args: reproduce(name, "smoke", *args))  # the demo's too
     for module in (experiments, train):  # what --on names is read, and the work stays in this process, where it is small
-        monkeypatch.setattr(module, "engine_of", lambda on: on and engine(on) and None)
+        monkeypatch.setattr(module, "engine_of", lambda on: (engine(on) if on else None) and None)
     if page.name != "README.md":  # an episode in a report is a program more
         monkeypatch.setattr(report, "replay_of", lambda path, title, metric="": None)
     for words in commands(page):

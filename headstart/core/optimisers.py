@@ -11,9 +11,8 @@ from headstart.core.ops import Real
 def per_team(transforms: dict[str, optax.GradientTransformation]) -> optax.GradientTransformation:
     """`transforms[network]` applied to every role's `RoleNet` of that network, to each agent's own parameters.
 
-    A rule that treats every number alike, such as Adam, belongs in `optax.flatten`: one vector in place of many small arrays
-    makes a smaller program. Networks without a transform, such as a normaliser's `stats`, stay as they are. Clipping the norm
-    of a whole stacked tree would couple agents: one agent's large gradient would shrink the others'.
+    Networks without a transform, such as a normaliser's `stats`, stay as they are. Clipping the norm of a whole stacked tree
+    would couple agents: one agent's large gradient would shrink the others'.
     """
 
     def init(params):
@@ -45,3 +44,14 @@ def clip_per_variable(limit: Real) -> optax.GradientTransformation:
         return jax.tree.map(clip, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def as_one_vector(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """A rule that treats every number alike, such as Adam, on one vector in place of many small arrays: a smaller program."""
+    flat = optax.flatten(rule)
+    of = lambda tree: flat if jax.tree.leaves(tree) else rule  # a critic may have no parameters of its own
+
+    def update(updates, state, params=None):
+        return of(updates).update(updates, state, params)
+
+    return optax.GradientTransformation(lambda params: of(params).init(params), update)
