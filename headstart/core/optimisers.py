@@ -44,14 +44,3 @@ def clip_per_variable(limit: Real) -> optax.GradientTransformation:
         return jax.tree.map(clip, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def as_one_vector(rule: optax.GradientTransformation) -> optax.GradientTransformation:
-    """A rule that treats every number alike, such as Adam, on one vector in place of many small arrays: a smaller program."""
-    flat = optax.flatten(rule)
-    of = lambda tree: flat if jax.tree.leaves(tree) else rule  # a critic may have no parameters of its own
-
-    def update(updates, state, params=None):
-        return of(updates).update(updates, state, params)
-
-    return optax.GradientTransformation(lambda params: of(params).init(params), update)

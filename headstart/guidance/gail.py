@@ -27,7 +27,7 @@ from headstart.core.actions import greedy
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
-from headstart.core.optimisers import as_one_vector, per_team
+from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, NonNegative, Positive, Sizes
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -73,7 +73,7 @@ class Gail:
         """
         data = self._data(self._demos(spec), spec)
         sizes = {role: (x.shape[0], x.shape[2]) for role, (x, _) in data.items()}
-        optimizer = per_team({"discriminator": as_one_vector(optax.adam(self.lr))})
+        optimizer = per_team({"discriminator": optax.adam(self.lr)})
 
         def init(key, seed):
             nets: PyTree = {"discriminator": discriminators(key, sizes, self.hidden)}

@@ -14,7 +14,7 @@ from headstart.core.learner import Learner, actors, check_replay, replaying, sha
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import masked_mean, polyak, td_target
-from headstart.core.optimisers import as_one_vector, clip_per_variable, per_team
+from headstart.core.optimisers import clip_per_variable, per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -88,9 +88,7 @@ class DDPG(GraphSettings):
         rates = {"actor": self.actor_lr, **dict.fromkeys(valued.networks, self.critic_lr)}
         return Learner(
             **replaying(self),
-            optimizer=per_team(
-                {k: optax.chain(clip_per_variable(self.clip), as_one_vector(optax.adam(lr))) for k, lr in rates.items()}
-            ),
+            optimizer=per_team({k: optax.chain(clip_per_variable(self.clip), optax.adam(lr)) for k, lr in rates.items()}),
             init=lambda key: self._init(spec, acting, valued, key),
             policy=lambda params, carry, obs: (carry, actors(spec, params, obs)),
             unroll=lambda params, batch: ((), actors(spec, params, batch.obs)),

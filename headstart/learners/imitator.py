@@ -10,7 +10,7 @@ from headstart.core.actions import greedy, legal
 from headstart.core.learner import Learner, shares, squashed
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
-from headstart.core.optimisers import as_one_vector, per_team
+from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Sizes
 from headstart.core.types import TeamSpec
@@ -55,7 +55,7 @@ class Imitator:
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         return Learner(
             **collecting(self, spec, "actor"),
-            optimizer=per_team({"actor": as_one_vector(optax.chain(*decay, optax.adam(self.lr)))}),
+            optimizer=per_team({"actor": optax.chain(*decay, optax.adam(self.lr))}),
             init=lambda key: {"actor": {name: self._actor(role, key, i) for i, (name, role) in enumerate(spec.roles.items())}},
             policy=lambda params, carry, obs: _policy(spec, params, carry, obs),
             unroll=lambda params, batch: _unroll(spec, params, batch),

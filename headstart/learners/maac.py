@@ -17,7 +17,7 @@ from headstart.core.learner import Learner, actors, check_replay, replaying, sha
 from headstart.core.modules import Activation
 from headstart.core.networks import RoleNet, role_net
 from headstart.core.ops import masked_mean, polyak, td_target
-from headstart.core.optimisers import as_one_vector, per_team
+from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -114,8 +114,8 @@ class MAAC:
         terms = sum(share * spec.roles[name].agents for name, share in shares(spec, self.shared).items())
         only = lambda *names: lambda params: {name: name in names for name in params}
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
-        critic = as_one_vector(optax.chain(*decay, optax.adam(self.critic_lr)))
-        actor = optax.chain(optax.clip_by_global_norm(self.clip), as_one_vector(optax.adam(self.actor_lr)))
+        critic = optax.chain(*decay, optax.adam(self.critic_lr))
+        actor = optax.chain(optax.clip_by_global_norm(self.clip), optax.adam(self.actor_lr))
         return optax.chain(
             optax.masked(optax.scale(1 / terms), only("attention")),
             optax.masked(optax.clip_by_global_norm(self.critic_clip * agents), only("critic", "attention")),

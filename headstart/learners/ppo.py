@@ -21,7 +21,7 @@ from headstart.core.memory import latest
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import Cell, Real, gae, masked_mean, unroll
-from headstart.core.optimisers import as_one_vector, per_team
+from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -105,7 +105,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         for name, role in spec.roles.items():
             if self.layer_norm and width(role.obs) == 1:
                 raise HeadstartError(f"'{name}' observes one number, of which layer_norm leaves nothing: leave it out")
-        optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), as_one_vector(optax.adam(self.lr, eps=1e-5)))
+        optimizer = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.lr, eps=1e-5))
         graphs = Graphs(self, self.hidden, self.activation, (2**0.5, self.critic_gain))
         valued = critic(self.critic, spec, lambda role: self._body(self.critic_gain), graphs, self.shared, acts=False)
         single = lambda params, obs, action: values_of(params, valued.v(params)((), (read(self, params, obs), None))[1])

@@ -26,7 +26,7 @@ from headstart.core.learner import Learner, flatten, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import role_net
 from headstart.core.ops import linear_schedule, masked_mean, polyak, td_target
-from headstart.core.optimisers import as_one_vector, per_team
+from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
@@ -131,7 +131,7 @@ class QLearning:
     def _optimizer(self) -> optax.GradientTransformation:
         decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
         rule = optax.adam(self.lr) if self.optimizer == "adam" else optax.rmsprop(self.lr, 0.99, 1e-5, eps_in_sqrt=False)
-        return optax.chain(optax.clip_by_global_norm(self.clip), as_one_vector(optax.chain(*decay, rule)))
+        return optax.chain(optax.clip_by_global_norm(self.clip), *decay, rule)
 
     def _pace(self, clock: Clock):
         """The run's progress, or the share of `exploration_steps` that it has made."""
