@@ -1,4 +1,4 @@
-"""Trainings on other processes: the same bytes as in one process, whatever is killed; and which tasks run when."""
+"""Trainings on other processes: the same bytes as in one process if something is killed, and the order of tasks."""
 
 import dataclasses
 import os

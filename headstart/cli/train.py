@@ -8,7 +8,7 @@ from typing import Any
 from headstart.cli.flags import DEVICES, ON, directory_of, engine_of, on_devices, options_of, read_flags, take
 from headstart.cli.output import finish, show_report
 from headstart.cli.stopping import works_in
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, notice
 from headstart.storage.places import POINTS
 
 TRACK = "Write the numbers of metrics.csv for other tools as well: tensorboard, wandb (with the extras of these names)."
@@ -216,7 +216,7 @@ def _resume(directory: Path, wanted: int | None, engine: Any, track: tuple[str, 
     from headstart.training import run
     from headstart.training import sweep as sweeps
     from headstart.training.progress import progress, sweep_bar
-    from headstart.training.trackers.choice import check, trackers
+    from headstart.training.trackers.choice import check, tracked, trackers
 
     check(track)
     kind = next((kind for kind in ("experiment", "sweep") if (directory / f"{kind}.json").exists()), None)
@@ -243,6 +243,8 @@ def _resume(directory: Path, wanted: int | None, engine: Any, track: tuple[str, 
         _say_if_finished(directory)
     with progress() as bar:
         if engine:
+            for name in tracked(directory):
+                notice(f"{directory} has been tracked with {name}, which goes on only without --on")
             go_on_with_run(directory, engine, bar)
         else:
             run.resume(directory, (bar(directory.name), *trackers(track, directory)), steps=wanted)

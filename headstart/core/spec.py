@@ -5,6 +5,8 @@ Nothing here needs JAX, so the worker processes of host environments start witho
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from headstart.core.checks import HeadstartError, require
 
 
@@ -48,6 +50,17 @@ class Discrete(NamedTuple):
         """U, the numbers in an action vector: every head's options side by side."""
         return sum(self.heads)
 
+    def vector(self, options: Any) -> np.ndarray:
+        """[.. H] the option of each head, in the environment's own numbers -> [.. U] ones at the options, zeros elsewhere.
+
+        Raises ValueError for another number of heads, and for options that a head does not have.
+        """
+        chosen = np.asarray(options) - np.array(self.start or 0)
+        if chosen.shape[-1:] != (len(self.heads),) or not ((chosen >= 0) & (chosen < np.array(self.heads))).all():
+            raise ValueError(f"not a choice of each of {self.heads}")
+        heads = [np.eye(n, dtype=np.float32)[chosen[..., h].astype(int)] for h, n in enumerate(self.heads)]
+        return np.concatenate(heads, -1)
+
 
 class Continuous(NamedTuple):
     """`size` numbers meant to lie in [-1, 1]; a Gaussian policy may overshoot, and the environment clips.
@@ -62,6 +75,21 @@ class Continuous(NamedTuple):
     high: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+
+    def in_units(self, vector: Any) -> Any:
+        """An action vector [.. U] of NumPy or JAX, clipped to [-1, 1], in the environment's own units."""
+        unit = vector.clip(-1.0, 1.0)
+        if not self.low:
+            return unit
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        return (low + (unit + 1) / 2 * (high - low)).clip(low, high)
+
+    def vector(self, action: Any) -> Any:
+        """[.. U] in the environment's own units -> an action vector; numbers whose bounds are equal become -1."""
+        if not self.low:
+            return action
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        return 2 * (action - low) / np.where(high > low, high - low, 1) - 1
 
 
 ActionSpace = Discrete | Continuous

@@ -211,12 +211,9 @@ def _width(space: Any, seen: Any, where: str) -> int:
 
 def _native(space: ActionSpace, vector: Array, theirs: Any) -> Array:
     if isinstance(space, Continuous):
-        unit = jnp.clip(vector, -1.0, 1.0)
-        if space.low:
-            low, high = jnp.asarray(space.low), jnp.asarray(space.high)
-            unit = low + (unit + 1) / 2 * (high - low)
+        sent = space.in_units(vector)
         whole = jnp.issubdtype(theirs.dtype, jnp.integer) if getattr(theirs, "dtype", None) is not None else False
-        return (jnp.rint(unit).astype(theirs.dtype) if whole else unit).reshape(theirs.shape)
+        return (jnp.rint(sent).astype(theirs.dtype) if whole else sent).reshape(theirs.shape)
     blocks = jnp.split(vector, np.cumsum(space.heads)[:-1].tolist())
     choices = [block.argmax(-1) for block in blocks]
     return choices[0] if len(choices) == 1 else jnp.stack(choices)

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
 from headstart.core.actions import ILLEGAL
 from headstart.core.checks import HeadstartError, check_known
@@ -55,18 +55,16 @@ def agent_of(team: TeamPolicy, name: str, seed: int = 0) -> Agent:
     single = team.agent(name)
     params, learner = single.place(seed), single.learner
     ((role, about),) = single.spec.roles.items()
-    start = jax.tree.map(np.asarray, learner.start(1))
-    flat = np.concatenate([np.zeros(0, np.float32), *(np.ravel(x) for x in jax.tree.leaves(start))])
+    flat, shaped = ravel_pytree(learner.start(1))
     space, size = about.actions, about.obs_size
     choices = 0 if isinstance(space, Continuous) else space.size
 
     def act(params, obs, memory, *available):
-        carry, out = learner.policy(params, _shaped(memory, start), {role: obs[None, None]})
-        kept = [x.reshape(-1) for x in jax.tree.leaves(carry)]
-        after = jnp.concatenate(kept) if kept else jnp.zeros(0)
-        return in_units(space, jnp.where(available[0], out[role][0, 0], ILLEGAL) if available else out[role][0, 0]), after
+        carry, out = learner.policy(params, shaped(memory), {role: obs[None, None]})
+        logits = jnp.where(available[0], out[role][0, 0], ILLEGAL) if available else out[role][0, 0]
+        return in_units(space, logits), ravel_pytree(carry)[0]
 
-    inputs = [np.zeros(size, np.float32), flat, *([np.ones(choices, bool)] if choices else [])]
+    inputs = [np.zeros(size, np.float32), np.asarray(flat), *([np.ones(choices, bool)] if choices else [])]
     try:
         listing = Traced(act, params, *inputs).listing(params)
     except NotPlain as error:
@@ -76,24 +74,10 @@ def agent_of(team: TeamPolicy, name: str, seed: int = 0) -> Agent:
     return Agent(listing, told | {"single": isinstance(space, Discrete) and len(space.heads) == 1})
 
 
-def _shaped(memory: Float[Array, " M"], start: PyTree) -> PyTree:
-    """The memory as the learner has it."""
-    leaves, cut = jax.tree.leaves(start), 0
-    shaped = []
-    for x in leaves:
-        shaped.append(memory[cut : cut + x.size].reshape(x.shape))
-        cut += x.size
-    return jax.tree.unflatten(jax.tree.structure(start), shaped)
-
-
 def in_units(space: ActionSpace, out: Float[Array, " U"]) -> Array:
     """The greedy action in the environment's own form: the number of each head's option, or numbers within the bounds."""
     if isinstance(space, Continuous):
-        unit = jnp.clip(out, -1.0, 1.0)
-        if not space.low:
-            return unit
-        low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
-        return jnp.clip(low + (unit + 1) / 2 * (high - low), low, high)
+        return space.in_units(out)
     heads = jnp.split(out, np.cumsum(space.heads)[:-1].tolist())
     return jnp.stack([head.argmax() for head in heads]) + jnp.array(space.start or (0,) * len(heads), jnp.int32)
 

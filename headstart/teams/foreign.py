@@ -141,7 +141,7 @@ class Model:
             return chosen(space, out.reshape(count, -1), self.name)
         if out.dtype.kind != "f" or out.shape != (count, space.size):
             raise HeadstartError(f"{self.name} outputs {out.dtype} {out.shape}, but this team needs {_wanted(space, count)}")
-        return in_unit(space, out.astype(np.float32)) if isinstance(space, Continuous) else out.astype(np.float32)
+        return space.vector(out.astype(np.float32)) if isinstance(space, Continuous) else out.astype(np.float32)
 
 
 SURE = 10.0
@@ -150,19 +150,10 @@ SURE = 10.0
 
 def chosen(space: Discrete, choices: np.ndarray, name: str) -> np.ndarray:
     """[N H] numbers of options, in the environment's own counting -> logits [N U]; HeadstartError for those of no option."""
-    choices = choices - np.array(space.start or 0)
-    if (choices < 0).any() or (choices >= np.array(space.heads)).any():
-        raise HeadstartError(f"{name} chooses options that this team does not have: its heads have {space.heads}")
-    heads = [np.eye(n, dtype=np.float32)[choices[:, h]] for h, n in enumerate(space.heads)]
-    return np.float32(SURE) * np.concatenate(heads, -1)
-
-
-def in_unit(space: Continuous, actions: np.ndarray) -> np.ndarray:
-    """Actions in the environment's own units -> in [-1, 1]."""
-    if not space.low:
-        return actions
-    low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
-    return 2 * (actions - low) / np.where(high > low, high - low, 1) - 1
+    try:
+        return np.float32(SURE) * space.vector(choices)
+    except ValueError:
+        raise HeadstartError(f"{name} chooses options that this team does not have: its heads have {space.heads}") from None
 
 
 def _told(error: Exception) -> str:

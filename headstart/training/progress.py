@@ -19,15 +19,8 @@ class Bar(Watcher):
         self.display.start()
         self.task = self.display.add_task(self.name, total=manifest["env_steps"], status="compiling")
 
-    def copied(self, lines: list[str]) -> None:
+    def told(self, lines: list[str]) -> None:
         """Print the lines, above the bar if there is one."""
-        self._print(lines)
-
-    def worth(self, lines: list[str]) -> None:
-        """Print the lines, above the bar if there is one."""
-        self._print(lines)
-
-    def _print(self, lines: list[str]) -> None:
         for line in lines:
             print(f"{self.name}: {line}", flush=True)
 

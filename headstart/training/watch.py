@@ -34,9 +34,14 @@ class Watcher:
 
     def copied(self, lines: list[str]) -> None:
         """Guidance copied weights before training: what was copied from where, in words."""
+        self.told(lines)
 
     def worth(self, lines: list[str]) -> None:
         """The teachers were measured before training: what each is worth in this environment, in words."""
+        self.told(lines)
+
+    def told(self, lines: list[str]) -> None:
+        """The run says something in words before training: `copied` and `worth` call this."""
 
     def progress(self, progress: Progress) -> None:
         """A piece of the run is done, about half a second of it."""

@@ -109,12 +109,8 @@ def _space(spaces: Any, space: ActionSpace) -> Any:
 def _vector(space: ActionSpace, action: Any, name: str) -> np.ndarray:
     """A PettingZoo action as an action vector [U]."""
     if isinstance(space, Continuous):
-        vector = np.asarray(action, np.float32).reshape(space.size)
-        if not space.low:
-            return vector
-        low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
-        return 2 * (vector - low) / (high - low) - 1
-    choices = np.atleast_1d(action) - np.array(space.start or 0)
-    if len(choices) != len(space.heads) or any(not 0 <= c < n for c, n in zip(choices, space.heads, strict=True)):
-        raise HeadstartError(f"the action of {name} must be a choice of each of {space.heads}, not {action}")
-    return np.concatenate([np.eye(n, dtype=np.float32)[int(c)] for c, n in zip(choices, space.heads, strict=True)])
+        return space.vector(np.asarray(action, np.float32).reshape(space.size))
+    try:
+        return space.vector(np.atleast_1d(action))
+    except ValueError:
+        raise HeadstartError(f"the action of {name} must be a choice of each of {space.heads}, not {action}") from None

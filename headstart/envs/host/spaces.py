@@ -97,11 +97,7 @@ def ends(space: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
 def native(space: ActionSpace, vector: np.ndarray) -> Any:
     """An action vector [U] in the environment's own form: an int, an int array for several heads, or a float array."""
     if isinstance(space, Continuous):
-        unit = np.clip(np.asarray(vector, np.float32), -1.0, 1.0)
-        if not space.low:
-            return unit
-        low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
-        return np.clip(low + (unit + 1) / 2 * (high - low), low, high)
+        return space.in_units(np.asarray(vector, np.float32))
     if len(space.heads) == 1:
         return int(np.asarray(vector).argmax()) + (space.start[0] if space.start else 0)
     blocks = np.split(np.asarray(vector), np.cumsum(space.heads)[:-1])

@@ -1,4 +1,4 @@
-"""What a worker tells of its task: one small JSON file, on a disk that the driver reads too, whatever the engine.
+"""What a worker tells of its task: one small JSON file, which every engine's driver reads.
 
 The file says how far the task is, the lines that it has printed, and in the end how it ended. A worker that is killed leaves
 a file that says "running".
@@ -37,17 +37,10 @@ class Teller(Watcher):
         self.about["total_steps"] = manifest["env_steps"]
         self.write()
 
-    def copied(self, lines: list[str]) -> None:
-        """Tell the lines."""
-        self._worded(lines)
-
-    def worth(self, lines: list[str]) -> None:
-        """Tell the lines."""
-        self._worded(lines)
-
-    def _worded(self, lines: list[str]) -> None:
+    def told(self, lines: list[str]) -> None:
+        """Tell the lines as printed ones."""
         for line in lines:
-            self.told("out", line)
+            self.printed("out", line)
 
     def progress(self, progress: Progress) -> None:
         """Tell how far the run is."""
@@ -58,7 +51,7 @@ class Teller(Watcher):
         if time.monotonic() - self.wrote > SECONDS:
             self.write()
 
-    def told(self, stream: str, line: str) -> None:
+    def printed(self, stream: str, line: str) -> None:
         """A line was printed."""
         self.about["lines"].append([stream, line])
         self.write()
@@ -79,7 +72,7 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         *whole, self.left = (self.left + text).split("\n")
         for line in whole:
-            self.teller.told(self.name, line)
+            self.teller.printed(self.name, line)
         return self.behind.write(text)
 
     def flush(self) -> None:

@@ -25,7 +25,7 @@ def trackers(names: str | Iterable[str], run: str | Path) -> tuple[Watcher, ...]
     Raises HeadstartError for an unknown name, and if a package is missing.
     """
     run, wanted = places.located(run), check(names)
-    had = [name for name, (_, _, folder) in TRACKERS.items() if (run / folder).is_dir() and name not in wanted]
+    had = [name for name in tracked(run) if name not in wanted]
     for name in had:
         if name in ASKED:
             notice(f"{run} has been tracked with {name}, which goes on only if it is asked for: --track {name}")
@@ -33,6 +33,11 @@ def trackers(names: str | Iterable[str], run: str | Path) -> tuple[Watcher, ...]
             notice(f"{run} has the tracker {name}, which does not go on without its package {TRACKERS[name][1]}")
     go_on = [name for name in had if name not in ASKED and _can(name)]
     return tuple(TRACKERS[name][0](run) for name in dict.fromkeys([*wanted, *go_on]))
+
+
+def tracked(run: Path) -> list[str]:
+    """The names of the trackers that have written into a run directory."""
+    return [name for name, (_, _, folder) in TRACKERS.items() if (run / folder).is_dir()]
 
 
 def check(names: str | Iterable[str]) -> list[str]:
