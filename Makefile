@@ -1,9 +1,10 @@
 # Every target sets up what it needs: a virtual environment in .venv with the locked versions.
+SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick check bench fuzz situations lock lowest clean
+.PHONY: demo test quick check bench fuzz situations lock lowest extras clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
@@ -49,6 +50,21 @@ lowest:
 	uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct '.[pettingzoo,jaxmarl]'
 	.venv-lowest/bin/headstart train spread --learner ippo --steps 1000 --evaluations 1 --episodes 4 --out .venv-lowest/run
 	.venv-lowest/bin/headstart render .venv-lowest/run
+
+# Each extra alone, with the versions that the core has alone, on every version of Python (needs uv): how many packages it takes.
+NAMES := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'])
+EXTRAS = $(filter-out test all,$(shell $(PYTHON) -c "$(NAMES)"))
+extras:
+	@set -e; resolved=$$(mktemp -d); trap 'rm -r $$resolved' EXIT; \
+	for python in 3.11 3.12 3.13; do \
+	  resolve="uv pip compile --quiet --python-version $$python pyproject.toml"; \
+	  $$resolve --output-file $$resolved/core >/dev/null; \
+	  echo "Python $$python, core: $$(grep -c '==' $$resolved/core) packages, $$(grep '^jax==' $$resolved/core)"; \
+	  for extra in $(EXTRAS); do \
+	    $$resolve --extra $$extra --constraint $$resolved/core --output-file $$resolved/extra >/dev/null; \
+	    printf '  %-12s%s more\n' $$extra $$(grep '==' $$resolved/extra | cut -d= -f1 | grep -vxFf <(grep '==' $$resolved/core | cut -d= -f1) | wc -l); \
+	  done; \
+	done
 
 clean:
 	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .ruff_cache

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from headstart.training.api import resume_sweep as resume_sweep
     from headstart.training.api import sweep as sweep
     from headstart.training.api import train as train
+    from headstart.training.merge import merge as merge
     from headstart.training.run import score as score
     from headstart.training.watch import Watcher as Watcher
     from headstart.views.adapt import adapt as adapt
@@ -128,6 +129,7 @@ _HOMES = {
     "resume": "training.api",
     "resume_sweep": "training.api",
     "sweep": "training.api",
+    "merge": "training.merge",
     "score": "training.run",
     "Watcher": "training.watch",
     "preset": "registry",

@@ -11,6 +11,7 @@ from headstart.cli.evaluate import evaluate, record, render
 from headstart.cli.experiments import demo, report, reproduce
 from headstart.cli.export import export
 from headstart.cli.flags import read_flags, require_text, take
+from headstart.cli.merge import merge
 from headstart.cli.output import exit_code, fail
 from headstart.cli.stopping import Interrupts, sentence
 from headstart.cli.train import resume, sweep, train
@@ -102,7 +103,7 @@ def list_parts(args: list[str]) -> None:
             print(f"  {names:<{width}}  {text}")
 
 
-ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "record", "render", "export", "report")
+ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "record", "render", "export", "merge", "report")
 """The flag to read files although their digests do not match, and the commands that know it."""
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -116,5 +117,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "record": record,
     "render": render,
     "export": export,
+    "merge": merge,
     "report": report,
 }
