@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick check bench fuzz situations lock lowest clean
+.PHONY: demo test quick check bench fuzz situations lock lowest docs clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
@@ -50,5 +50,16 @@ lowest:
 	.venv-lowest/bin/headstart train spread --learner ippo --steps 1000 --evaluations 1 --episodes 4 --out .venv-lowest/run
 	.venv-lowest/bin/headstart render .venv-lowest/run
 
+# The documentation as a site in site/, warnings as errors, in an environment of its own: it reads the code and imports none of it.
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir site
+	@echo "the documentation is in site/index.html"
+
+.venv-docs/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > .venv-docs/wanted.txt
+	.venv-docs/bin/python -m pip install --quiet --requirement .venv-docs/wanted.txt
+	touch $@
+
 clean:
-	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-docs site build dist *.egg-info .pytest_cache .ruff_cache
