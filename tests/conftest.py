@@ -8,6 +8,7 @@ import ctypes
 import gc
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ _FLAGS = [
     "xla_llvm_disable_expensive_passes=true",
     "xla_cpu_use_fusion_emitters=false",
     "xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_DEFAULT",
-    "xla_disable_hlo_passes=cpu-parallel-task-assigner",  # loops as short as these are never split among threads
+    # Loops as short as these are never split among threads, and later passes find what the first simplification finds.
+    "xla_disable_hlo_passes=cpu-parallel-task-assigner,simplification",
 ]
 # Without fused multiply-adds every operation rounds by itself, so two programs that compute the same agree to the bit
 # however XLA fuses each of them.
@@ -43,9 +45,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import jax
 import jaxtyping
+from jax._src.interpreters import mlir
 from jaxtyping import install_import_hook
 
 install_import_hook("headstart", "typecheck.checked")
+
+_new_context = mlir.make_ir_context
+_contexts = threading.local()
+
+
+def _kept_context():
+    """MLIR's context of this thread, a new one after every 200 programs.
+
+    JAX makes one for each program. Tests compile thousands of programs of one operation each, a third of whose time that takes.
+    """
+    if getattr(_contexts, "left", 0) == 0:
+        _contexts.last, _contexts.left = _new_context(), 200
+    _contexts.left -= 1
+    return _contexts.last
+
+
+mlir.make_ir_context = _kept_context
 
 # Tracing makes millions of small objects, few of them garbage; looking for it as often as usual takes a tenth of all time.
 gc.set_threshold(100_000, 50, 100)
