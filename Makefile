@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick check bench fuzz situations lock lowest extras clean
+.PHONY: demo test quick check bench fuzz situations lock lowest extras docs clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
@@ -53,7 +53,7 @@ lowest:
 
 # Each extra alone, with the versions that the core has alone, on every version of Python (needs uv): how many packages it takes.
 NAMES := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'])
-EXTRAS = $(filter-out test all,$(shell $(PYTHON) -c "$(NAMES)"))
+EXTRAS = $(filter-out test docs all,$(shell $(PYTHON) -c "$(NAMES)"))
 extras:
 	@set -e; resolved=$$(mktemp -d); trap 'rm -r $$resolved' EXIT; \
 	for python in 3.11 3.12 3.13; do \
@@ -66,5 +66,16 @@ extras:
 	  done; \
 	done
 
+# The documentation as a site in site/, warnings as errors, in an environment of its own: it reads the code and imports none of it.
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir site
+	@echo "the documentation is in site/index.html"
+
+.venv-docs/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > .venv-docs/wanted.txt
+	.venv-docs/bin/python -m pip install --quiet --requirement .venv-docs/wanted.txt
+	touch $@
+
 clean:
-	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-docs site build dist *.egg-info .pytest_cache .ruff_cache

@@ -119,6 +119,59 @@ def test_python_examples(page, tmp_path, monkeypatch):
         exec(compile(block, str(page), "exec"), {})
 
 
+LINKED = [*PAGES, *sorted((ROOT / "docs").rglob("*/*.md"))]
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings: lower case, without punctuation, a hyphen for a space."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_repository_leads_somewhere(page, monkeypatch):
+    """To a file, and in it to a heading or to the definition of a symbol."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import site_links
+
+    for target in site_links.targets(page.read_text(encoding="utf-8")):
+        path, place = site_links.split(target, page.relative_to(ROOT).as_posix())
+        there = ROOT / path
+        assert there.is_file() and ROOT in there.resolve().parents, target
+        known = headings(there) if there.suffix == ".md" else site_links.defined(there) if there.suffix == ".py" else ()
+        assert not place or place in known, target
+
+
+def test_links_are_found_outside_of_code_and_definitions_by_their_lines(tmp_path, monkeypatch):
+    """Else the test above would pass with nothing read."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import site_links
+
+    text = "[a](x.md#y), `[b](z)`, [`c`](../d.py#E.f) and [e](https://example.org)\n```py\n[f](g)\n```\n![h](i.png)"
+    assert site_links.targets(text) == ["x.md#y", "../d.py#E.f", "i.png"]
+    assert site_links.split("../d.py#E.f", "docs/page.md") == ("d.py", "E.f")
+    (tmp_path / "d.py").write_text("A = 1\n\n\nclass E:\n    x: int = 2\n\n    def f(self):\n        pass\n")
+    assert site_links.defined(tmp_path / "d.py") == {"A": 1, "E": 4, "E.x": 5, "E.f": 7}
+    assert site_links.relinked("[`c`](../d.md)", "docs/results/page.md") == "[`c`](../d.md)"
+    assert site_links.relinked("[c](../../Makefile)", "docs/results/page.md") == "[c](../source/Makefile.md)"
+    assert site_links.relinked("[c](../Makefile)", "docs/page.md") == "[c](source/Makefile.md)"
+    assert site_links.relinked("[d](docs/e.md#f)", "CONTRIBUTING.md") == "[d](e.md#f)"
+
+
+def test_every_page_of_docs_is_in_the_navigation_once():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    assert sorted(re.findall(r": (\S+\.md)$", nav, re.MULTILINE)) == sorted([*pages, "contributing.md"])
+
+
+def test_the_reference_has_every_public_name():
+    import headstart
+
+    text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^::: headstart\.(\w+)$", text, re.MULTILINE)) == set(dir(headstart)) - {"__version__"}
+
+
 def test_the_readme_names_every_command():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in cli.COMMANDS:

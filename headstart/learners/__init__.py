@@ -1,0 +1,1 @@
+"""Learning rules, one file each, and the modules that they share. The registry finds rules by their `PRESETS`."""
