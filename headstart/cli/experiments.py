@@ -75,7 +75,7 @@ def report(args: list[str]) -> None:
 
     if {"-h", "--help"} & set(args):
         out = "Directory for the report of a comparison; a run or an experiment alone is reported in its own."
-        ledger = "Markdown page of results: the reports of experiments are copied beside it, and its tables made from them."
+        ledger = "Markdown page of results: the reports of experiments are copied beside it, and its tables and overviews made."
         metric = "What runs are judged by: return, return/ROLE, or an event that the environment counts, e.g. win."
         numbers = "A new file for the evaluations of all seeds, as JSON for marl-eval and tools that read its format."
         fields = [
@@ -134,7 +134,9 @@ def _tell_marl_eval(directories: list[Path], given: dict[str, list[str]]) -> Non
 
 def _keep(experiments: list[Path], page: Path, out: bool) -> None:
     """Put the reports of experiments into a page of results, or make the tables of the page anew if there are none."""
-    from headstart.report import ledger
+    from headstart import registry
+    from headstart.report import ledger, overview
+    from headstart.storage import files
 
     if out:
         raise HeadstartError("--ledger writes its page and the reports beside it: leave --out out")
@@ -142,5 +144,7 @@ def _keep(experiments: list[Path], page: Path, out: bool) -> None:
         raise HeadstartError(f"{page} does not exist: say which experiments go into it, headstart report DIR --ledger PAGE")
     for experiment in experiments:
         ledger.keep(experiment / "report.json", page)
-    ledger.refill(page)
+    content = ledger.fill(page.read_text(encoding="utf-8"), page)
+    titles = {name: make("laptop").title for name, make in registry.experiments().items()}
+    files.write_text(page, overview.fill(content, page, titles))
     print(f"results: {page}")

@@ -40,11 +40,6 @@ def keep(report: Path, page: Path) -> None:
     files.write_text(page, fill(old, page))
 
 
-def refill(page: Path) -> None:
-    """Make the blocks of a page anew."""
-    files.write_text(page, fill(page.read_text(encoding="utf-8"), page))
-
-
 def fill(content: str, page: Path) -> str:
     """The page's text with each of its blocks made anew from the report beside the page."""
 
