@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from headstart.teams.recording import record as record
     from headstart.teams.saved import load as load
     from headstart.teams.saved_demos import load_demos as load_demos
+    from headstart.teams.saved_demos import load_teacher as load_teacher
     from headstart.teams.scripted import Scripted as Scripted
     from headstart.training.api import resume as resume
     from headstart.training.api import resume_sweep as resume_sweep
@@ -119,6 +120,7 @@ _HOMES = {
     "load": "teams.saved",
     "Demos": "teams.demos",
     "load_demos": "teams.saved_demos",
+    "load_teacher": "teams.saved_demos",
     "export": "teams.exported",
     "demos_from_npz": "teams.imported",
     "demos_from_vault": "teams.imported",

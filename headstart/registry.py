@@ -19,6 +19,7 @@ from headstart.core.checks import HeadstartError, check_known
 from headstart.core.named import named
 from headstart.core.own import admit
 from headstart.core.part import kind_of, parts_in
+from headstart.core.trust import trusts
 
 KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "headstart.guidance"}
 _joined: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -84,8 +85,9 @@ def use(module: str | ModuleType) -> None:
 
 
 def command(verb: str, path: Path) -> str:
-    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named."""
-    return " ".join(["headstart", verb, shlex.quote(str(path)), *(f"--use {module}" for module in sorted(used))])
+    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named, and with `--trust`."""
+    told = [*(f"--use {module}" for module in sorted(used)), *(["--trust"] if trusts() and verb == "resume" else [])]
+    return " ".join(["headstart", verb, shlex.quote(str(path)), *told])
 
 
 def _kind(name: str, part: Any) -> str:

@@ -217,3 +217,26 @@ def test_a_learner_and_a_guidance_of_ones_own(here):
     for state in states[:2]:
         assert (played(Choice(), plain.learner, state.params)["agent"] > 0.95).all()
     assert same(states[0].params, states[2].params) and not same(states[0].params, states[1].params)
+
+
+@pytest.mark.slow
+def test_an_onnx_expert_teaches(here, tmp_path, capsys):
+    """It must do far better than a fresh student, else it would be no teacher."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    import examples.onnx_teacher as example
+
+    found = example.main(str(tmp_path), steps=800, episodes=32, progress=False)
+    assert list(found) == ["expert", "imitates it", "learns beside it", "has no teacher"]
+    assert found["expert"] > 0.75 * found["has no teacher"]  # returns are negative
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == list(found)
+
+
+@pytest.mark.slow
+def test_an_expert_of_stable_baselines3_teaches(here, tmp_path):
+    pytest.importorskip("stable_baselines3")
+    import examples.sb3_teacher as example
+
+    found = example.main(str(tmp_path), expert_steps=256, steps=512, episodes=2, progress=False)
+    assert list(found) == ["expert", "imitates it", "learns beside it", "has no teacher"]
+    assert (tmp_path / "imitates-it/teacher-0/model.zip").read_bytes() == (tmp_path / "expert.zip").read_bytes()

@@ -11,8 +11,11 @@ from test_runs import ENV, eager, identical, stop_at
 from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.guidance.dagger import Dagger
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
+from headstart.learners.imitator import Imitator
+from headstart.teams.experts import expert_of
 from headstart.teams.foreign import foreign, kept
 from headstart.teams.saved_demos import load_teacher
 from headstart.training import run, session
@@ -106,18 +109,18 @@ def test_other_files_are_refused_in_one_line(tmp_path, monkeypatch, capsys):
     for teacher, says in (
         ("damaged.onnx", "damaged.onnx is no ONNX model that can be read"),
         ("missing.onnx", "missing.onnx"),
-        ("expert.zip", "a file of Stable-Baselines3, which may hold code: export its policy as ONNX"),
+        ("expert.zip", "expert.zip is no model of Stable-Baselines3 and no TorchScript: export its policy as ONNX"),
     ):
         with pytest.raises(SystemExit) as end:
             cli.main(["train", "spread", "--guidance", "knowru", "--teacher", teacher, "--steps", "100000", "--out", "run"])
         err = capsys.readouterr().err
         assert end.value.code == 2 and says in err and err.count("\n") == 1
-    monkeypatch.setattr("headstart.teams.foreign.installed", lambda package: False)
-    with pytest.raises(HeadstartError, match=r"pip install 'headstart\[onnx\]'"):
-        foreign(model(tmp_path / "expert.onnx"), team(Discrete((5,))))
     with pytest.raises(HeadstartError, match="teaches teams of one role, and this one has a, b"):
         role = team(Discrete((5,))).roles["agent"]
-        foreign(tmp_path / "expert.onnx", TeamSpec({"a": role, "b": role}, 10))
+        foreign(model(tmp_path / "expert.onnx"), TeamSpec({"a": role, "b": role}, 10))
+    monkeypatch.setattr("headstart.teams.programs.installed", lambda package: False)
+    with pytest.raises(HeadstartError, match=r"pip install 'headstart\[onnx\]'"):
+        foreign(model(tmp_path / "expert.onnx"), team(Discrete((5,))))
     assert not (tmp_path / "run").exists()
 
 
@@ -138,6 +141,41 @@ def test_a_model_that_would_read_other_files_is_refused(tmp_path, monkeypatch):
         (tmp_path / "expert.onnx").write_bytes(made.SerializeToString())
         with pytest.raises(HeadstartError, match=r"expert.onnx keeps numbers in other files: export it as one file$"):
             foreign(tmp_path / "expert.onnx", team(Discrete((5,))))
+
+
+def test_a_model_of_all_agents_is_a_controller(tmp_path):
+    """It observes them side by side: two roles, or two agents; it moves each by heads of its own, or by one joint choice."""
+    role = RoleSpec(1, (Field("obs", 1, 4),), Discrete((5,)))
+    teams = TeamSpec({"a": role, "b": role}, 10, 8), team(Discrete((5,)))
+    obs = {"a": OBS[:, :1], "b": OBS[:, 1:]}, {"agent": OBS}
+    rng = np.random.default_rng(3)
+    for spec, seen in zip(teams, obs, strict=True):
+        for size in (10, 25):
+            weight = rng.normal(size=(8, size)).astype(np.float32)
+            expert = expert_of(foreign(model(tmp_path / "expert.onnx", weight), spec), spec)
+            moves = expert.step((), (), {name: jnp.asarray(x) for name, x in seen.items()}, None)[1]
+            moves = np.concatenate(list(moves.values()), 1)
+            logits = OBS.reshape(3, 8) @ weight
+            joint, heads = np.divmod(logits.argmax(-1), 5), logits.reshape(3, -1, 5).argmax(-1)
+            assert moves.shape == (3, 2, 5)
+            np.testing.assert_array_equal(moves.argmax(-1), np.stack(joint, -1) if size == 25 else heads)
+    with pytest.raises(HeadstartError, match=r"of one role, .* a, b; nor is it a controller of the whole team: .* observes 9"):
+        foreign(model(tmp_path / "expert.onnx", np.zeros((9, 10), np.float32)), teams[0])
+
+
+@pytest.mark.slow
+def test_students_do_what_a_model_says(tmp_path):
+    """DAgger leaves students who choose as the model does where episodes begin; before, few choices agree."""
+    role = ENV.spec.roles["agent"]
+    weight = np.random.default_rng(2).normal(size=(role.obs_size, role.actions.size)).astype(np.float32)
+    learner = Imitator(hidden=(32,), warmup=64, batch=64, lr=1e-2)
+    guide = Dagger(str(model(tmp_path / "expert.onnx", weight)))
+    trained = run.train(run.Config(ENV, learner, (guide,), steps=3200, evaluations=2, episodes=2, worth=0), tmp_path / "run")
+    obs = np.asarray(jax.vmap(ENV.reset)(jax.random.split(jax.random.key(4), 200))[1].obs["agent"])
+    greedy = lambda params: trained.learner.policy(params, (), {"agent": jnp.asarray(obs)})[1]["agent"].argmax(-1)
+    both = trained.learner.init(jax.random.key(0)), trained.place(0)
+    before, after = (float((np.asarray(greedy(params)) == (obs @ weight).argmax(-1)).mean()) for params in both)
+    assert before < 0.5 and after > 0.75, (before, after)
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from headstart.storage.places import absent, located
 CHOICES = {
     "--learner NAME": "The learner, by its name in headstart list; --learner.* below are its settings. (default: maddpg)",
     "--guidance NAME": "How to learn from a teacher, by its name in headstart list; may be given several times.",
-    "--teacher DIR": "The directory of the run or team that teaches, or an ONNX model FILE.onnx; one for each --guidance.",
+    "--teacher DIR": "The directory of the run or team that teaches, or a model (.onnx, .zip, .pt); one for each --guidance.",
+    "--trust": "Open a teacher that may run any code: a .zip of Stable-Baselines3, a .pt of TorchScript.",
     "--guidance.learner NAME": "The learner of a companion (--guidance companion:ENV), if it is not to be the student's.",
     "--over NAME=VALUE,VALUE..": "A setting and its values, e.g. learner.gamma=0.9,0.99; may be given several times.",
     "--env NAME": "Another environment than that of the training; with it, --help lists its settings --env.*, too.",

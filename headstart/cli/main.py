@@ -16,6 +16,7 @@ from headstart.cli.output import exit_code, fail
 from headstart.cli.stopping import Interrupts, sentence
 from headstart.cli.train import resume, sweep, train
 from headstart.core.checks import HeadstartError, check_known
+from headstart.core.trust import trusting
 from headstart.storage.files import accepting
 
 OVERVIEW = """headstart: give a team of agents a head start
@@ -71,8 +72,9 @@ def _run(args: list[str]) -> None:
         require_text(arg)
     check_known("command", args[0], COMMANDS)
     accept = args[0] in ACCEPTING and ACCEPT in args
-    with accepting(accept):
-        COMMANDS[args[0]](_used([arg for arg in args[1:] if not (accept and arg == ACCEPT)]))
+    trust = args[0] in TRUSTING and TRUST in args
+    with accepting(accept), trusting(trust):
+        COMMANDS[args[0]](_used([arg for arg in args[1:] if not ((accept and arg == ACCEPT) or (trust and arg == TRUST))]))
 
 
 def _used(args: list[str]) -> list[str]:
@@ -105,6 +107,9 @@ def list_parts(args: list[str]) -> None:
 
 ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "record", "render", "export", "merge", "report")
 """The flag to read files although their digests do not match, and the commands that know it."""
+
+TRUST, TRUSTING = "--trust", ("train", "sweep", "resume")
+"""The flag to open teachers that may run code, and the commands that know it."""
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": demo,

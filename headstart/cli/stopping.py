@@ -5,7 +5,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-_places: list[tuple[Path, bool]] = []
+from headstart.core.trust import trusting, trusts
+
+_places: list[tuple[Path, bool, bool]] = []
 
 
 def holds_run(directory: Path) -> bool:
@@ -15,16 +17,17 @@ def holds_run(directory: Path) -> bool:
 
 def works_in(directory: Path, resumes: bool = False) -> None:
     """The command is about to begin a run or an experiment in a directory, or `resumes` the one that is there."""
-    _places[:] = [(directory, resumes or not holds_run(directory))]
+    _places[:] = [(directory, resumes or not holds_run(directory), trusts())]
 
 
 def sentence() -> str:
     """What a stopped command says: the command that goes on, if there is anything to go on with."""
-    for directory, ours in _places:
+    for directory, ours, trusted in _places:
         if ours and holds_run(directory):
             from headstart.registry import command
 
-            return f"stopped; go on with: {command('resume', directory)}"
+            with trusting(trusted):
+                return f"stopped; go on with: {command('resume', directory)}"
     return "stopped before anything was written"
 
 

@@ -111,7 +111,8 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
     guides, rest = _with_learners(guides, rest)
     fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
     inside = [flag for flag in ("--guidance.learner",) if any(hasattr(guide, "learner") for guide in guides)]
-    options = read_flags(options_of(fields), rest, f"headstart {verb} {name}", about, (*choices, "--use", *inside), example)
+    shown = (*choices, "--trust", "--use", *inside)
+    options = read_flags(options_of(fields), rest, f"headstart {verb} {name}", about, shown, example)
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
     taught = _taught(chosen, given["--teacher"])
     names = ("steps", "seeds", "first_seed", "evaluations", "episodes", "worth", "keep")
@@ -191,7 +192,7 @@ def resume(args: list[str]) -> None:
     from headstart.core.ranges import Steps
 
     steps = "Env-steps of each seed in all, to go on with a run that has finished, or to change the length of another."
-    choices, example = ("--use", "--accept-changed"), "headstart resume runs/four --steps 400000"
+    choices, example = ("--use", "--accept-changed", "--trust"), "headstart resume runs/four --steps 400000"
     track = f"{TRACK} Trackers that the run has go on."
     options = options_of([("steps", Steps | None, None, steps), ("track", tuple[str, ...], (), track), ON, DEVICES])
     given = read_flags(options, rest, "headstart resume DIR", resume.__doc__ or "", choices, example)

@@ -12,6 +12,7 @@ from typing import Any
 
 from headstart import registry
 from headstart.core import own
+from headstart.core.trust import trusts
 from headstart.experiments.base import Experiment
 from headstart.storage import files, places, schema
 from headstart.storage.places import SWEEP, inside
@@ -69,7 +70,7 @@ def _task(name: str, out: Path, kind: str, which: str, needs: tuple[str, ...] = 
 
 
 def _surroundings(about: Path) -> dict[str, Any]:
-    """What a worker needs to compute as this process does: the user's modules, the size of XLA's pool, accepted changes."""
+    """What a worker needs to compute as this process does: the user's modules, the size of XLA's pool, trust."""
     return {
         "worker": WORKER,
         "about": str(about),
@@ -79,6 +80,7 @@ def _surroundings(about: Path) -> dict[str, Any]:
         "cores": cores.pool(),
         "devices": devices.most(),
         "accept": files.accepts(),
+        "trust": trusts(),
     }
 
 

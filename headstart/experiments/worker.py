@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart import registry
 from headstart.core import own
+from headstart.core.trust import trusting
 from headstart.experiments import run as experiments
 from headstart.storage import files, places
 from headstart.training import cores, devices, run, sweep
@@ -23,6 +24,7 @@ def main(order: dict[str, Any]) -> None:
     with (
         telling(Path(order["about"])) as teller,
         files.accepting(order["accept"]),
+        trusting(order["trust"]),
         devices.limited(order["devices"]),
     ):
         with contextlib.suppress(OSError):  # another machine may not have it

@@ -38,10 +38,12 @@ class Part(TypedDict):
 
 
 class Guide(Part):
-    """Guidance, and whether its teacher is a team or demonstrations (saved beside run.json), or Python code."""
+    """Guidance, and whether its teacher is a team or demonstrations (saved beside run.json), or Python code; and whether the
+    saved one may run code and was trusted, which a run that goes on must be told again."""
 
     teacher: NotRequired[bool]
     scripted: NotRequired[bool]
+    trusted: NotRequired[bool]
 
 
 class Actions(TypedDict, total=False):
@@ -205,11 +207,12 @@ class Policy(TypedDict):
 
 
 class Foreign(TypedDict):
-    """foreign.json: a teacher of another program. `model`: the sha256 of its file."""
+    """foreign.json: a teacher of another program. `model`: the sha256 of its file. `program`: which one wrote it, else ONNX."""
 
     format: int
     spec: Spec
     model: Digest
+    program: NotRequired[Literal["onnx", "sb3", "torchscript"]]
 
 
 class Demonstrations(TypedDict):

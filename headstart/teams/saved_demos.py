@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.spec import TeamSpec, decode_spec
+from headstart.core.trust import trusting
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
 from headstart.teams.demos import EACH, STORED, Demos
@@ -25,18 +26,29 @@ INNER = {
 
 
 def load_teacher(
-    directory: str | Path, digest: str | None = None, spec: TeamSpec | None = None
+    path: str | Path, spec: TeamSpec | None = None, trust: bool = False, *, digest: str | None = None
 ) -> TeamPolicy | Demos | Foreign:
-    """The team or the demonstrations of a directory; see `load` and `load_demos`.
+    """A teacher: the team or the demonstrations of a directory (see `load` and `load_demos`), or the policy in a file.
 
-    With `spec`, also the policy in a file of another program, for the team of that spec; see `foreign`.
+        guide = headstart.Distill(headstart.load_teacher("expert.onnx", env.spec))
+
+    spec: the team that is to learn from the policy of another program in a file: .onnx, .zip of Stable-Baselines3, or .pt of
+    TorchScript. trust: open the last two, which may run any code when they are opened. digest: that of the file that describes
+    the teacher, if it is known. Raises HeadstartError for files that are missing, damaged, not trusted, or do not fit.
     """
-    path = places.located(directory)
+    path = places.located(path)
     if is_foreign(path):
-        return foreign(path, spec) if spec is not None and not path.is_dir() else kept(path, digest)
+        with trusting(trust):
+            return foreign(path, _needed(spec, path)) if not path.is_dir() else kept(path, digest)
     if not path.is_dir():
         raise HeadstartError(places.absent(path, "the directory of a finished run, or of demonstrations (headstart record)"))
     return load_demos(path, digest=digest) if holds_demos(path) else load(path, digest=digest)
+
+
+def _needed(spec: TeamSpec | None, path: Path) -> TeamSpec:
+    if spec is None:
+        raise HeadstartError(f"{path} does not say for which team it is: pass the spec, headstart.load_teacher(path, env.spec)")
+    return spec
 
 
 def holds_demos(directory: Path) -> bool:

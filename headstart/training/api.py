@@ -113,12 +113,13 @@ def resume_sweep(
     progress: bool = True,
     watch: Callable[[str], Watcher] | None = None,
     accept_changed: bool = False,
+    trust: bool = False,
 ) -> Swept:
     """Go on with the sweep at `out` from its last checkpoint; a finished sweep is loaded. See `resume` and `sweep`."""
     _check_call(out, ())
     check(track)
     with _watching(out, progress, watch, track) as told:
-        return sweeps.resume(Path(out), told, teacher, accept_changed)
+        return sweeps.resume(Path(out), told, teacher, accept_changed, trust)
 
 
 @contextlib.contextmanager
@@ -162,6 +163,7 @@ def resume(
     progress: bool = True,
     watchers: Sequence[Watcher] = (),
     accept_changed: bool = False,
+    trust: bool = False,
 ) -> TeamPolicy:
     """Go on with the run at `out` from its last checkpoint; a finished run is loaded.
 
@@ -171,10 +173,11 @@ def resume(
     teacher: the scripted teacher of a run that learns from one, or a list if several guides have one; no file keeps a
     function. track, watchers: as in `train`; trackers that the run has go on.
     accept_changed: go on even if files were changed after headstart had written them, or do not belong together.
+    trust: open a teacher that may run any code (see `load_teacher`), which the run has kept; only if you know who wrote it.
     """
     _check_call(out, watchers)
     watchers = (*watchers, *trackers(track, out))
     if not progress:
-        return run.resume(out, watchers, teacher, accept_changed, steps)
+        return run.resume(out, watchers, teacher, accept_changed, steps, trust)
     with bars() as bar:
-        return run.resume(out, (bar(Path(out).name), *watchers), teacher, accept_changed, steps)
+        return run.resume(out, (bar(Path(out).name), *watchers), teacher, accept_changed, steps, trust)

@@ -121,7 +121,8 @@ def differences(manifest: dict[str, Any], config: Config) -> list[str]:
 def _teacher(teacher: Any) -> dict[str, bool]:
     """Whether the teacher is a team, demonstrations or a model, which can be saved, or Python code, which cannot."""
     saved = isinstance(teacher, SAVED)
-    return {"teacher": saved, "scripted": teacher is not None and not saved}
+    trusted = {"trusted": True} if isinstance(teacher, Foreign) and teacher.trusted else {}
+    return {"teacher": saved, "scripted": teacher is not None and not saved} | trusted
 
 
 def prices(config: Config, guides: Sequence[Guidance], updates: int, begun: Sequence[int] = (0,)) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from headstart.core.guidance import teacher_of
 from headstart.core.part import checked
 from headstart.core.ranges import Count
 from headstart.core.scope import innermost, scope
+from headstart.core.trust import trusting
 from headstart.registry import command
 from headstart.storage import files
 from headstart.storage.places import sweep_of
@@ -71,16 +72,18 @@ def resume(
     teacher: Any = None,
     accept_changed: bool = False,
     steps: int | None = None,
+    trust: bool = False,
 ) -> TeamPolicy:
     """Go on with a run from its last checkpoint; a finished run is just loaded, unless it is to have more `steps`.
 
     `teacher`: its scripted teacher, or a list of them. `accept_changed`: go on even if files are not those that were written.
-    `steps`: env-steps of each seed in all, in place of those that the run was asked for (see `extend`).
+    `steps`: env-steps of each seed in all, in place of those that the run was asked for (see `extend`). `trust`: see
+    `load_teacher`; that the run was begun so is not enough, as a stranger may have written it.
 
     Watchers of a finished run get its beginning and its end.
     """
     directory = RunDir(out)
-    with directory.held(), files.accepting(accept_changed):
+    with directory.held(), files.accepting(accept_changed), trusting(trust):
         manifest = directory.manifest()
         if not manifest.get("finished") and (home := sweep_of(directory.path)):
             raise HeadstartError(f"{directory.path} is a point of a sweep: go on with {command('resume', home)}")

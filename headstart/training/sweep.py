@@ -17,6 +17,7 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError
 from headstart.core.scope import innermost, scope
+from headstart.core.trust import trusting
 from headstart.report.build import read_curve
 from headstart.report.stats import iqm
 from headstart.report.transfer import final
@@ -125,10 +126,12 @@ def _train(home: Path, sessions: Sequence[Session]) -> Swept:
 
 
 @scope()
-def resume(home: Path, watch: Watch = unwatched, teacher: Any = None, accept_changed: bool = False) -> Swept:
-    """Go on with a sweep; its finished points stay as they are. `teacher`: see `run.resume`."""
+def resume(
+    home: Path, watch: Watch = unwatched, teacher: Any = None, accept_changed: bool = False, trust: bool = False
+) -> Swept:
+    """Go on with a sweep; its finished points stay as they are. `teacher`, `trust`: see `run.resume`."""
     home = places.located(home)
-    with places.held(home), files.accepting(accept_changed):
+    with places.held(home), files.accepting(accept_changed), trusting(trust):
         places.tidy(home)
         about = files.read_json(home / SWEEP, schema.Sweep)
         found = (_left(home, each, watch(each["name"]), teacher) for each in about["points"])
