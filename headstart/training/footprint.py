@@ -120,6 +120,12 @@ def available() -> int | None:
     return min(host_limits(Path("/")), default=None)
 
 
+def resident(root: Path = Path("/")) -> int | None:
+    """Bytes of memory that this process holds; None if the system does not say."""
+    kilobytes = _numbers(root / "proc/self/status").get("VmRSS")
+    return None if kilobytes is None else 1024 * kilobytes
+
+
 def host_limits(root: Path) -> Iterator[int]:
     """Bytes that each of the system's limits leaves: of the machine, of a control group, of this process."""
     machine = _numbers(root / "proc/meminfo")
