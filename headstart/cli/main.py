@@ -102,12 +102,32 @@ def list_parts(args: list[str]) -> None:
             print(f"  {names:<{width}}  {text}")
 
 
+def zoo(args: list[str]) -> None:
+    """List the small trained teams that come with headstart, or tell how one was made: headstart zoo [NAME]."""
+    given = [arg for arg in args if not arg.startswith("-")][:1]
+    rest = args[1:] if given and args[0] == given[0] else args
+    read_flags(dataclasses.make_dataclass("Options", []), rest, "headstart zoo", zoo.__doc__ or "")
+    from headstart.teams import zoo as teams
+
+    if not given:
+        print(teams.zoo())
+        return
+    entry = teams.zoo()[given[0].removeprefix("zoo:")]
+    for heading, cell in zip(teams.HEADINGS, teams.row(entry), strict=True):
+        print(f"{heading:<12} {cell}")
+    print(f"{'measured in':<12} {entry.episodes:,} episodes of seed {entry.seed}, by headstart {entry.version}")
+    print("made by")
+    for command in entry.commands:
+        print(f"  {command}")
+
+
 ACCEPT, ACCEPTING = "--accept-changed", ("resume", "evaluate", "record", "render", "export", "report")
 """The flag to read files although their digests do not match, and the commands that know it."""
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": demo,
     "list": list_parts,
+    "zoo": zoo,
     "train": train,
     "sweep": sweep,
     "reproduce": reproduce,
