@@ -19,6 +19,7 @@ from benchmarks import (
     maddpg,
     mujoco,
     smax,
+    soak,
     stepping,
     sweep,
     walker2d,
@@ -42,6 +43,7 @@ ALL = {
     "graphs": graphs,
     "sweep": sweep,
     "walker2d": walker2d,
+    "soak": soak,
 }
 
 

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from headstart.teams.saved_demos import load_demos as load_demos
     from headstart.teams.saved_demos import load_teacher as load_teacher
     from headstart.teams.scripted import Scripted as Scripted
+    from headstart.teams.zoo import zoo as zoo
     from headstart.training.api import resume as resume
     from headstart.training.api import resume_sweep as resume_sweep
     from headstart.training.api import sweep as sweep
@@ -126,6 +127,7 @@ _HOMES = {
     "demos_from_vault": "teams.imported",
     "demos_to_vault": "teams.imported",
     "record": "teams.recording",
+    "zoo": "teams.zoo",
     "non_concurrent": "teams.recombined",
     "independent": "teams.recombined",
     "resume": "training.api",

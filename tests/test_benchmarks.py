@@ -5,10 +5,12 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import common, maddpg
+from benchmarks import common, maddpg, soak
 from headstart.learners.ddpg import DDPG
+from headstart.training.watch import Progress
 
 ROOT = Path(__file__).parent.parent
 NO_ROWS = {
@@ -21,8 +23,9 @@ NO_ROWS = {
     "semantics",
     "treasure_python",
     "walker2d_sb3",
+    "zoo",
 }
-"""What benchmarks share, peers that other Pythons run, and comparisons of returns."""
+"""What benchmarks share, peers that other Pythons run, comparisons of returns, and what makes the zoo."""
 
 
 def test_every_benchmark_is_listed_and_can_be_called():
@@ -54,3 +57,23 @@ def test_rows_of_the_maddpg_benchmark_without_peers(capsys, monkeypatch):
         assert {"name", "ours", "peer", "peer_name", "unit", "ratio", "settings"} == set(row)
         assert row["ours"] > 0
     assert [row["settings"]["seeds"] for row in rows] == [1, 4]
+
+
+def test_memory_grows_if_it_rises_beyond_noise():
+    """Against numbers whose line is known, and a reader that sees them along a run."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.2, 10)
+    leak = soak.growth(10**7, list(900 + 3 * (np.arange(10) + 0.5) + noise))  # 3 MB in each tenth, a million env-steps
+    assert leak.grows and leak.low < 3 < leak.high and leak.high - leak.low < 0.3
+    for still in (noise, np.zeros(10), -noise, np.r_[-500, noise[1:]]):  # the first tenth, which compiles, does not count
+        assert not soak.growth(10**7, list(900 + still)).grows
+
+
+def test_a_soak_reads_memory_in_every_tenth(capsys, monkeypatch):
+    seen = iter(range(10**6, 41 * 10**6, 10**6))
+    monkeypatch.setattr(soak.footprint, "resident", lambda: next(seen))
+    reader = soak.Reader()
+    for done in range(1, 41):
+        reader.progress(Progress(25 * done, 1000, None, 1.0))
+    assert reader.medians == [2.5 + 4 * tenth for tenth in range(10)]
+    assert capsys.readouterr().out.splitlines()[3] == "400 env-steps: 14.5 MB resident"

@@ -218,6 +218,26 @@ def test_a_directory_gives_back_what_was_saved_without_the_padding(tmp_path):
     alike(hs.load_demos(tmp_path / "demos"), demos)
 
 
+def test_a_compact_file_rounds_observations_and_keeps_all_else(tmp_path):
+    demos = recorded()
+    demos.save(tmp_path / "whole")
+    demos.save(tmp_path / "compact", compact=True)
+    found = hs.load_demos(tmp_path / "compact")
+    rounded = {role: x.astype(np.float16).astype(np.float32) for role, x in demos.obs.items()}
+    assert any((x != demos.obs[role]).any() for role, x in rounded.items())
+    alike(found, dataclasses.replace(demos, obs=rounded))
+    each = 2 * (2 * 2 + 1 + 3 + 3)  # bytes of a step: two agents' observations, whether they live, actions and masks
+    size = (tmp_path / "compact/demos.safetensors").stat().st_size
+    assert each * demos.steps < size < each * demos.steps + 20 * (4 + 8 + 4) + 2000
+    for changed, told in (
+        ({"obs": {"agent": np.full_like(demos.obs["agent"], 1e5)}}, "observations of agent are too large for a float16"),
+        ({"actions": {"agent": demos.actions["agent"] / 2}}, "actions of agent are no one-hot vectors"),
+    ):
+        with pytest.raises(HeadstartError, match=told):
+            dataclasses.replace(demos, **changed).save(tmp_path / "more", compact=True)
+    assert not (tmp_path / "more").exists()
+
+
 def edited(path, change):
     """A JSON file whose content was changed and whose digest fits all the same."""
     about = json.loads(path.read_text())

@@ -2,9 +2,11 @@
 
 import dataclasses
 import importlib.util
+import io
 import json
 import subprocess
 import sys
+import zipfile
 
 import jax
 import numpy as np
@@ -160,6 +162,44 @@ def test_what_does_not_fit_is_refused(given, says, tmp_path):
     export(made("recurrent"), tmp_path / "out")
     with pytest.raises(ValueError, match=says):
         robot(tmp_path / "out").act(**({"name": "agent_0", "obs": np.zeros(12)} | given))
+
+
+def lying(name, path):
+    """Make an exported file one that claims to hold more than it does, or that is none."""
+    if name == "text":
+        return path.write_text("a team")
+    if name == "compressed":
+        with np.load(path) as file:
+            return np.savez_compressed(path, **file)
+    with zipfile.ZipFile(path, "a") as packed:
+        if name == "shape":
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
+            packed.writestr("array_0.npy", header.getvalue())
+        if name == "objects":
+            data = io.BytesIO()
+            np.save(data, np.array([{}]), allow_pickle=True)
+            packed.writestr("array_0.npy", data.getvalue())
+        if name == "same bytes many times":
+            packed.writestr("more.npy", bytes(1000))
+            packed.filelist += packed.filelist[-1:] * 1000
+    return None
+
+
+LIES = {
+    "text": "not a zip file", "compressed": "bytes, and .* are there", "shape": "does not hold the numbers",
+    "objects": "does not hold the numbers", "same bytes many times": "bytes, and .* are there",
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", LIES)
+def test_a_file_that_lies_is_refused_before_an_array_is_made(name, tmp_path):
+    export(made("recurrent"), tmp_path / "out")
+    lying(name, tmp_path / "out/team.npz")
+    with pytest.raises(ValueError, match=LIES[name]) as caught:
+        robot(tmp_path / "out")
+    assert "team.npz is no exported team: " in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_nothing_is_overwritten_and_nothing_is_left_behind(as_users, tmp_path, monkeypatch):

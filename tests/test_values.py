@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 
 from headstart.core.checks import HeadstartError
 from headstart.core.errors import host_errors
+from headstart.core.scope import scope
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ddpg import DDPG
@@ -21,6 +23,7 @@ from headstart.training import api, footprint, run
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir
 from headstart.training.point import Point
+from headstart.training.progress import progress
 from headstart.training.session import Session
 
 NAN, INF = math.nan, math.inf
@@ -160,6 +163,29 @@ def test_what_fits_is_let_through_and_nothing_is_refused_where_no_limit_is_known
         else:
             with pytest.raises(HeadstartError, match=r"lower learner\.capacity"):
                 Session([Point(config, RunDir(tmp_path / "a"))])
+
+
+def test_a_run_that_needs_much_memory_says_so_before_it_trains(tmp_path, monkeypatch, capsys):
+    config = Config(TINY_ENV, dataclasses.replace(REPLAY, capacity=10**6), steps=10**6)
+    needed = 2 * 10**6 * footprint.size(jax.eval_shape(lambda: _item(config)))
+    started = []
+
+    def trained(self, stop):
+        started.append(capsys.readouterr().out)
+        raise HeadstartError("seen enough")
+
+    monkeypatch.setattr(Session, "_trained", trained)
+    for there in (2 * needed, 1000 * needed, None):
+        monkeypatch.setattr(footprint, "available", lambda there=there: there)
+        with pytest.raises(HeadstartError, match="seen enough"), scope(), progress() as bar:
+            Session([Point(config, RunDir(tmp_path / "a"), [bar("mine")])]).go()
+    told, quiet, unknown = started
+    says = r"mine: this run needs about (.+) MB of memory and 960\.0 MB are free; (.+) MB are for its memory of env-steps\n"
+    found = re.fullmatch(says, told)
+    assert found and 2 * needed == 960 * 10**6, told
+    whole, memory = map(float, found.groups())
+    assert needed <= 10**6 * memory <= 10**6 * whole <= 1.1 * needed  # ends of episodes are not among what `_item` counts
+    assert quiet == unknown == ""
 
 
 def _item(config):

@@ -98,6 +98,7 @@ def record(args: list[str]) -> None:
         ("first_episode", Natural, 0, "Number of the first episode; recordings without a common number are independent."),
         ("greedy", bool, False, "Record the most likely actions, instead of those that the learner draws."),
         ("actions", bool, False, "Record the actions as well, which clone learns from."),
+        ("compact", bool, False, "Write half the bytes: observations as float16, one-hot actions as bits."),
         ("out", Path, Path("demos") / name, "Directory for the demonstrations; must be new or empty."),
         *([("env", None, env, "")] if env is not None else []),
     ]
@@ -112,7 +113,7 @@ def record(args: list[str]) -> None:
     team = Scripted.of(options.env) if team is None else team
     given = {"first_episode": options.first_episode, "sample": not options.greedy, "actions": options.actions}
     demos = play(team, options.env, options.episodes, options.seed, **given)
-    demos.save(options.out)
+    demos.save(options.out, options.compact)
     size = sum(path.stat().st_size for path in options.out.iterdir())
     print(f"{options.out}: {demos.told()}, {f'{size / 1e6:.1f} MB' if size >= 1e5 else f'{size / 1e3:.1f} kB'}")
 
@@ -133,11 +134,12 @@ def render(args: list[str]) -> None:
 
     from headstart.replay.record import record
     from headstart.replay.write import animate, encoder
+    from headstart.storage import places
     from headstart.teams.saved import load
 
     directory, rest = directory_of(args, "render")
     fields = [
-        ("out", Path, directory / "replay.gif", "File to write: .gif, or .mp4 if there is an ffmpeg."),
+        ("out", Path, places.beside(directory, "replay.gif"), "File to write: .gif, or .mp4 if there is an ffmpeg."),
         ("seed", int, 0, "Index of one of the team's seeds, from 0."),
         ("episode", int, 0, "Number of the start; the same number gives every team the same start."),
     ]

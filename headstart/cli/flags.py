@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.checks import HeadstartError
-from headstart.storage.places import absent, located
+from headstart.storage.places import absent, found, located
 
 CHOICES = {
     "--learner NAME": "The learner, by its name in headstart list; --learner.* below are its settings. (default: maddpg)",
     "--guidance NAME": "How to learn from a teacher, by its name in headstart list; may be given several times.",
-    "--teacher DIR": "The directory of the run or team that teaches, or a model (.onnx, .zip, .pt); one for each --guidance.",
+    "--teacher DIR": "A run or team that teaches, zoo:NAME, or a model (.onnx, .zip, .pt); one for each --guidance.",
     "--trust": "Open a teacher that may run any code: a .zip of Stable-Baselines3, a .pt of TorchScript.",
     "--guidance.learner NAME": "The learner of a companion (--guidance companion:ENV), if it is not to be the student's.",
     "--over NAME=VALUE,VALUE..": "A setting and its values, e.g. learner.gamma=0.9,0.99; may be given several times.",
@@ -167,6 +167,10 @@ def take(args: list[str], names: tuple[str, ...]) -> tuple[dict[str, list[str]],
     return given, rest
 
 
+OF_TEAMS = ("evaluate", "record", "render", "export")
+"""Commands whose directory may be a team of the zoo, which has no run."""
+
+
 def directory_of(args: list[str], command: str) -> tuple[Path, list[str]]:
     """The command's directory and its further arguments."""
     if {"-h", "--help"} & set(args[:2]):
@@ -175,12 +179,12 @@ def directory_of(args: list[str], command: str) -> tuple[Path, list[str]]:
         raise HeadstartError(f"say which directory: headstart {command} DIR")
     if len(args) > 1 and not args[1].startswith("-"):
         raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'")
-    return existing(Path(args[0])), args[1:]
+    return existing(Path(args[0]), zoo=command in OF_TEAMS), args[1:]
 
 
-def existing(directory: Path) -> Path:
-    """A directory that the user named, if it exists."""
-    directory = located(directory)
+def existing(directory: Path, zoo: bool = False) -> Path:
+    """A directory that the user named, if it exists; with `zoo`, "zoo:NAME" is that of a team which comes with headstart."""
+    directory = found(directory) if zoo else located(directory)
     if not directory.is_dir():
         raise HeadstartError(absent(directory, "the --out directory of a run"))
     return directory

@@ -15,6 +15,7 @@ from headstart.cli.merge import merge
 from headstart.cli.output import exit_code, fail
 from headstart.cli.stopping import Interrupts, sentence
 from headstart.cli.train import resume, sweep, train
+from headstart.cli.zoo import zoo
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.trust import trusting
 from headstart.storage.files import accepting
@@ -114,6 +115,7 @@ TRUST, TRUSTING = "--trust", ("train", "sweep", "resume")
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": demo,
     "list": list_parts,
+    "zoo": zoo,
     "train": train,
     "sweep": sweep,
     "reproduce": reproduce,

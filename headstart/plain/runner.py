@@ -6,10 +6,13 @@
     action, memory = team.act("agent_0", obs)  # as an episode starts
     action, memory = team.act("agent_0", obs, memory)  # in later steps
 
-The .npz file holds numbers, and for each agent a list of the operations below. Nothing in it is executed as code.
+The .npz file holds numbers, and for each agent a list of the operations below. Nothing in it is executed as code, and no array
+is made before it is known that the file holds that many numbers.
 """
 
 import json
+import math
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -112,11 +115,14 @@ class Team:
     """The agents of an exported team: each acts greedily on its own observation."""
 
     def __init__(self, path: Any):
-        with np.load(path, allow_pickle=False) as file:
-            self.about = json.loads(file["about"].tobytes())
+        arrays = _read(path)
+        try:
+            self.about = json.loads(arrays["about"].tobytes())
             if self.about.get("format") != FORMAT:
                 raise ValueError(f"{path} has format {self.about.get('format')}, and this file reads {FORMAT}")
-            shared = [file[f"array_{i}"] for i in range(self.about["arrays"])]
+            shared = [arrays[f"array_{i}"] for i in range(self.about["arrays"])]
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path} is no exported team: {error!r}") from None
         self.agents: dict[str, dict[str, Any]] = self.about["agents"]
         """{name: "observation" O and its "fields" [name, entities, numbers of each], "choices" U (0 for continuous actions),
         "single" (whether an action is one int), "start" (memory as an episode starts)}."""
@@ -143,6 +149,29 @@ class Team:
             given.append(_numbers("available", allowed, agent["choices"]) != 0)
         action, memory = self._programs[name](*given)
         return (int(action[0]) if agent["single"] else action), memory
+
+
+def _read(path: Any) -> dict[str, np.ndarray]:
+    """{name: array} of a file that `numpy.savez` wrote, of numbers that really are in it; ValueError for any other."""
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as packed:
+            there, named = packed.start_dir, sum(entry.file_size for entry in packed.infolist())
+            if named > there:
+                raise ValueError(f"its arrays have {named:,} bytes, and {there:,} are there")
+            for entry in packed.infolist():
+                with packed.open(entry) as file:
+                    version = np.lib.format.read_magic(file)
+                    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                    shape, fortran, dtype = header(file)
+                    data = file.read()
+                if dtype.kind not in "biuf" or len(data) != dtype.itemsize * math.prod(shape):
+                    raise ValueError(f"{entry.filename} does not hold the numbers that it names")
+                order = "F" if fortran else "C"
+                found[entry.filename.removesuffix(".npy")] = np.frombuffer(data, dtype).reshape(shape, order=order)
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path} is no exported team: {error}") from None
+    return found
 
 
 def _numbers(what: str, given: Any, size: int) -> np.ndarray:

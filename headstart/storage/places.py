@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, check_known
 from headstart.storage import files
 
 SWEEP, POINTS = "sweep.json", "points"
@@ -31,6 +31,51 @@ def located(path: str | os.PathLike[str]) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise HeadstartError(f"{text}: there is no such user; write ./{text} for a directory of this name") from None
+
+
+ZOO = "zoo:"
+"""What stands before the name of a team that comes with headstart."""
+TRAINED = Path(__file__).parent.parent / "trained"
+"""The directory of these teams and demonstrations, a directory each."""
+
+
+def zoo_names() -> list[str]:
+    """The names of the teams and demonstrations that come with headstart."""
+    return sorted(path.parent.name for path in TRAINED.glob("*/zoo.json"))
+
+
+def named_in_zoo(path: str | os.PathLike[str]) -> str:
+    """NAME of "zoo:NAME"; empty for a path. Raises HeadstartError for a name that the zoo does not have."""
+    text = os.fspath(path)
+    if not text.startswith(ZOO):
+        return ""
+    name = text.removeprefix(ZOO)
+    check_known("team of the zoo", name, zoo_names())
+    return name
+
+
+def found(path: str | os.PathLike[str]) -> Path:
+    """The path that the user named, to read from it; "zoo:NAME" is the directory of a team that comes with headstart.
+
+    Raises HeadstartError for a name that the zoo does not have.
+    """
+    name = named_in_zoo(path)
+    return TRAINED / name if name else located(path)
+
+
+def in_zoo(directory: Path) -> bool:
+    """Whether a directory is that of a team which comes with headstart."""
+    return directory.parent == TRAINED
+
+
+def as_named(directory: Path) -> str:
+    """A directory as the user would name it."""
+    return f"{ZOO}{directory.name}" if in_zoo(directory) else str(directory)
+
+
+def beside(directory: Path, name: str) -> Path:
+    """Where a file `name` about a directory goes: into it, or into the working directory, named after a team of the zoo."""
+    return Path(f"{directory.name}-{name}") if in_zoo(directory) else directory / name
 
 
 def absent(directory: Path, wanted: str) -> str:

@@ -216,7 +216,8 @@ class Foreign(TypedDict):
 
 
 class Demonstrations(TypedDict):
-    """demos.json. `actions` and `available`: whether the file has them. `means` are over episodes."""
+    """demos.json. `actions` and `available`: whether the file has them. `means` are over episodes. `compact`: as in
+    `Demos.write`."""
 
     format: int
     spec: Spec
@@ -229,6 +230,26 @@ class Demonstrations(TypedDict):
     means: dict[str, float]
     notes: dict[str, Any]
     arrays: Digest
+    compact: NotRequired[bool]
+
+
+class Zoo(TypedDict):
+    """zoo.json: a team or demonstrations that come with headstart.
+
+    `means`: {"return" or event: (mean, low, high)} over `episodes`. `of`: the digest of policy.json or demos.json.
+    """
+
+    format: int
+    title: str
+    env: str
+    learner: str
+    commands: Annotated[tuple[str, ...], MinLen(1)]
+    seed: Seed
+    env_steps: Steps
+    episodes: Some
+    means: dict[str, tuple[float, float, float]]
+    headstart: str
+    of: Digest
 
 
 Kept = TypedDict(

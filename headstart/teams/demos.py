@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart import registry
 from headstart.core.checks import HeadstartError, require
-from headstart.core.spec import encode_spec
+from headstart.core.spec import ActionSpace, Discrete, encode_spec
 from headstart.core.types import TeamSpec
 from headstart.report.metric import label
 from headstart.storage import arrays as storage
@@ -189,17 +189,22 @@ class Demos:
             if self.actions is not None and role.actions != ours.actions:
                 raise HeadstartError(f"{which} have other actions of {name} than the team: record a team of its environment")
 
-    def save(self, directory: str | Path) -> None:
-        """Write demos.safetensors and demos.json. Raises HeadstartError if the directory already holds anything."""
+    def save(self, directory: str | Path, compact: bool = False) -> None:
+        """Write demos.safetensors and demos.json.
+
+        compact: observations as float16, which rounds them to 11 bits, and one-hot actions as bits; under half the size.
+        Raises HeadstartError if the directory already holds anything, or if an observation is too large for a float16.
+        """
         directory = places.located(directory)
         check_free(directory)
         with places.made_at_once(directory) as staged:
-            self.write(staged)
+            self.write(staged, compact)
 
-    def write(self, directory: Path) -> str:
+    def write(self, directory: Path, compact: bool = False) -> str:
         """As `save`, into a directory that is there; returns the digest of demos.json."""
         running = self.running
         stored = {"lengths": self.lengths, **self._changed(STORED, lambda x: x[running]), **self._changed(EACH, np.asarray)}
+        stored |= self._compacted(stored) if compact else {}
         manifest = {
             "spec": encode_spec(self.spec),
             "env": None if self.env is None else registry.encode("env", self.env),
@@ -210,9 +215,31 @@ class Demos:
             "available": self.available is not None,
             "means": self.means,
             "notes": self.notes,
+            **({"compact": True} if compact else {}),
             "arrays": storage.save_tree(directory / "demos.safetensors", {k: x for k, x in stored.items() if x is not None}),
         }
         return files.write_json(directory / "demos.json", manifest, schema.Demonstrations)
+
+    def _compacted(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """The stored observations and actions in the types of `stored_as`."""
+        out = {}
+        for name in ("obs", "actions"):
+            kinds = {role: stored_as(name, about.actions, compact=True) for role, about in self.spec.roles.items()}
+            with np.errstate(over="ignore"):
+                out[name] = stored[name] and {role: x.astype(kinds[role]) for role, x in stored[name].items()}
+            for role, x in (out[name] or {}).items():
+                if not np.isfinite(x).all():
+                    raise HeadstartError(f"the observations of {role} are too large for a float16: leave --compact out")
+                if x.dtype == bool and (x != stored[name][role]).any():
+                    raise HeadstartError(f"the actions of {role} are no one-hot vectors: leave --compact out")
+        return out
+
+
+def stored_as(name: str, actions: ActionSpace, compact: bool) -> Any:
+    """The type in which a file holds the array `name` of STORED."""
+    if name == "obs":
+        return np.float16 if compact else np.float32
+    return bool if name in ("alive", "available") or (compact and isinstance(actions, Discrete)) else np.float32
 
 
 def demos_for(guide: str, teacher: Any, spec: TeamSpec, actions: bool = False, otherwise: str = "") -> Demos:

@@ -16,12 +16,12 @@ from headstart.views.meaning import sizes_of
 
 
 def load(directory: str | Path, accept_changed: bool = False, *, digest: str | None = None) -> TeamPolicy:
-    """The trained team of a run directory (or of a directory that `TeamPolicy.save` wrote).
+    """The trained team of a run directory, of a directory that `TeamPolicy.save` wrote, or "zoo:NAME" (see `headstart.zoo`).
 
     Nothing in the files is executed. Raises HeadstartError if they are missing or damaged, or if they were changed or do not
     belong together; `accept_changed` accepts the latter. `digest` is that of policy.json, if it is known.
     """
-    directory = places.located(directory)
+    directory = places.found(directory)
     if not directory.is_dir():
         raise HeadstartError(places.absent(directory, "the --out directory of a finished run"))
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
@@ -30,7 +30,8 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
     if (directory / "experiment.json").exists():
         raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
     if (directory / "demos.json").exists():
-        raise HeadstartError(f"{directory} holds demonstrations, and no team: headstart.load_demos(...) loads them")
+        told = f"{places.as_named(directory)} holds demonstrations, and no team"
+        raise HeadstartError(f"{told}: headstart.load_demos(...) loads them")
     if (directory / places.SWEEP).exists():
         raise HeadstartError(f"{directory} is a sweep: its teams are in {directory / places.POINTS}, one directory each")
     with files.accepting(accept_changed):
@@ -74,7 +75,7 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
     params = storage.load_tree(directory / "policy.safetensors", like, manifest.get("parameters"), finite=True)
     select = manifest.get("select", "nearest")
     run = manifest.get("run", "")
-    return TeamPolicy(spec, config, params, seeds, env, manifest["env_steps"], trained, select, run, str(directory))
+    return TeamPolicy(spec, config, params, seeds, env, manifest["env_steps"], trained, select, run, places.as_named(directory))
 
 
 def env_of(saved: Any) -> Any:

@@ -11,7 +11,7 @@ from headstart.core.spec import TeamSpec, decode_spec
 from headstart.core.trust import trusting
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
-from headstart.teams.demos import EACH, STORED, Demos
+from headstart.teams.demos import EACH, STORED, Demos, stored_as
 from headstart.teams.episode_arrays import check_chosen
 from headstart.teams.foreign import Foreign, foreign, is_foreign, kept
 from headstart.teams.policy import TeamPolicy
@@ -36,7 +36,7 @@ def load_teacher(
     TorchScript. trust: open the last two, which may run any code when they are opened. digest: that of the file that describes
     the teacher, if it is known. Raises HeadstartError for files that are missing, damaged, not trusted, or do not fit.
     """
-    path = places.located(path)
+    path = places.found(path)
     if is_foreign(path):
         with trusting(trust):
             return foreign(path, _needed(spec, path)) if not path.is_dir() else kept(path, digest)
@@ -62,10 +62,12 @@ def load_demos(directory: str | Path, accept_changed: bool = False, *, digest: s
     Raises HeadstartError if its files are missing or damaged, or if they were changed or do not belong together;
     `accept_changed` accepts the latter. `digest` is that of demos.json, if it is known.
     """
-    directory = places.located(directory)
+    directory = places.found(directory)
     path = directory / "demos.json"
     if not holds_demos(directory):
-        raise HeadstartError(f"{directory} holds no demonstrations: headstart record RUN --out {directory} records some")
+        run, out = (places.as_named(directory), "DIR") if places.in_zoo(directory) else ("RUN", directory)
+        told = f"{places.as_named(directory)} holds no demonstrations"
+        raise HeadstartError(f"{told}: headstart record {run} --out {out} records some")
     with files.accepting(accept_changed):
         manifest = files.read_json(path, schema.Demonstrations)
         if digest and digest != files.digest_of(manifest):
@@ -76,7 +78,9 @@ def load_demos(directory: str | Path, accept_changed: bool = False, *, digest: s
             raise HeadstartError(f"{path} is damaged: {files.shown(str(error))}") from None
         found = _arrays(directory / "demos.safetensors", manifest, spec)
     try:
-        return Demos(spec=spec, env=env_of(manifest["env"]), notes=manifest["notes"], loaded_from=str(directory), **found)
+        return Demos(
+            spec=spec, env=env_of(manifest["env"]), notes=manifest["notes"], loaded_from=places.as_named(directory), **found
+        )
     except HeadstartError as error:
         raise HeadstartError(f"{directory / 'demos.safetensors'} is damaged: {error}") from None
 
@@ -93,6 +97,9 @@ def _arrays(path: Path, manifest: dict[str, Any], spec: TeamSpec) -> dict[str, A
     for name, x in storage.named_leaves(found).items():
         if x.dtype == bool and x.view(np.uint8).max(initial=0) > 1:
             raise damaged(f"{name} holds other values than true and false")
+    for name in ("obs", "actions"):  # a compact file holds them in fewer bits
+        if name in found:
+            found[name] = {role: x.astype(np.float32, copy=False) for role, x in found[name].items()}
     for role, x in (found.get("actions") or {}).items():
         check_chosen(f"actions['{role}'] in {path}", spec.roles[role].actions, x[found["alive"][role]])
     size = len(lengths) * int(lengths.max())
@@ -117,12 +124,13 @@ def _shapes(manifest: dict[str, Any], spec: TeamSpec) -> dict[str, Any]:
     """The shapes that `Demos.write` has stored."""
     count, steps = manifest["episodes"], manifest["steps"]
     shape = lambda kind, *sizes: jax.ShapeDtypeStruct(sizes, np.dtype(kind))
-    kinds = {"obs": np.float32, "alive": bool, "actions": np.float32, "available": bool}
+    compact = manifest.get("compact", False)
     names = [name for name in STORED if manifest.get(name, True)]
     out: dict[str, Any] = {"lengths": shape(np.int32, count)}
     for name in names:
         last = lambda role, name=name: (INNER[name](role),) if name in INNER else ()
-        out[name] = {n: shape(kinds[name], steps, role.agents, *last(role)) for n, role in spec.roles.items()}
+        kind = lambda role, name=name: stored_as(name, role.actions, compact)
+        out[name] = {n: shape(kind(role), steps, role.agents, *last(role)) for n, role in spec.roles.items()}
     returns, events = EACH
     out[returns] = {n: shape(np.float32, count, role.agents) for n, role in spec.roles.items()}
     return out | {events: {name: shape(np.float32, count) for name in manifest["events"]}}

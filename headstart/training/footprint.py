@@ -21,10 +21,15 @@ STATES = 2
 """A training state, and the copy of it that is made to write a checkpoint."""
 
 
-def check_training(config: Any, learner: Learner, loop: PyTree, points: int = 1) -> None:
+LARGE = 0.1
+"""Share of the free memory from which on a run says how much it needs."""
+
+
+def check_training(config: Any, learner: Learner, loop: PyTree, points: int = 1) -> list[str]:
     """Raise HeadstartError if a run cannot fit into memory, or so many that train together.
 
-    `loop` has the shapes of one seed's loop state.
+    Returns a line about the memory that it needs, if that is a large share of what is free. `loop` has the shapes of one seed's
+    loop state.
     """
     state, items = loop["state"], jax.tree.leaves(loop["state"].memory)[0].shape[0]
     collecting = ("num_envs",) if learner.num_envs >= learner.rollout else ("rollout", "train_every", "num_envs")
@@ -45,7 +50,7 @@ def check_training(config: Any, learner: Learner, loop: PyTree, points: int = 1)
     seeds = config.seeds * points
     parts = {name: seeds * bytes for name, bytes in each.items()} | {k: _lanes(seeds) * v for k, v in at_once.items()}
     many = f"a sweep of {points} points" if points > 1 else f"a run of {seeds} seeds" if seeds > 1 else "this run"
-    _check(many, parts, seeds)
+    return _check(many, parts, seeds)
 
 
 def check_evaluation(env: Env, learner: Learner, episodes: int, seeds: int) -> None:
@@ -88,15 +93,16 @@ def _lanes(seeds: int) -> int:
     return min(cores.usable(), seeds) if jax.default_backend() == "cpu" else seeds
 
 
-def _check(what: str, parts: dict[tuple[str, str], int], seeds: int) -> None:
+def _check(what: str, parts: dict[tuple[str, str], int], seeds: int) -> list[str]:
+    """A line about what needs memory if that is much; HeadstartError if it is more than there is."""
     there, needed = available(), sum(parts.values())
-    if there is None or needed <= there:
-        return
+    if there is None or needed <= LARGE * there:
+        return []
     (largest, setting), bytes = max(parts.items(), key=lambda part: part[1])
-    lower = f"lower {setting} or seeds" if seeds > 1 else f"lower {setting}"
-    raise HeadstartError(
-        f"{what} needs about {_told(needed)} of memory and {_told(there)} are free; {_told(bytes)} are for {largest}: {lower}"
-    )
+    told = f"{what} needs about {_told(needed)} of memory and {_told(there)} are free; {_told(bytes)} are for {largest}"
+    if needed <= there:
+        return [told]
+    raise HeadstartError(f"{told}: lower {setting}{' or seeds' if seeds > 1 else ''}")
 
 
 def _told(bytes: int) -> str:
@@ -112,6 +118,12 @@ def available() -> int | None:
         stats = jax.local_devices()[0].memory_stats() or {}
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
     return min(host_limits(Path("/")), default=None)
+
+
+def resident(root: Path = Path("/")) -> int | None:
+    """Bytes of memory that this process holds; None if the system does not say."""
+    kilobytes = _numbers(root / "proc/self/status").get("VmRSS")
+    return None if kilobytes is None else 1024 * kilobytes
 
 
 def host_limits(root: Path) -> Iterator[int]:

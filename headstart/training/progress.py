@@ -64,6 +64,11 @@ class Behind(Watcher):
         if self.leads:
             self.bar.worth(lines)
 
+    def memory(self, lines: list[str]) -> None:
+        """Print the lines, which are about all points together."""
+        if self.leads:
+            self.bar.memory(lines)
+
     def progress(self, progress: Progress) -> None:
         """Move the bar."""
         if progress.returns is not None:

@@ -153,9 +153,15 @@ def score(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> np
     return scores(team, env, episodes, sample)["return"]
 
 
-@scope()
 def scores(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> dict[str, np.ndarray]:
-    """{"return": [S], event: [S]}: means over fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
+    """{"return": [S], event: [S]}: means over fresh episodes in `env`: see `episode_scores`."""
+    found = episode_scores(team, env, episodes, sample)
+    return {name: np.asarray(x.mean(-1)) for name, x in found.items()}
+
+
+@scope()
+def episode_scores(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> dict[str, Any]:
+    """{"return": [S E], event: [S E]} of E fresh episodes in `env`, by greedy actions or by the learner's own (`sample`).
 
     If the environment's actions have other names, or other bounds, the team's are translated, and a line on stderr says so.
     Raises HeadstartError if the team does not fit the environment, if the episodes do not fit into memory, and for samples of
@@ -171,4 +177,4 @@ def scores(team: TeamPolicy, env: Env, episodes: int, sample: bool = False) -> d
     run = compile_program(jax.vmap(evaluate(env, learner, episodes, sample)), team.params, keys, mapped=2)
     with host_errors():
         found = run(team.params, keys).whole()
-    return {name: np.asarray(x.mean(-1)) for name, x in ({"return": team_mean(found["return"])} | found["events"]).items()}
+    return {"return": team_mean(found["return"]), **found["events"]}

@@ -71,7 +71,7 @@ class Session:
             require(count < 2**31, f"the number of {name}", count, "below 2³¹: lower --steps or --learner.num-envs")
         with footprint.no_overflow():
             self.shape = begun(self.of_lane, each)
-            footprint.check_training(config, self.learner, self.shape, len(points))
+            self.memory = footprint.check_training(config, self.learner, self.shape, len(points))
         self.values = {name: jnp.asarray(np.repeat(values, config.seeds)) for name, values in each.items()}
         """{setting: [L]}: the values of every lane; the lanes of a point are neighbours."""
         self.copied = [start_rows(guide, self.learner) for guide in made.guides]
@@ -108,6 +108,8 @@ class Session:
         with Signals(stop):
             for point in self.points:
                 point.watched.tell("begin", point.manifest)
+                if self.memory:
+                    point.watched.tell("memory", self.memory)
             self.begun = self._failed
             self._check_watchers(f"try again with: {self.resume}")
             try:

@@ -40,8 +40,12 @@ class Watcher:
         """The teachers were measured before training: what each is worth in this environment, in words."""
         self.told(lines)
 
+    def memory(self, lines: list[str]) -> None:
+        """The run, or all points of a sweep together, need a large share of the free memory: how much, in words."""
+        self.told(lines)
+
     def told(self, lines: list[str]) -> None:
-        """The run says something in words before training: `copied` and `worth` call this."""
+        """The run says something in words before training: `copied`, `worth` and `memory` call this."""
 
     def progress(self, progress: Progress) -> None:
         """A piece of the run is done, about half a second of it."""
