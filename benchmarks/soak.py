@@ -71,7 +71,8 @@ def growth(steps: float, medians: list[float]) -> Growth:
     line = linregress(at, seen)
     off = t.ppf(0.975, len(at) - 2) * line.stderr
     noise = np.abs(seen - (line.intercept + line.slope * at)).max()
-    return Growth(line.slope, line.slope - off, line.slope + off, line.slope * (at[-1] - at[0]), noise)
+    numbers = (line.slope, line.slope - off, line.slope + off, line.slope * (at[-1] - at[0]), noise)
+    return Growth(*map(float, numbers))  # plain numbers, which a row can hold
 
 
 def main(options: Options) -> None:

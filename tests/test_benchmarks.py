@@ -64,7 +64,7 @@ def test_memory_grows_if_it_rises_beyond_noise():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.2, 10)
     leak = soak.growth(10**7, list(900 + 3 * (np.arange(10) + 0.5) + noise))  # 3 MB in each tenth, a million env-steps
-    assert leak.grows and leak.low < 3 < leak.high and leak.high - leak.low < 0.3
+    assert leak.grows is True and leak.low < 3 < leak.high and leak.high - leak.low < 0.3
     for still in (noise, np.zeros(10), -noise, np.r_[-500, noise[1:]]):  # the first tenth, which compiles, does not count
         assert not soak.growth(10**7, list(900 + still)).grows
 
