@@ -77,6 +77,8 @@ def growth(steps: float, medians: list[float]) -> Growth:
 
 def main(options: Options) -> None:
     """One row: MB that resident memory grows in a million env-steps."""
+    if footprint.resident() is None:
+        raise SystemExit("this system does not tell how much memory a process has: run the benchmark on Linux")
     steps, reader = 10**6 if options.quick else 10**7, Reader()
     with tempfile.TemporaryDirectory() as directory:
         config = Config(Spread(3), LEARNER, steps=steps)

@@ -114,15 +114,15 @@ def make(name: str, runs: Path, trained: Path = places.TRAINED) -> dict[str, Any
             elif (out / "run.json").exists() and not (out / "policy.json").exists():
                 headstart(["resume", str(out)])
         made = load_teacher(out)
+    if isinstance(made, Demos):
+        write, episodes, about = lambda to: _copied(runs / out, to), len(made), _recorded(made)
+    else:
+        assert isinstance(made, TeamPolicy)
+        first = _first_seed(made)
+        write, episodes, about = first.write, EPISODES, episode_scores(first, first.env, EPISODES)
     target = trained / name
     shutil.rmtree(target, ignore_errors=True)
     with places.made_at_once(target) as staged:
-        if isinstance(made, Demos):
-            of, episodes, about = _copied(runs / out, staged), len(made), _recorded(made)
-        else:
-            assert isinstance(made, TeamPolicy)
-            first = _first_seed(made)
-            of, episodes, about = first.write(staged), EPISODES, episode_scores(first, first.env, EPISODES)
         entry = {
             "title": recipe.title,
             "env": _environment(recipe),
@@ -133,7 +133,7 @@ def make(name: str, runs: Path, trained: Path = places.TRAINED) -> dict[str, Any
             "episodes": episodes,
             "means": {name: _interval(np.asarray(x).reshape(-1)) for name, x in about.items()},
             "headstart": __version__,
-            "of": of,
+            "of": write(staged),
         }
         files.write_json(staged / "zoo.json", entry, schema.Zoo)
     return entry

@@ -84,9 +84,12 @@ def use(module: str | ModuleType) -> None:
     presets.cache_clear()
 
 
-def command(verb: str, path: Path) -> str:
-    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named, and with `--trust`."""
-    told = [*(f"--use {module}" for module in sorted(used)), *(["--trust"] if trusts() and verb == "resume" else [])]
+def command(verb: str, path: Path, ours: bool = True) -> str:
+    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named.
+
+    With `--trust` as well if the user trusts the teachers of this command, and the directory is `ours`: that of the command.
+    """
+    told = [*(f"--use {module}" for module in sorted(used)), *(["--trust"] if trusts() and ours and verb == "resume" else [])]
     return " ".join(["headstart", verb, shlex.quote(str(path)), *told])
 
 

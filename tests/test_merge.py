@@ -1,10 +1,13 @@
 """Groups of seeds that were trained apart and merged are the run that trained them all."""
 
 import json
+import shutil
 
 import pytest
+from test_binding import as_format_1
 
 import headstart as hs
+from headstart.storage import files, schema
 
 SETTINGS = {"steps": 96, "evaluations": 2, "episodes": 2, "progress": False}
 LEARNER = hs.PPO(num_envs=4, rollout=8, epochs=1, minibatches=1, hidden=(4,))
@@ -43,6 +46,16 @@ def test_the_merged_run_goes_on_and_teaches(groups):
     assert hs.resume(groups / "merged").run == hs.load(groups / "all").run
 
 
+def test_what_may_differ_from_one_run_is_told(groups, tmp_path, capsys):
+    """Runs on a host, or of other versions, are merged with a line."""
+    for name, change in (("early", {}), ("late", {"device": "a GPU"})):
+        shutil.copytree(groups / name, tmp_path / name)
+        path = tmp_path / name / "run.json"
+        files.write_json(path, json.loads(path.read_text()) | change, schema.Run)
+    hs.merge([tmp_path / "early", tmp_path / "late"], tmp_path / "both")
+    assert "trained with other devices: the last bits" in capsys.readouterr().err
+
+
 def test_what_are_not_groups_of_one_run_is_refused_and_nothing_is_written(groups):
     def refused(match, *runs):
         with pytest.raises(hs.HeadstartError, match=match):
@@ -55,7 +68,10 @@ def test_what_are_not_groups_of_one_run_is_refused_and_nothing_is_written(groups
     refused(r"follow each other \(train --first-seed 1\)", "early", "teacher")
     refused("all begins with seed 5, and .*early ends with 6", "early", "all")
     refused("alone and .*late differ in guidance", "late", "alone")
-    refused("has until, by which the mean over its own seeds decided when it stops", "alone", "until")
+    refused("has until, and stopped by the mean over its own seeds", "alone", "until")
+    shutil.copytree(groups / "late", groups / "old")
+    as_format_1(groups / "old")
+    refused("old is of an earlier version", "early", "old")
     with pytest.raises(hs.HeadstartError, match="already holds something"):
         hs.merge([groups / "early", groups / "late"], groups / "all")
     (groups / "late" / "metrics.csv").write_text((groups / "early" / "metrics.csv").read_text())

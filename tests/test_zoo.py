@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,7 +114,8 @@ def test_a_path_is_no_name_and_an_unknown_name_is_refused_with_the_nearest(tmp_p
             hs.load(f"zoo:{refused}")
     hs.load("zoo:spread-3").save("zoo:spread-3")  # a directory of this name
     assert (tmp_path / "zoo:spread-3/policy.json").exists()
-    assert hs.load("./zoo:spread-3").loaded_from == "zoo:spread-3"
+    for path in ("./zoo:spread-3", Path("./zoo:spread-3")):
+        assert hs.load(path).loaded_from == "zoo:spread-3" and not places.in_zoo(places.found(path))
     with pytest.raises(HeadstartError, match=r"zoo:spread-3 holds no demonstrations: headstart record zoo:spread-3 --out DIR"):
         hs.load_demos("zoo:spread-3")
     with pytest.raises(HeadstartError, match=r"zoo:spread-demonstrations holds demonstrations, and no team"):

@@ -91,7 +91,7 @@ def report(args: list[str]) -> None:
     for flag in rest:
         if flag.startswith("-"):
             raise HeadstartError(f"unknown flag {flag}: headstart report DIR [DIR ...] [--out DIR]")
-    directories = [existing(Path(arg)) for arg in rest if arg]
+    directories = [existing(arg) for arg in rest if arg]
     if given["--ledger"]:
         return _keep(directories, located(given["--ledger"][-1]), bool(given["--out"]))
     if not directories or not all(rest):

@@ -179,12 +179,12 @@ def directory_of(args: list[str], command: str) -> tuple[Path, list[str]]:
         raise HeadstartError(f"say which directory: headstart {command} DIR")
     if len(args) > 1 and not args[1].startswith("-"):
         raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'")
-    return existing(Path(args[0]), zoo=command in OF_TEAMS), args[1:]
+    return existing(args[0], zoo=command in OF_TEAMS), args[1:]
 
 
-def existing(directory: Path, zoo: bool = False) -> Path:
+def existing(named: str, zoo: bool = False) -> Path:
     """A directory that the user named, if it exists; with `zoo`, "zoo:NAME" is that of a team which comes with headstart."""
-    directory = found(directory) if zoo else located(directory)
+    directory = found(named) if zoo else located(named)
     if not directory.is_dir():
         raise HeadstartError(absent(directory, "the --out directory of a run"))
     return directory

@@ -20,5 +20,5 @@ def merge(args: list[str]) -> None:
     from headstart.cli.output import finish
     from headstart.training.merge import merge as join
 
-    join([existing(Path(arg)) for arg in given], options.out)
+    join([existing(arg) for arg in given], options.out)
     finish(options.out)

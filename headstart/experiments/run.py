@@ -76,7 +76,7 @@ def _train_in_turn(experiment: Experiment, out: Path, seeds: int, watch: Watch |
             again = registry.command("resume", out)
             raise session.Interrupted(f"stopped in stage '{name}'; go on with: {again}") from None
         except files.NotWritten as error:
-            raise files.NotWritten(error.what, out) from None
+            raise files.NotWritten(error.what, registry.command("resume", out)) from None
 
 
 def _finished(experiment: Experiment, out: Path, seeds: int) -> set[str]:

@@ -160,6 +160,8 @@ def _read(path: Any) -> dict[str, np.ndarray]:
             if named > there:
                 raise ValueError(f"its arrays have {named:,} bytes, and {there:,} are there")
             for entry in packed.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{entry.filename} is compressed")
                 with packed.open(entry) as file:
                     version = np.lib.format.read_magic(file)
                     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -39,8 +39,8 @@ _accepted: ContextVar[bool] = ContextVar("_accepted", default=False)
 class NotWritten(HeadstartError):
     """A file could not be written, e.g. because the disk is full; what stood in its place is unchanged."""
 
-    def __init__(self, what: str, directory: Path | None = None):
-        super().__init__(what if directory is None else f"{what}, then go on with: headstart resume {directory}")
+    def __init__(self, what: str, resume: str = ""):
+        super().__init__(f"{what}, then go on with: {resume}" if resume else what)
         self.what = what
 
 

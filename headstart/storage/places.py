@@ -45,11 +45,10 @@ def zoo_names() -> list[str]:
 
 
 def named_in_zoo(path: str | os.PathLike[str]) -> str:
-    """NAME of "zoo:NAME"; empty for a path. Raises HeadstartError for a name that the zoo does not have."""
-    text = os.fspath(path)
-    if not text.startswith(ZOO):
+    """NAME of the text "zoo:NAME"; empty for a path. Raises HeadstartError for a name that the zoo does not have."""
+    if not isinstance(path, str) or not path.startswith(ZOO):  # a Path of "./zoo:NAME" looks the same
         return ""
-    name = text.removeprefix(ZOO)
+    name = path.removeprefix(ZOO)
     check_known("team of the zoo", name, zoo_names())
     return name
 

@@ -25,6 +25,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the cores are the run's
         options.log_severity_level = 4
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # what `check_whole` has read
         self.name = name
         try:
             self.session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -28,7 +28,7 @@ KEEP = 2
 def go_on(path: Path) -> str:
     """The advice to resume, if a directory holds a run or an experiment; else empty."""
     begun = any((path / name).exists() for name in ("run.json", "experiment.json", places.SWEEP))
-    return f", or go on with: {command('resume', path)}" if begun else ""
+    return f", or go on with: {command('resume', path, ours=False)}" if begun else ""
 
 
 @contextlib.contextmanager

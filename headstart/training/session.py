@@ -100,7 +100,7 @@ class Session:
         try:
             return self._go()
         except files.NotWritten as error:
-            raise files.NotWritten(error.what, self.home or self.points[0].directory.path) from None
+            raise files.NotWritten(error.what, self.resume) from None
 
     def _go(self) -> list[TeamPolicy]:
         opened = innermost()

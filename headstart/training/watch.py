@@ -41,7 +41,7 @@ class Watcher:
         self.told(lines)
 
     def memory(self, lines: list[str]) -> None:
-        """The run, or all points of a sweep together, need a large share of the free memory: how much, in words."""
+        """The run, or the points of a sweep that train together, need a large share of the free memory: how much, in words."""
         self.told(lines)
 
     def told(self, lines: list[str]) -> None:
