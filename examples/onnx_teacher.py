@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import headstart as hs
-from headstart.report import read_curve
+from examples.with_and_without import students, tell
 
 ENV = hs.Spread(agents=1, observe="cesma")
 STUDENT = hs.PPO(num_envs=16, rollout=25, lr=1e-3)
@@ -45,19 +45,8 @@ def main(out: str = "runs/onnx", steps: int = 8_000, episodes: int = 100, **sett
     write(path)
     teacher = hs.load_teacher(path, ENV.spec)
     found = {"expert": float(hs.record(teacher, ENV, episodes=episodes).returns["agent"].mean())}
-    settings = {"steps": steps, "evaluations": 1, "episodes": episodes, "worth": 0} | settings
-    runs = {
-        "imitates it": (IMITATOR, [hs.Dagger(teacher)]),
-        "learns beside it": (STUDENT, [hs.Distill(teacher, loss="kl")]),
-        "has no teacher": (STUDENT, []),
-    }
-    for name, (learner, guidance) in runs.items():
-        run = Path(out) / name.replace(" ", "-")
-        hs.train(ENV, learner, run, guidance=guidance, **settings)
-        found[name] = float(read_curve(run).returns[:, -1].mean())
-    for name, value in found.items():
-        print(f"{name}: return {value:.1f}")
-    return found
+    settings |= {"steps": steps, "episodes": episodes}
+    return tell(found | students(ENV, teacher, STUDENT, IMITATOR, path.parent, **settings))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ python -m examples.sb3_teacher
 from pathlib import Path
 
 import headstart as hs
-from headstart.report import read_curve
+from examples.with_and_without import students, tell
 
 ENV = hs.Gymnasium("CartPole-v1")
 STUDENT = hs.PPO(num_envs=8, rollout=32, lr=2e-3, gamma=0.98, lam=0.8)
@@ -37,19 +37,8 @@ def main(out: str = "runs/sb3", expert_steps: int = 32_000, steps: int = 4_096, 
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {"expert": expert(path, expert_steps)}
     teacher = hs.load_teacher(path, ENV.spec, trust=True)  # the file is our own
-    settings = {"steps": steps, "evaluations": 1, "episodes": episodes, "worth": 0} | settings
-    runs = {
-        "imitates it": (IMITATOR, [hs.Dagger(teacher)]),
-        "learns beside it": (STUDENT, [hs.Distill(teacher, loss="kl")]),
-        "has no teacher": (STUDENT, []),
-    }
-    for name, (learner, guidance) in runs.items():
-        path = Path(out) / name.replace(" ", "-")
-        hs.train(ENV, learner, path, guidance=guidance, **settings)
-        found[name] = float(read_curve(path).returns[:, -1].mean())
-    for name, value in found.items():
-        print(f"{name}: return {value:.1f}")
-    return found
+    settings |= {"steps": steps, "episodes": episodes}
+    return tell(found | students(ENV, teacher, STUDENT, IMITATOR, path.parent, **settings))
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def test_another_runs_files_are_refused_unless_accepted(what, own):
     assert "--accept-changed" in refusal(load, own / "one")
     assert "--accept-changed" in refusal(report_runs, [own / "one"], own / "report")
     assert load(own / "one", accept_changed=True).seeds in ((0, 1), (5, 6))
-    assert not files._accepted.get()
+    assert not files.accepts()
 
 
 def test_parameters_of_a_saved_team(tmp_path):

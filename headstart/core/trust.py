@@ -1,22 +1,17 @@
 """Whether the user trusts files that may run code when they are opened, e.g. the models of other programs."""
 
-import contextlib
-from collections.abc import Iterator
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 
-_trusted: ContextVar[bool] = ContextVar("_trusted", default=False)
+from headstart.core.permission import Permission
+
+_TRUST = Permission("trust")
 
 
-@contextlib.contextmanager
-def trusting(files: bool) -> Iterator[None]:
-    """Open files that may run code, if `files`, in the block. Nothing that was read from a file may decide this."""
-    token = _trusted.set(files or _trusted.get())
-    try:
-        yield
-    finally:
-        _trusted.reset(token)
+def trusting(files: bool) -> AbstractContextManager[None]:
+    """Open files that may run code, if `files`, in the block."""
+    return _TRUST.given(files)
 
 
 def trusts() -> bool:
     """Whether such files may be opened here."""
-    return _trusted.get()
+    return bool(_TRUST)

@@ -12,12 +12,13 @@ import os
 import platform
 import stat
 from collections.abc import Iterator
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from headstart.core.checks import HeadstartError
+from headstart.core.permission import Permission
 from headstart.storage.schema import Misfit, conform, shown
 
 FORMAT = 2
@@ -33,7 +34,7 @@ HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 made_here: set[str] = set()
 """Names of this process's temporary files: a dead process may have had the same number."""
 _numbers = itertools.count()
-_accepted: ContextVar[bool] = ContextVar("_accepted", default=False)
+_ACCEPTED = Permission("changes")
 
 
 class NotWritten(HeadstartError):
@@ -48,24 +49,19 @@ class Changed(HeadstartError):
     """A file is not the one that was written, or does not belong to the files beside it."""
 
 
-@contextlib.contextmanager
-def accepting(changes: bool) -> Iterator[None]:
+def accepting(changes: bool) -> AbstractContextManager[None]:
     """Accept files with other digests than expected, if `changes`, in the block. Malformed files are refused all the same."""
-    token = _accepted.set(changes or _accepted.get())
-    try:
-        yield
-    finally:
-        _accepted.reset(token)
+    return _ACCEPTED.given(changes)
 
 
 def accepts() -> bool:
     """Whether changes are accepted here."""
-    return _accepted.get()
+    return bool(_ACCEPTED)
 
 
 def refuse_change(what: str) -> None:
     """Raise Changed with `what` was found, unless changes are accepted."""
-    if not _accepted.get():
+    if not accepts():
         raise Changed(f"{what}: restore it, or pass --accept-changed (accept_changed=True in Python) if this is meant")
 
 
