@@ -8,7 +8,6 @@ import ctypes
 import gc
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -45,27 +44,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import jax
 import jaxtyping
-from jax._src.interpreters import mlir
 from jaxtyping import install_import_hook
 
 install_import_hook("headstart", "typecheck.checked")
-
-_new_context = mlir.make_ir_context
-_contexts = threading.local()
-
-
-def _kept_context():
-    """MLIR's context of this thread, a new one after every 200 programs.
-
-    JAX makes one for each program. Tests compile thousands of programs of one operation each, a third of whose time that takes.
-    """
-    if getattr(_contexts, "left", 0) == 0:
-        _contexts.last, _contexts.left = _new_context(), 200
-    _contexts.left -= 1
-    return _contexts.last
-
-
-mlir.make_ir_context = _kept_context
 
 # Tracing makes millions of small objects, few of them garbage; looking for it as often as usual takes a tenth of all time.
 gc.set_threshold(100_000, 50, 100)
