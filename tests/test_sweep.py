@@ -68,7 +68,7 @@ def apart(a: TeamPolicy, b: TeamPolicy) -> float:
 def test_all_points_train_in_one_program(finished):
     found, compiled = finished
     assert list(found.points) == [FIRST, "alpha=0,actor_lr=0.001", "alpha=0.5,actor_lr=0.01", LAST]
-    assert compiled == 3, "to begin, to advance and to evaluate, as for one run"
+    assert compiled == 4, "to draw the first networks, to begin, to advance and to evaluate, as for one run"
 
 
 def test_a_sweep_is_no_team_and_says_where_its_teams_are(finished):

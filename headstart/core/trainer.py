@@ -32,7 +32,10 @@ class Trainer(NamedTuple):
     """A run's pure functions for one seed; `vmap` them over seeds with the update's index left unmapped."""
 
     init: Callable[..., TrainState]
-    """key, number of the seed -> state. A third argument: the parameters to begin with, in place of new ones."""
+    """key, number of the seed -> state. `params`: those to begin with, which no guidance starts. `drawn`: what `draw` gives for
+    the key, in place of drawing it again."""
+    draw: Callable[[Array], PyTree]
+    """key -> the learner's new parameters, before any guidance starts them."""
     update: Callable[..., tuple[TrainState, Metrics]]
     """state, index of the update -> state, metrics: `episodes` (of the episodes that ended: sums of returns and of events,
     and their count), `learning`, `guidance`.
@@ -156,11 +159,14 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
         ts = dataclasses.replace(ts, params=params, target=target, opt=opt, memory=memory, guidance=g, key=key)
         return ts, {"episodes": done, "learning": metrics, "guidance": guide_metrics}
 
-    def init(key, seed, params=None):
-        params_key, guide_key, env_key, key = jr.split(key, 4)
+    def draw(key):
+        return first_parameters(learner, key)
+
+    def init(key, seed, params=None, drawn=None):
+        _, guide_key, env_key, next_key = jr.split(key, 4)
         g = guidance.init(guide_key, seed)
         if params is None:
-            params, _ = guidance.start(g, learner.init(params_key))
+            params, _ = guidance.start(g, draw(key) if drawn is None else drawn)
         env_state, step = envs.reset(env_key)
         ts = TrainState(
             params=params,
@@ -175,7 +181,7 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
             first=jnp.ones(learner.num_envs, bool),
             returns=jax.tree.map(jnp.zeros_like, step.reward),
             events=jax.tree.map(jnp.zeros_like, step.events),
-            key=key,
+            key=next_key,
         )
         ts = jax.tree.map(_strong, ts)
         items = jax.eval_shape(lambda: first_items(ts))
@@ -188,7 +194,12 @@ def make_trainer(env: Env, learner: Learner, guidance: Guidance, steps: int, fre
 
     # Traced once for all that call them (shapes, the start, the loop); `inline` leaves no trace of that in a program.
     collect, experience, init, update = (jax.jit(part, inline=True) for part in (collect, experience, init, update))
-    return Trainer(init, update, update_at, per_update, updates, warmup, guidance.data)
+    return Trainer(init, draw, update, update_at, per_update, updates, warmup, guidance.data)
+
+
+def first_parameters(learner: Learner, key: Array) -> PyTree:
+    """The parameters that a run with this key begins with, before any guidance starts them."""
+    return learner.init(jr.split(key, 4)[0])
 
 
 def _strong(x: Array) -> Array:

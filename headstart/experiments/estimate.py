@@ -111,8 +111,10 @@ def _compiled(config: Config, trainer: Trainer, learner: Learner, shape):
     step = lanes.compile_program(programs.advance(trainer), shapes, zero, zero, trainer.data, mapped=1, donate=0)
     score = programs.score(config.env, learner, config.episodes)
     score = lanes.compile_program(score, shapes["state"].params, keys, zero, mapped=2)
-    start = jax.vmap(lambda key, seed: programs.begin(trainer, key, seed))
-    loop = lanes.compile_program(start, keys, seeds, mapped=2)(keys, seeds)
+    start = jax.vmap(lambda key, seed, drawn: programs.begin(trainer, key, seed, drawn=drawn))
+    drawn = lanes.compile_program(jax.vmap(trainer.draw), keys, mapped=1, runs_once=True)(keys).whole()
+    lanewise = (keys, seeds, drawn)
+    loop = lanes.compile_program(start, *lanewise, mapped=3, runs_once=True)(*lanewise)
     advance = lambda loop, start, stop: step(loop, jnp.asarray(start), jnp.asarray(stop), trainer.data)
     return advance, lambda params: score(params, keys, zero).whole(), loop
 

@@ -1,4 +1,7 @@
-"""The three programs of a run, each compiled once: begin, advance by any number of updates, evaluate."""
+"""The programs of a run, each compiled once: begin, advance by any number of updates, evaluate.
+
+The networks to begin with are drawn by a program of their own: see `Session`.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -16,10 +19,10 @@ from headstart.core.trainer import Trainer
 from headstart.core.types import Metrics
 
 
-def begin(trainer: Trainer, key: Array, seed: Array, params: PyTree = None) -> PyTree:
+def begin(trainer: Trainer, key: Array, seed: Array, params: PyTree = None, drawn: PyTree = None) -> PyTree:
     """A run's loop state: the training state, sums of metrics since the last row, and the update that broke (-1: none;
-    -2 - update if the environment's own numbers were not finite). `params`: those to begin with, in place of new ones."""
-    state = trainer.init(key, seed, params)
+    -2 - update if the environment's own numbers were not finite). `params`, `drawn`: see `Trainer.init`."""
+    state = trainer.init(key, seed, params, drawn)
     sums = jax.eval_shape(trainer.update, state, jnp.asarray(0), trainer.data)[1]
     return {
         "state": state,

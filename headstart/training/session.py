@@ -211,17 +211,21 @@ class Session:
 
     def _first(self, keys: PyTree, seeds: PyTree) -> lanes.Blocks:
         """The loop state with which the run begins, or goes on from a team that was kept without its training state."""
-        begin = lambda key, seed, values, *params: programs.begin(self.of_lane(values).trainer, key, seed, *params)
-        start, lanewise = jax.vmap(begin), (keys, seeds, self.values)
         if not self.fresh_at:
-            return self._compiled(start, *lanewise, mapped=3)(*lanewise)
+            # Drawn by a program of their own, which all runs of a learner on agents like these find in JAX's cache.
+            draw = jax.vmap(lambda key, values: self.of_lane(values).trainer.draw(key))
+            drawn = self._compiled(draw, keys, self.values, mapped=2, runs_once=True)(keys, self.values).whole()
+            begin = lambda key, seed, values, drawn: programs.begin(self.of_lane(values).trainer, key, seed, drawn=drawn)
+            lanewise = (keys, seeds, self.values, drawn)
+            return self._compiled(jax.vmap(begin), *lanewise, mapped=4, runs_once=True)(*lanewise)
         point = self.points[0]
         last = point.manifest["extended"][-1]
         team = load(point.directory.path, digest=last.get("policy"))
         self.run_s, self.compile_s = ((last.get("timing") or {}).get(name) or 0.0 for name in ("run_s", "compile_s"))
         keys = jax.vmap(lambda key: jr.fold_in(key, self.fresh_at))(keys)  # other numbers than those of the run's beginning
+        begin = lambda key, seed, values, params: programs.begin(self.of_lane(values).trainer, key, seed, params)
         lanewise = (keys, seeds, self.values, team.params)
-        return self._compiled(start, *lanewise, mapped=4)(*lanewise)
+        return self._compiled(jax.vmap(begin), *lanewise, mapped=4, runs_once=True)(*lanewise)
 
     def _appraise(self, keys: PyTree, seeds: PyTree) -> None:
         """Measure the teachers before anything is trained; tell, and keep it in run.json.
@@ -231,10 +235,10 @@ class Session:
         if not any(name.startswith("env.") for name in self.values):
             worth.appraise_points(self.points, self.learner, keys, seeds)
 
-    def _compiled(self, function: Callable, *args: Any, mapped: int, donate: int | None = None) -> lanes.Program:
+    def _compiled(self, function: Callable, *args: Any, **how: Any) -> lanes.Program:
         start = time.perf_counter()
         arrays = (jnp.asarray(x) if isinstance(x, int) else x for x in args)
-        program = lanes.compile_program(function, *arrays, mapped=mapped, donate=donate)
+        program = lanes.compile_program(function, *arrays, **how)
         self.compile_s += time.perf_counter() - start
         return program
 

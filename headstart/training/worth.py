@@ -21,6 +21,7 @@ from headstart.core.env import Env
 from headstart.core.episodes import Actor, Moment, episodes, team_mean
 from headstart.core.guidance import Teacher, teacher_of
 from headstart.core.learner import Learner
+from headstart.core.trainer import first_parameters
 from headstart.core.types import Continuous, RoleSpec, TeamSpec
 from headstart.report.plain import interval_text, number
 from headstart.report.stats import as_json, interval
@@ -139,7 +140,7 @@ def _play(env: Env, learner: Learner, players: Sequence[Player], count: int) -> 
     lots = len(players) + 2  # the last two are random actions and the students
 
     def run(key, seed):
-        students = learner.init(jr.split(key, 4)[0])  # those that the run begins with, before any guidance
+        students = first_parameters(learner, key)
         params = [player.params(seed) for player in players]
         key = jr.fold_in(key, 3)
 
