@@ -13,6 +13,7 @@ from headstart.core.guidance import GuidanceConfig, teacher_of
 from headstart.core.learner import LearnerConfig
 from headstart.experiments.recordings import Recording
 from headstart.report.claims import Claim
+from headstart.report.matrix import Cell
 from headstart.storage.places import POINTS, inside
 
 Scale = Literal["smoke", "demo", "laptop", "paper", "literal"]
@@ -110,6 +111,8 @@ class Experiment:
     """The metric of its arms: "return" (the mean over the team), "return/ROLE", or the name of an event ("win")."""
     goal: float | None = None
     """The value of the metric that counts as having learned the task, if the paper states one; else the baseline sets it."""
+    matrix: tuple[Cell, ...] = ()
+    """The arms' places in a transfer matrix, if it is one."""
     notes: tuple[str, ...] = ()
     """Differences from the paper, and their reasons."""
 
@@ -149,4 +152,5 @@ class Experiment:
         kept = {name: arm for name, arm in self.arms.items() if name in wanted}
         claims = tuple(claim for claim in self.claims if claim.arm in kept)
         headline = self.headline if self.headline in kept else list(kept)[-1]
-        return dataclasses.replace(self, arms=kept, claims=claims, headline=headline)
+        matrix = tuple(cell for cell in self.matrix if cell.arm in kept)
+        return dataclasses.replace(self, arms=kept, claims=claims, headline=headline, matrix=matrix)

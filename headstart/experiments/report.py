@@ -12,6 +12,7 @@ from headstart.experiments.base import Experiment
 from headstart.experiments.comparable import incomparable
 from headstart.registry import command
 from headstart.replay.record import record
+from headstart.report import matrix
 from headstart.report.build import build_report, read_curve, read_stage, read_stages, read_worth, write
 from headstart.report.metric import RETURN, name_in_report
 from headstart.report.sweep import sweep_summary
@@ -37,6 +38,7 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
         }
     header: dict[str, Any] = {"experiment": name, "title": experiment.title, "source": experiment.source, "scale": scale}
     header |= {"goal": experiment.goal} if experiment.goal is not None else {}
+    header |= {"matrix": matrix.summary(experiment.matrix)} if experiment.matrix else {}
     header["measures"] = {key: measure.meaning for arm in experiment.arms.values() for key, measure in arm.measures.items()}
     report = build_report(
         header | {"metric": name_in_report(experiment.metric), "headline": experiment.headline}, arms, experiment.claims
@@ -51,7 +53,8 @@ def report_experiment(name: str, experiment: Experiment, scale: str, out: Path, 
 
 
 def _replays(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
-    runs = {name: arm.stages[-1].path(out) for name, arm in experiment.arms.items()}
+    cells = {cell.arm for cell in experiment.matrix}  # too many to watch
+    runs = {name: arm.stages[-1].path(out) for name, arm in experiment.arms.items() if name not in cells}
     return [replay for name, path in runs.items() if (replay := replay_of(path, name, experiment.metric))]
 
 

@@ -31,7 +31,8 @@ def build_report(
     that sets the threshold; without it, that is the first arm that others are compared with, or else the first arm.
     `goal` is a threshold that the experiment states. `measures` says what the quantities of the arms' "measures" are:
     {quantity: meaning}; the tables show these. Other keys ("title", "source", "kind": "run" or "sweep", "headline",
-    "caution": a warning in words, "sweep": of `sweep.sweep_summary`) are carried over.
+    "caution": a warning in words, "sweep": of `sweep.sweep_summary`, "matrix": of `matrix.summary`) are carried over.
+    In a matrix each arm has the threshold of the arm that it is compared with, since these learn tasks of their own.
     arms: name → {"stages": [{"name", "env", "env_steps", "run_s", "compile_s"}, ...], "curve": Curve,
     "versus": name or None, "measures": {quantity: [S]} (optional), "worth": that of run.json (optional), "attention":
     {"agents", "vertices", "weights": [agents][vertices]} (optional)}. The curve is that of an arm's last stage; the stages
@@ -48,11 +49,11 @@ def build_report(
     baseline = experiment.get("baseline") or next((o for o in others.values() if o is not None), next(iter(arms)))
     if baseline not in arms:
         raise ValueError(f"the baseline {baseline!r} is not one of {', '.join(arms)}")
-    level = number(experiment["goal"] if "goal" in experiment else transfer.threshold(arms[baseline]["curve"]))
-    described = {name: _arm(name, arms, level) for name, arm in arms.items()}
+    levels = _levels(experiment, arms, baseline)
+    described = {name: _arm(name, arms, levels[name]) for name in arms}
     for claim in claims:
         if claim.versus in arms and claim.arm in arms:
-            pair = transfer.compare(*_run(arms[claim.arm]), *_run(arms[claim.versus]), level)
+            pair = transfer.compare(*_run(arms[claim.arm]), *_run(arms[claim.versus]), levels[claim.arm])
             pair |= _measured_gains(arms[claim.arm], arms[claim.versus])
             described[claim.arm].setdefault("against", {})[claim.versus] = pair
     report = {
@@ -63,10 +64,20 @@ def build_report(
         "seeds": max(len(arm["curve"].returns) for arm in arms.values()),
         **plain(dict(experiment)),
         "baseline": baseline,
-        "threshold": level,
+        "threshold": None if "matrix" in experiment else levels[baseline],
         "arms": described,
     }
     return {**report, "claims": [judge(claim, report) for claim in claims]}
+
+
+def _levels(
+    experiment: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], baseline: str
+) -> dict[str, int | float | None]:
+    """The threshold of each arm."""
+    if "goal" in experiment:
+        return dict.fromkeys(arms, number(experiment["goal"]))
+    alone = {name: arm.get("versus") or name if "matrix" in experiment else baseline for name, arm in arms.items()}
+    return {name: number(transfer.threshold(arms[other]["curve"])) for name, other in alone.items()}
 
 
 def _run(arm: Mapping[str, Any]) -> tuple[Curve, list[dict[str, Any]]]:

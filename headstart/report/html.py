@@ -4,6 +4,7 @@ from importlib.resources import files
 from typing import Any
 
 from headstart.report.figures import attention, colours, effects, learning_curves
+from headstart.report.matrix import matrix_figure
 from headstart.report.metric import label
 from headstart.report.plain import interval_text, plain, script_json, text
 from headstart.report.summary import headline, leading_arm
@@ -47,8 +48,9 @@ def render_html(report: dict[str, Any], replays: list[dict[str, Any]], provenanc
 
 
 def _figures(report: dict[str, Any]) -> dict[str, Any]:
-    made = {"curves": learning_curves(report), "effects": effects(report), "attention": attention(report)}
-    made |= {"sweep": sweep_figure(report)}
+    made = {"sweep": sweep_figure(report), "matrix": matrix_figure(report), "attention": attention(report)}
+    if "matrix" not in report:  # it has too many arms for lines
+        made |= {"curves": learning_curves(report), "effects": effects(report)}
     return {name: figure.to_plotly_json() for name, figure in made.items() if figure is not None}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.checks import HeadstartError
+from headstart.report import matrix
 from headstart.report.metric import label
 from headstart.report.plain import text
 from headstart.report.schema import Report
@@ -52,7 +53,8 @@ def fill(content: str, page: Path) -> str:
 
 def section(report: dict[str, Any]) -> str:
     """A report in Markdown: the command, the table of its arms, its verdicts."""
-    return "\n\n".join(["\n".join(_command(report)), "\n".join(_about(report)), "\n".join(_table(report)), *_claims(report)])
+    table = matrix.markdown(report) if "matrix" in report else "\n".join(_table(report))
+    return "\n\n".join(["\n".join(_command(report)), "\n".join(_about(report)), table, *_claims(report)])
 
 
 def _data(page: Path, name: str) -> Path:
@@ -73,7 +75,9 @@ def _about(report: dict[str, Any]) -> Iterator[str]:
     yield f"{headline(report)}\n"
     steps, metric = report["arms"][report["baseline"]]["curve"]["env_steps"][-1], label(str(report["metric"])).capitalize()
     of = "interquartile means and 95 % intervals"
-    yield f"{metric}, {steps:,} env-steps: {of} over {report['seeds']} seeds. The threshold is {text(report['threshold'])}."
+    own = "A student's threshold is that of the team that learns its task alone; + is help and − harm that an interval shows"
+    threshold = own if "matrix" in report else f"The threshold is {text(report['threshold'])}"
+    yield f"{metric}, {steps:,} env-steps: {of} over {report['seeds']} seeds. {threshold}."
 
 
 def _table(report: dict[str, Any]) -> Iterator[str]:

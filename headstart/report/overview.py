@@ -25,6 +25,7 @@ PAPERS = {
     "knowru": "KnowRU: policy distillation",
     "master_slave": "master-slave: a companion on an easier task",
     "dm2": "DM²: demonstrations and discriminators",
+    "transfer": "beyond the papers: which team teaches whom",
 }
 """What the papers are about, in the order of the tables; others follow under their own names."""
 

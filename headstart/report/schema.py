@@ -56,6 +56,15 @@ class Judged(TypedDict):
     evidence: str
 
 
+class Placed(TypedDict):
+    """An arm's place in a transfer matrix."""
+
+    arm: str
+    method: str
+    teacher: str
+    student: str
+
+
 class Report(TypedDict):
     """report.json of an experiment."""
 
@@ -69,3 +78,4 @@ class Report(TypedDict):
     threshold: float | None
     arms: dict[str, Reported]
     claims: tuple[Judged, ...]
+    matrix: NotRequired[tuple[Placed, ...]]

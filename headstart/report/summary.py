@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from headstart.report import matrix
 from headstart.report.plain import interval_text, text
 from headstart.report.sweep import sweep_headline
 
@@ -30,7 +31,10 @@ def headline(report: dict[str, Any]) -> str:
         return sweep_headline(report)
     name = leading_arm(report)
     arm = report["arms"][name] if name else {}
-    sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)
+    if "matrix" in report:
+        sentence = matrix.headline(report)
+    else:
+        sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)
     counted = _counts(report["claims"])
     return " ".join(filter(None, [caution(report), f"{counted}: {sentence}" if counted else sentence]))
 

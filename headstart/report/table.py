@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from headstart.report.matrix import print_matrix
 from headstart.report.metric import label
 from headstart.report.plain import interval_text, text
 from headstart.report.summary import caution
@@ -118,8 +119,11 @@ def print_report(report: dict[str, Any], console: "Console | None" = None) -> No
         for part in (sweep_table(report), Text(sweep_caption(report)), Text(sweep_headline(report))):
             console.print(part)
         return
-    console.print(transfer_table(report))
-    console.print(Text(caption(report)))  # below and not in the table, which may be narrow
+    if "matrix" in report:
+        print_matrix(report, console)
+    else:
+        console.print(transfer_table(report))
+        console.print(Text(caption(report)))  # below and not in the table, which may be narrow
     if caution(report):
         console.print(Text(caution(report), "yellow"))
     if not report["claims"]:
