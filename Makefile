@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick check bench fuzz situations lock lowest extras docs clean
+.PHONY: demo test quick check bench bench-page fuzz situations lock lowest extras docs clean
 
 demo: .venv/ready
 	$(BIN)/headstart demo --out $(or $(OUT),runs/demo)
@@ -24,6 +24,10 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
+
+# The same beside all peers, which are installed in .venv-peers once, and kept for the pages: about a quarter of an hour.
+bench-page: .venv/ready
+	$(BIN)/python -m benchmarks --peers .venv-peers --page docs/benchmarks.md --page README.md
 
 # 10 200 damaged files and odd command lines; a quarter of an hour on two cores. A slice of them is among the tests.
 fuzz: .venv/ready
@@ -78,4 +82,4 @@ docs: .venv-docs/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lowest .venv-docs site build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-docs .venv-peers site build dist *.egg-info .pytest_cache .ruff_cache

@@ -23,7 +23,15 @@ def main(options: Options) -> None:
         alternate([ours, copies], min(options.repeats, 5))
         note = {"agents": agents, "batch": 1024, "hidden": (64, 64)}
         ms = [1e3 / program.rate for program in (ours, copies)]
-        row(f"maddpg-{agents}-agents", *ms, "N copies of the joint input", "ms/gradient", **note, **spread_of(ours))
+        row(
+            f"maddpg-{agents}-agents",
+            *ms,
+            "N copies of the joint input",
+            "ms/gradient",
+            (ours, copies),
+            **note,
+            **spread_of(ours),
+        )
 
 
 def _gradient(agents: int, with_copies: bool) -> Program:

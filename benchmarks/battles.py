@@ -11,6 +11,7 @@ from benchmarks.common import Options, Program, alternate, row, spread_of, train
 from headstart.envs.battle.smax import SMAX
 from headstart.learners.ppo import PPO
 
+PEERS = ("jaxmarl",)
 MAPS = ("3m", "5m_vs_6m")
 SEES = {"see_enemy_actions": True, "walls_cause_death": True, "attack_mode": "closest"}
 IPPO = PPO(
@@ -26,15 +27,16 @@ IPPO_THEIRS = {
 
 def main(options: Options) -> None:
     """Both maps: env-steps/s of one seed."""
-    updates = 3 if options.quick else 10
+    updates = 1 if options.quick else 3
     for name in MAPS:
         ours, _ = training(SMAX(name), IPPO, updates)
-        why = scripts.missing(options.jaxmarl)
+        why = scripts.missing(options)
         theirs = None if why else _jaxmarl(Path(options.jaxmarl or ""), name, updates)
         alternate([ours, theirs] if theirs else [ours], options.repeats)
         settings = {"num_envs": 128, "rollout": 128, "epochs": 4, "minibatches": 4, "hidden": IPPO.hidden, **spread_of(ours)}
         settings |= {"peer_speed": spread_of(theirs)} if theirs else {}
-        row(f"ippo-gru-{name}", ours.rate, theirs.rate if theirs else None, why or "JaxMARL", "env-steps/s", **settings)
+        rate = theirs.rate if theirs else None
+        row(f"ippo-gru-{name}", ours.rate, rate, why or "JaxMARL", "env-steps/s", (ours, theirs), **settings)
 
 
 def _jaxmarl(checkout: Path, name: str, updates: int) -> Program:

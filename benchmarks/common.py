@@ -4,13 +4,16 @@ Programs that are compared run alternately, several times each, and their median
 a while then slows all of them. Compilation is never part of a timing; it is reported in a row's settings.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import platform
 import statistics
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -36,11 +39,19 @@ class Options:
     """A Python that has the package imitation."""
     sb3: str | None = None
     """A Python that has Stable-Baselines3, with Gymnasium's MuJoCo environments."""
+    vmas: str | None = None
+    """A Python that has VMAS and BenchMARL."""
+    lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """{peer: why it could not be made}, of those that were asked for."""
 
     @property
     def repeats(self) -> int:
         """How often each program is timed."""
         return 3 if self.quick else 7
+
+    def without(self, peer: str, title: str, what: str = "PYTHON") -> str:
+        """What stands in a row in the place of a peer that is not there."""
+        return f"{title}: {self.lacking.get(peer) or f'pass --{peer} {what} or --peers DIR'}"
 
 
 @dataclasses.dataclass
@@ -59,12 +70,19 @@ class Program:
         return self.work / statistics.median(self.seconds)
 
 
-def alternate(programs: list[Program], repeats: int) -> None:
-    """Warm every program up, then time them in turn, `repeats` times each."""
+LONGEST = 12.0
+"""Seconds after which no further turn begins, once there were three: what bounds the time of all benchmarks together."""
+
+
+def alternate(programs: list[Program], repeats: int, longest: float = LONGEST) -> None:
+    """Warm every program up, then time them in turn, `repeats` times each, or three times if that takes too long."""
     for program in programs:
         first, second = _seconds(program.run), _seconds(program.run)
         program.compile_s = program.compile_s or max(first - second, 0.0)
-    for _ in range(repeats):
+    began = time.perf_counter()
+    for turn in range(repeats):
+        if turn >= 3 and time.perf_counter() - began > longest:
+            break
         for program in programs:
             program.seconds.append(_seconds(program.run))
 
@@ -75,9 +93,28 @@ def _seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def row(name: str, ours: float, peer: float | None, peer_name: str, unit: str, **settings: Any) -> dict[str, Any]:
-    """Print one JSON line: `ratio` is ours / peer, so above 1 is better for speeds and below 1 for times."""
+ROWS: list[dict[str, Any]] = []
+"""All rows of this process so far."""
+
+
+def row(
+    name: str,
+    ours: float,
+    peer: float | None,
+    peer_name: str,
+    unit: str,
+    between: tuple[Program, Program | None] | None = None,
+    turns: Sequence[float] = (),
+    **settings: Any,
+) -> dict[str, Any]:
+    """Print one JSON line: `ratio` is ours / peer, so above 1 is better for speeds and below 1 for times.
+
+    `spread` has the smallest and the largest number of a turn: of the ratio, by the turns of the two programs `between` which
+    it stands, or of ours if there is no peer, by `turns`.
+    """
     ratio = None if peer is None else _rounded(ours / peer)
+    spread = _spread(ratio, *between, is_speed(unit)) if between and ratio else None
+    spread = [_rounded(min(turns)), _rounded(max(turns))] if turns else spread
     settings |= {"cores": os.cpu_count(), "jax": jax.__version__, "device": jax.devices()[0].platform}
     line = {
         "name": name,
@@ -86,10 +123,27 @@ def row(name: str, ours: float, peer: float | None, peer_name: str, unit: str, *
         "peer_name": peer_name,
         "unit": unit,
         "ratio": ratio,
+        "spread": spread,
         "settings": settings | {"python": platform.python_version()},
     }
     print(json.dumps(line), flush=True)
+    ROWS.append(line)
     return line
+
+
+def is_speed(unit: str) -> bool:
+    """Whether more of it is better: env-steps/s, but not ms/update."""
+    return unit.endswith("/s")
+
+
+def _spread(ratio: float, ours: Program, peer: Program | None, speed: bool) -> list[float] | None:
+    """The smallest and the largest ratio of one turn; the medians over all turns give `ratio`, in units of its own."""
+    if peer is None:
+        return None
+    taken = [a / b for a, b in zip(ours.seconds, peer.seconds, strict=True)]
+    usual = statistics.median(ours.seconds) / statistics.median(peer.seconds)
+    ratios = [ratio * (usual / x if speed else x / usual) for x in taken]
+    return [_rounded(min(ratios)), _rounded(max(ratios))]
 
 
 def _rounded(x: float) -> float:
@@ -103,6 +157,25 @@ def spread_of(program: Program) -> dict[str, float]:
         "worst": _rounded(program.work / max(program.seconds)),
         "compile_s": round(program.compile_s, 2),
     }
+
+
+@contextlib.contextmanager
+def elsewhere(python: str, module: str, title: str) -> Iterator[Callable[[str], str]]:
+    """A module of the benchmarks in a process of another Python, which answers each line that it is told with one line."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [Path(python).absolute(), "-m", f"benchmarks.{module}"]
+    with subprocess.Popen(command, cwd=Path(__file__).parent.parent, **pipes) as process:
+        tell, answer = process.stdin, process.stdout
+        assert tell is not None and answer is not None
+
+        def ask(line: str) -> str:
+            print(line, file=tell, flush=True)
+            if not (said := answer.readline()):
+                raise RuntimeError(f"{title} has ended: see its error above")
+            return said
+
+        yield ask
+        tell.close()
 
 
 def training(

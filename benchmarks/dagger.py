@@ -20,6 +20,8 @@ from headstart.learners.imitator import Imitator
 from headstart.papers.cesma import navigation
 from headstart.teams.policy import TeamPolicy
 
+PEERS = ("imitation",)
+
 
 def main(options: Options) -> None:
     """One row: env-steps a second, all three agents' labels and updates included."""
@@ -30,8 +32,8 @@ def main(options: Options) -> None:
     learner = Imitator(gradient_steps=1, num_envs=32, train_every=32, capacity=100_000)
     ours, _ = training(env, learner, 200 if options.quick else 2000, guides=(Dagger(expert),))
     alternate([ours], options.repeats)
-    peer = _imitation(options.imitation, 2_000 if options.quick else 20_000)
-    name = "imitation, CartPole, one agent" if peer else "imitation: pass --imitation PYTHON"
+    peer = _imitation(options.imitation, 500 if options.quick else 5_000)
+    name = "imitation, CartPole, one agent" if peer else options.without("imitation", "imitation")
     row("dagger-32", ours.rate, peer, name, "env-steps/s", agents=3, num_envs=32, **spread_of(ours))
 
 

@@ -43,6 +43,7 @@ def main(options: Options) -> None:
         1e3 / floor.rate,
         "its matrix products alone",
         "ms/update",
+        (ours, floor),
         batch=learner.batch,
         agents=role.agents,
         hidden=learner.hidden,

@@ -25,6 +25,7 @@ from benchmarks.common import Options, alternate, row, spread_of, training
 from headstart.report.build import read_curve
 from headstart.report.stats import interval, versus
 
+PEERS = ("imitation",)
 SETTINGS: dict[str, Any] = {
     "num_envs": 32, "rollout": 64, "epochs": 4, "minibatches": 8, "lr": 1e-3, "gamma": 0.99, "lam": 0.95, "clip": 0.2,
     "entropy": 0.01, "value": 1.0, "max_grad_norm": 1e6, "steps": 16, "batch": 256, "updates": 24, "points": 4, "episodes": 20,
@@ -57,7 +58,7 @@ def main(options: Options) -> None:
         if peer:
             last = np.asarray(peer[name]["returns"]).reshape(s["seeds"], -1)[:, -1]
             level |= {"peer_returns": _told(interval(last)), "difference": _told(versus(levels[name], last))}
-        said = "imitation" if peer else "imitation: pass --imitation PYTHON"
+        said = "imitation" if peer else options.without("imitation", "imitation")
         row(
             f"{name}-cartpole",
             program.rate,

@@ -47,7 +47,7 @@ def main(options: Options) -> None:
 
 def _row(name: str, ours: Program, products: Program, **settings) -> None:
     times = [1e3 / program.rate for program in (ours, products)]
-    row(name, *times, "its matrix products alone", "ms/gradient", **settings, **spread_of(ours))
+    row(name, *times, "its matrix products alone", "ms/gradient", (ours, products), **settings, **spread_of(ours))
 
 
 def _pair(config: DDPG, agents: int) -> tuple[Program, Program]:

@@ -10,6 +10,7 @@ from benchmarks.common import Options, Program, alternate, row, spread_of, train
 from headstart.envs.particle.spread import Spread
 from headstart.learners.ppo import PPO
 
+PEERS = ("jaxmarl",)
 SCRIPT = "baselines/IPPO/ippo_ff_mpe.py"
 THEIRS = {
     "LR": 2.5e-4,
@@ -35,7 +36,7 @@ def main(options: Options) -> None:
     learner = PPO(num_envs=16, rollout=128, epochs=4, minibatches=4, hidden=(64, 64), activation="tanh", shared=True)
     updates = 5 if options.quick else 40
     ours, _ = training(Spread(), learner, updates)
-    theirs, name = _jaxmarl(options.jaxmarl, updates)
+    theirs, name = _jaxmarl(options, updates)
     alternate([ours, theirs] if theirs else [ours], options.repeats)
     settings = {
         "num_envs": 16,
@@ -47,12 +48,12 @@ def main(options: Options) -> None:
     }
     if theirs:
         settings["peer_speed"] = spread_of(theirs)
-    row("ippo", ours.rate, theirs.rate if theirs else None, name, "env-steps/s", **settings)
+    row("ippo", ours.rate, theirs.rate if theirs else None, name, "env-steps/s", (ours, theirs), **settings)
 
 
-def _jaxmarl(checkout: str | None, updates: int) -> tuple[Program | None, str]:
-    if why := scripts.missing(checkout):
+def _jaxmarl(options: Options, updates: int) -> tuple[Program | None, str]:
+    if why := scripts.missing(options):
         return None, why
     steps = updates * THEIRS["NUM_ENVS"] * THEIRS["NUM_STEPS"]
-    train = scripts.script(Path(checkout or "") / SCRIPT).make_train(THEIRS | {"TOTAL_TIMESTEPS": steps})
+    train = scripts.script(Path(options.jaxmarl or "") / SCRIPT).make_train(THEIRS | {"TOTAL_TIMESTEPS": steps})
     return scripts.program(train, steps), "JaxMARL"

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from benchmarks.common import Program
+from benchmarks.common import Options, Program
 
 SILENT = {"wandb": ["log", "init"], "hydra": ["main"], "omegaconf": ["OmegaConf"]}
 
@@ -38,13 +38,13 @@ class Categorical:
         return -(jnp.exp(self.log) * self.log).sum(-1)
 
 
-def missing(checkout: str | None) -> str | None:
+def missing(options: Options) -> str | None:
     """Why a script cannot run here; None if it can."""
     lacking = [name for name in ("jaxmarl", "flax") if importlib.util.find_spec(name) is None]
     if lacking:
         return f"JaxMARL: not installed ({', '.join(lacking)})"
-    if checkout is None:
-        return "JaxMARL: pass --jaxmarl CHECKOUT, its training scripts are not in its package"
+    if options.jaxmarl is None:
+        return options.without("jaxmarl", "JaxMARL", "CHECKOUT")
     return None
 
 

@@ -37,7 +37,8 @@ def main(options: Options) -> None:
             spread = {"quartiles": _quartiles(apart[count], one), "peer_quartiles": _quartiles(mapped[count], one)}
             compiled = {"compile_s": round(apart[count].compile_s, 1), "peer_compile_s": round(mapped[count].compile_s, 1)}
             seen = {"seeds": count, "threads": min(count, cores.usable()), **spread, **compiled}
-            row(f"lanes-{name}-{count}", ours, peer, "one call of all seeds", "× one seed", **seen)
+            between = (apart[count], mapped[count])
+            row(f"lanes-{name}-{count}", ours, peer, "one call of all seeds", "× one seed", between, **seen)
         del one, apart, mapped
         jax.clear_caches()
 

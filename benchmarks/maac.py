@@ -41,7 +41,15 @@ def main(options: Options) -> None:
         ours, products = gradient(env, config), _products(config, env.spec)
         alternate([ours, products], options.repeats)
         times = [1e3 / program.rate for program in (ours, products)]
-        row(f"maac-{name}-floor", *times, "its matrix products alone", "ms/gradient", **note, **spread_of(ours))
+        row(
+            f"maac-{name}-floor",
+            *times,
+            "its matrix products alone",
+            "ms/gradient",
+            (ours, products),
+            **note,
+            **spread_of(ours),
+        )
 
 
 def _weights(key: Array, *shapes: tuple[int, ...]) -> list[Array]:

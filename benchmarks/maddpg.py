@@ -26,4 +26,4 @@ def main(options: Options) -> None:
     row("maddpg", one.rate, None, peer, "env-steps/s", **settings, seeds=1, **spread_of(one))
     step = trainer.steps_per_update * 1e3
     note = {"meaning": "ms an update of 4 seeds side by side; peer: of one seed; below 4 is better than in a row"}
-    row("maddpg-4-seeds", step / four.rate, step / one.rate, "one seed", "ms/update", **settings, seeds=4, **note)
+    row("maddpg-4-seeds", step / four.rate, step / one.rate, "one seed", "ms/update", (four, one), **settings, seeds=4, **note)

@@ -37,7 +37,7 @@ def main(options: Options) -> None:
             if peer is None:
                 row(told, ours.rate, None, f"{name}: not installed", "env-steps/s", **settings)
             else:
-                row(told, ours.rate, peer.rate, name, "env-steps/s", **settings, peer_speed=spread_of(peer))
+                row(told, ours.rate, peer.rate, name, "env-steps/s", (ours, peer), **settings, peer_speed=spread_of(peer))
 
 
 def stepping(id: str, steps: int, num_envs: int) -> Callable:

@@ -34,7 +34,7 @@ def main(options: Options) -> None:
         theirs = Program(_scanned(*_theirs(name), fewer), ENVS * fewer)
         alternate([ours, theirs], options.repeats)
         settings |= spread_of(ours) | {"peer_speed": spread_of(theirs)}
-        row(f"smax-{name}", ours.rate, theirs.rate, "JaxMARL", "env-steps/s", **settings)
+        row(f"smax-{name}", ours.rate, theirs.rate, "JaxMARL", "env-steps/s", (ours, theirs), **settings)
 
 
 def _scanned(reset: Callable, step: Callable, steps: int) -> Callable:

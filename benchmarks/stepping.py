@@ -58,19 +58,20 @@ def main(options: Options) -> None:
 
 def _rows(name: str, scenario: Scenario, num_envs: int, options: Options) -> float:
     steps = max(25, (100_000 if options.quick else 1_000_000) // num_envs)
-    ours = Program(_ours(scenario.env, num_envs, steps), num_envs * steps)
+    ours = Program(stepped(scenario.env, num_envs, steps), num_envs * steps)
     theirs = _jaxmarl(scenario.jaxmarl, num_envs, max(25, steps // 4))
     mpe2 = _mpe2(scenario.mpe2, 200 if options.quick else 2000) if num_envs == ENVS else None
     alternate([p for p in (ours, theirs, mpe2) if p], options.repeats)
     settings = {"num_envs": num_envs, **spread_of(ours)}
     if theirs:
-        row(f"{name}-{num_envs}", ours.rate, theirs.rate, "JaxMARL", "env-steps/s", **settings, peer_speed=spread_of(theirs))
+        settings_of_both = settings | {"peer_speed": spread_of(theirs)}
+        row(f"{name}-{num_envs}", ours.rate, theirs.rate, "JaxMARL", "env-steps/s", (ours, theirs), **settings_of_both)
     else:
         why = "JaxMARL: not installed" if scenario.jaxmarl else "none"
         row(f"{name}-{num_envs}", ours.rate, None, why, "env-steps/s", **settings)
     if num_envs == ENVS and scenario.mpe2:
         peer, about = (mpe2.rate, "mpe2, one environment") if mpe2 else (None, "mpe2: not installed")
-        row(f"{name}-{num_envs}-mpe2", ours.rate, peer, about, "env-steps/s", **settings)
+        row(f"{name}-{num_envs}-mpe2", ours.rate, peer, about, "env-steps/s", (ours, mpe2), **settings)
     return ours.rate
 
 
@@ -79,7 +80,7 @@ def _treasure(options: Options) -> None:
     from benchmarks.treasure_python import TreasurePython
 
     steps = max(25, (50_000 if options.quick else 500_000) // ENVS)
-    ours, python = Program(_ours(Treasure(), ENVS, steps), ENVS * steps), TreasurePython(collectors=6, banks=2)
+    ours, python = Program(stepped(Treasure(), ENVS, steps), ENVS * steps), TreasurePython(collectors=6, banks=2)
     rng, count = np.random.default_rng(0), 100 if options.quick else 1000
 
     def run():
@@ -90,7 +91,7 @@ def _treasure(options: Options) -> None:
     peer = Program(run, count)
     alternate([ours, peer], options.repeats)
     about = "plain Python, one environment"
-    row(f"treasure-{ENVS}", ours.rate, peer.rate, about, "env-steps/s", num_envs=ENVS, **spread_of(ours))
+    row(f"treasure-{ENVS}", ours.rate, peer.rate, about, "env-steps/s", (ours, peer), num_envs=ENVS, **spread_of(ours))
 
 
 def _scanned(reset: Callable, step: Callable, steps: int) -> Callable[[], Array]:
@@ -112,7 +113,8 @@ def _scanned(reset: Callable, step: Callable, steps: int) -> Callable[[], Array]
     return lambda: jax.block_until_ready(run(jr.key(0)))
 
 
-def _ours(env: Env, num_envs: int, steps: int) -> Callable:
+def stepped(env: Env, num_envs: int, steps: int) -> Callable:
+    """A call that takes so many random env-steps in each of `num_envs` environments."""
     envs = vectorise(env, num_envs)
 
     def reset(key):

@@ -8,17 +8,16 @@ and what an env-step costs: microseconds of one processor, which other programs 
 import contextlib
 import importlib.util
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Options, Program, alternate, row, spread_of, training
+from benchmarks.common import Options, Program, alternate, elsewhere, row, spread_of, training
 from benchmarks.mujoco import stepping
 from benchmarks.sb3_ppo import TASKS, our_learner
 from headstart.envs.mujoco.env import MuJoCo
 
+PEERS = ("sb3",)
 SEEDS = 3
 """Of ours that train in one program."""
 
@@ -38,9 +37,10 @@ def main(options: Options) -> None:
         alternate([*ours, *alone, *([peer] if peer else [])], options.repeats)
     for seeds, program, raw in zip((1, SEEDS), ours, alone, strict=True):
         told: dict[str, Any] = {"seeds": seeds, "num_envs": envs, **_told(program), "stepping_alone": _told(raw)}
-        name = "Stable-Baselines3, one seed" if peer else "Stable-Baselines3: pass --sb3 PYTHON"
+        name = "Stable-Baselines3, one seed" if peer else options.without("sb3", "Stable-Baselines3")
         told |= {"peer_speed": _told(peer)} if peer else {}
-        row(f"ppo-walker2d-{seeds}", program.rate, peer.rate if peer else None, name, "env-steps/s", **told)
+        rate, between = peer.rate if peer else None, (program, peer)
+        row(f"ppo-walker2d-{seeds}", program.rate, rate, name, "env-steps/s", between, **told)
 
 
 class Costed(Program):
@@ -66,17 +66,10 @@ def _theirs(python: str | None, updates: int) -> Iterator[Costed | None]:
     if not python:
         yield None
         return
-    command, used = [Path(python).absolute(), "-m", "benchmarks.walker2d_sb3"], [0.0]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=Path(__file__).parent.parent, **pipes) as process:
-        ask, answer = process.stdin, process.stdout
-        assert ask is not None and answer is not None
+    used = [0.0]
+    with elsewhere(python, "walker2d_sb3", "Stable-Baselines3") as ask:
 
         def run() -> None:
-            print(updates, file=ask, flush=True)
-            if not (said := answer.readline()):
-                raise RuntimeError("Stable-Baselines3 has ended: see its error above")
-            used[0] = float(said)
+            used[0] = float(ask(str(updates)))
 
         yield Costed(run, updates * TASKS["walker2d"].per_update, lambda: used[0])
-        ask.close()

@@ -17,15 +17,19 @@ NO_ROWS = {
     "common",
     "dagger_imitation",
     "earlier",
+    "envs_vmas",
     "gail_imitation",
     "jaxmarl_scripts",
+    "machine",
+    "page",
+    "peers",
     "sb3_ppo",
     "semantics",
     "treasure_python",
     "walker2d_sb3",
     "zoo",
 }
-"""What benchmarks share, peers that other Pythons run, comparisons of returns, and what makes the zoo."""
+"""What benchmarks share, peers that other Pythons run, what makes peers, pages and the zoo, and comparisons of returns."""
 
 
 def test_every_benchmark_is_listed_and_can_be_called():
@@ -45,6 +49,17 @@ def test_a_row_says_what_was_compared(capsys):
     assert common.row("name", 3.0, None, "no peer", "env-steps/s")["ratio"] is None
 
 
+def test_the_spread_of_a_ratio_is_that_of_its_turns():
+    """Whatever the units of the two programs' works: here rates 10 / s and times 2 / s, in turns of ratios 2, 3 and 5."""
+    ours, peer = (common.Program(lambda: None, work, seconds=s) for work, s in ((10, [1.0, 1.0, 1.0]), (4, [2.0, 3.0, 5.0])))
+    speed = common.row("a", 3.0, 1.0, "peer", "env-steps/s", (ours, peer))
+    assert speed["spread"] == [2.0, 5.0]
+    time = common.row("b", 1.0, 3.0, "peer", "ms", (ours, peer))
+    assert time["spread"] == pytest.approx([1 / 5, 1 / 2], rel=1e-3)
+    assert common.row("c", 2.0, None, "none", "s", turns=[1.0, 2.0, 4.0])["spread"] == [1.0, 4.0]
+    assert common.row("d", 2.0, None, "lost", "s", (ours, None))["spread"] is None
+
+
 @pytest.mark.slow
 def test_rows_of_the_maddpg_benchmark_without_peers(capsys, monkeypatch):
     """With a learner small enough that its training takes no time."""
@@ -54,7 +69,7 @@ def test_rows_of_the_maddpg_benchmark_without_peers(capsys, monkeypatch):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in rows] == ["maddpg", "maddpg-4-seeds"]
     for row in rows:
-        assert {"name", "ours", "peer", "peer_name", "unit", "ratio", "settings"} == set(row)
+        assert {"name", "ours", "peer", "peer_name", "unit", "ratio", "spread", "settings"} == set(row)
         assert row["ours"] > 0
     assert [row["settings"]["seeds"] for row in rows] == [1, 4]
 
