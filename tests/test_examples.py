@@ -240,3 +240,14 @@ def test_an_expert_of_stable_baselines3_teaches(here, tmp_path):
     found = example.main(str(tmp_path), expert_steps=256, steps=512, episodes=2, progress=False)
     assert list(found) == ["expert", "imitates it", "learns beside it", "has no teacher"]
     assert (tmp_path / "imitates-it/teacher-0/model.zip").read_bytes() == (tmp_path / "expert.zip").read_bytes()
+
+
+@pytest.mark.slow
+def test_exported_files_play_an_episode_without_jax(here, tmp_path, capsys):
+    pytest.importorskip("pettingzoo")
+    import examples.without_jax as example
+
+    found = example.main(str(tmp_path), steps=400, episodes=2, progress=False)
+    agents = example.ENV.spec.roles["agent"].agents
+    assert found["same"] == found["actions"] == agents * example.ENV.spec.horizon
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{found['same']} of {found['actions']} actions")
