@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks.common import Options, row
 from headstart import registry
@@ -63,7 +64,9 @@ def _without_cache() -> Iterator[None]:
     """Without programs that were compiled before, in this process or on disk."""
     before = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # it remembers whether it is in use
     try:
         yield
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()

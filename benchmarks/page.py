@@ -78,7 +78,7 @@ def keep(rows: Sequence[dict[str, Any]], pages: Sequence[Path]) -> list[str]:
     for file in dict.fromkeys(file for page, content in contents.items() for file in _files(page, content)):
         kept, staying = merged(read(file), rows)
         write(file, kept)
-        stay = staying
+        stay += [line for line in staying if line not in stay]
     for page, content in contents.items():
         files.write_text(page, fill(content, page))
     return stay
@@ -164,7 +164,7 @@ def _about(benchmark: str) -> str:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield "| row | headstart | beside | turns, from … to | of |"
+    yield "| row | headstart | beside | single turns, min … max | unit |"
     yield "|---|---|---|---|---|"
     for row in rows:
         low, high = (text(x) for x in row["spread"] or (None, None))

@@ -1,6 +1,7 @@
 """The examples of the documents: a page shows the files, and the files do what they say."""
 
 import dataclasses
+import json
 import re
 import sys
 from pathlib import Path
@@ -251,3 +252,46 @@ def test_exported_files_play_an_episode_without_jax(here, tmp_path, capsys):
     agents = example.ENV.spec.roles["agent"].agents
     assert found["same"] == found["actions"] == agents * example.ENV.spec.horizon
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{found['same']} of {found['actions']} actions")
+
+
+@pytest.mark.slow
+def test_a_file_of_another_program_is_learned_from(here, tmp_path, monkeypatch):
+    """The rule goes to its landmark, as the file's own positions say; a clone of it moves as it does."""
+    pytest.importorskip("pettingzoo")
+    import examples.from_a_file as example
+
+    monkeypatch.setattr(example, "compared", only(example.compared, "clones it"))
+    found = example.main(str(tmp_path), recorded=20, steps=4_000, episodes=32, progress=False)
+    assert list(found) == ["the rule", "clones it"]
+    chance = np.random.default_rng(0)
+    monkeypatch.setattr(example, "rule", lambda obs, agent: int(chance.integers(5)))
+    at_random = example.write(tmp_path / "random.npz", 20)
+    assert found["clones it"] - at_random > 0.3 * (found["the rule"] - at_random) > 0
+    with np.load(tmp_path / "rule.npz") as arrays:
+        away = np.linalg.norm(arrays["obs"][..., 4:10].reshape(20, 25, 3, 3, 2)[:, :, range(3), range(3)], axis=-1)
+    assert away[:, -1].mean() < 0.3 < away[:, 0].mean(), "every agent ends at its own landmark"
+
+
+@pytest.mark.slow
+def test_guides_follow_one_another(here, tmp_path, monkeypatch):
+    import examples.three_teach_ten as example
+
+    monkeypatch.setattr(example, "compared", only(example.compared, "do both"))
+    found = example.main(str(tmp_path), steps=400, episodes=4, progress=False)
+    run = json.loads((tmp_path / "do-both/run.json").read_text())
+    assert list(found) == ["do both"] and [guide["name"] for guide in run["config"]["guidance"]] == ["warm_start", "distill"]
+
+
+@pytest.mark.slow
+def test_a_sweep_over_the_teacher_s_weight(here, tmp_path, capsys):
+    import examples.weight_of_a_teacher as example
+
+    found = example.main(str(tmp_path), steps=400, episodes=4, progress=False)
+    told = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    best = [point.path.name for point in found.points.values() if point.returns.mean() == found.best.returns.mean()]
+    assert sorted(told) == sorted(found.points) and len(told) == 6 and told[0] in best
+
+
+def only(compared, name):
+    """`compared` of one of its runs."""
+    return lambda env, runs, out, **settings: compared(env, {name: runs[name]}, out, **settings)

@@ -48,6 +48,21 @@ def finished(sessions_once, tmp_path_factory):
         return run.train(PLAIN, out), out
 
 
+@pytest.mark.parametrize("name", ["ddpg", "gru"])
+def test_networks_drawn_by_a_program_of_their_own_are_those_of_the_run(name):
+    """And the quick options of the compiler change no more than the last bits."""
+    trainer = make_trainer(ENV, LEARNERS[name].make(ENV.spec), chain(), 200)
+    keys, seeds = jr.split(jr.key(3), 2), jnp.arange(2)
+    whole = jax.jit(jax.vmap(lambda key, seed: trainer.init(key, seed).params))(keys, seeds)
+    for how in ({"runs_once": True}, {}):
+        drawn = lanes.compile_program(jax.vmap(trainer.draw), keys, mapped=1, **how)(keys).whole()
+        begin = jax.vmap(lambda key, seed, drawn: programs.begin(trainer, key, seed, drawn=drawn)["state"].params)
+        begun = lanes.compile_program(begin, keys, seeds, drawn, mapped=3, **how)(keys, seeds, drawn).whole()
+        for expected, found in zip(jax.tree.leaves(whole), jax.tree.leaves(begun), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(*(jax.tree.leaves(whole)[0][i] for i in (0, 1)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_number_of_threads_changes_nothing(finished, tmp_path, threads, count):

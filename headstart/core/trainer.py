@@ -32,8 +32,8 @@ class Trainer(NamedTuple):
     """A run's pure functions for one seed; `vmap` them over seeds with the update's index left unmapped."""
 
     init: Callable[..., TrainState]
-    """key, number of the seed -> state. `params`: those to begin with, which no guidance starts. `drawn`: what `draw` gives for
-    the key, in place of drawing it again."""
+    """key, number of the seed -> state. `params`: parameters to begin with, without the guidance's `start`. `drawn`: what
+    `draw` gives for the key, in place of drawing it again."""
     draw: Callable[[Array], PyTree]
     """key -> the learner's new parameters, before any guidance starts them."""
     update: Callable[..., tuple[TrainState, Metrics]]

@@ -58,14 +58,18 @@ def value(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> d
     return {side: share(found[side]) for side in ("iqm", "low", "high")}
 
 
-def helped(quantity: str, found: Mapping[str, float | None]) -> bool | None:
-    """Whether the teacher helped (True) or harmed (False); None if its interval allows both."""
-    low, high = found["low"], found["high"]
-    if low is None or high is None:
-        return None
-    neutral, sign = (0.0, 1) if quantity in GAINS else (1.0, -1)
-    above, below = low > neutral, high < neutral
-    return None if not above and not below else above == (sign > 0)
+def helped(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> bool | None:
+    """Whether the teacher helped (True) or harmed (False); None if the interval allows both.
+
+    An upper bound of a time that is null means "never", as in the verdicts on claims. A student of which no seed arrives,
+    although teams alone do, was harmed.
+    """
+    if quantity not in GAINS and arm.get("reached") == 0:
+        return False if report["arms"][arm["versus"]].get("reached") else None
+    found, gain = value(report, arm, quantity), quantity in GAINS
+    low, high, neutral = found["low"], found["high"], 0.0 if gain else 1.0
+    above, below = low is not None and low > neutral, high is not None and high < neutral
+    return None if not above and not below else above == gain
 
 
 def tables(report: Mapping[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
@@ -86,11 +90,21 @@ def tables(report: Mapping[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
 
 
 def _told(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> str:
+    mark = {True: " +", False: " −", None: ""}[helped(report, arm, quantity)]
+    return _words(report, arm, quantity) + mark
+
+
+def _words(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> str:
+    """A number with its interval, or how many seeds of the student and of the team alone arrive, if too few of them do."""
     found = value(report, arm, quantity)
-    if arm.get("reached") == 0 and quantity not in GAINS:
+    if quantity in GAINS or found["iqm"] is not None:
+        return interval_text(found)
+    if arm.get("reached") == 0:
         return "never"
-    mark = {True: " +", False: " −", None: ""}[helped(quantity, found)]
-    return interval_text(found) + mark
+    alone, seeds = report["arms"][arm["versus"]], report["seeds"]
+    shares = [who.get("reached") for who in (arm, alone)]
+    mine, theirs = ("?" if share is None else str(round(share * seeds)) for share in shares)
+    return f"{mine} of {seeds} seeds arrive, {theirs} alone"
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -125,7 +139,7 @@ def headline(report: Mapping[str, Any]) -> str:
         arms = [report["arms"][cell.arm] for cell in cells if cell.method == method]
         counted = []
         for quantity, better, worse in (("time_ratio_interval", "sooner", "later"), ("asymptotic_gain", "higher", "lower")):
-            found = [helped(quantity, value(report, arm, quantity)) for arm in arms]
+            found = [helped(report, arm, quantity) for arm in arms]
             counted.append(f"{better} in {found.count(True)}, {worse} in {found.count(False)}")
         parts.append(f"{method} of {len(arms)}: arrives {counted[0]}; ends {counted[1]}")
     return f"Students beside teams that learn alone, cells whose interval decides. {'. '.join(parts)}."
@@ -168,7 +182,8 @@ def _heat_map(report: Mapping[str, Any], cells: Sequence[Cell], quantity: str) -
     arms = [report["arms"][cell.arm] for cell in cells]
     found = [value(report, arm, quantity) for arm in arms]
     middles = [x["iqm"] for x in found]
-    shown = ["" if middle is None else text(float(f"{middle:.2g}")) for middle in middles]
+    gone = lambda arm: "never" if quantity not in GAINS and arm.get("reached") == 0 else "–"
+    shown = [gone(arm) if x is None else text(float(f"{x:.2g}")) for x, arm in zip(middles, arms, strict=True)]
     side, middle = (WORST, BEST) if quantity in GAINS else (BEST, WORST), 0.0 if quantity in GAINS else 1.0
     return go.Heatmap(
         x=[escape(cell.student, quote=False) for cell in cells],
@@ -176,7 +191,9 @@ def _heat_map(report: Mapping[str, Any], cells: Sequence[Cell], quantity: str) -
         z=middles,
         text=shown,
         texttemplate="%{text}",
-        customdata=[[escape(cell.arm, quote=False), interval_text(x)] for cell, x in zip(cells, found, strict=True)],
+        customdata=[
+            [escape(cell.arm, quote=False), _words(report, arm, quantity)] for cell, arm in zip(cells, arms, strict=True)
+        ],
         hovertemplate="%{customdata[0]}: %{customdata[1]}<extra></extra>",
         colorscale=[[0, side[0]], [0.5, "rgba(138,147,160,0.12)"], [1, side[1]]],
         zmin=middle - 1,

@@ -25,9 +25,12 @@ PAPERS = {
     "knowru": "KnowRU: policy distillation",
     "master_slave": "master-slave: a companion on an easier task",
     "dm2": "DM²: demonstrations and discriminators",
-    "transfer": "beyond the papers: which team teaches whom",
 }
 """What the papers are about, in the order of the tables; others follow under their own names."""
+
+
+NOT_PAPERS = ("transfer",)
+"""Groups of experiments that are not a paper's: they have no row among the papers."""
 
 
 class Kept(NamedTuple):
@@ -78,7 +81,7 @@ def _papers(kept: Sequence[Kept], where: str) -> Iterator[str]:
     """A row for each paper: the counts of all its experiments."""
     yield f"| paper | experiments with numbers | its claims: {' | '.join(VERDICTS)} |"
     yield "|---|---|---|---|---|"
-    for paper in sorted({one.paper for one in kept}, key=_place):
+    for paper in sorted({one.paper for one in kept} - set(NOT_PAPERS), key=_place):
         own = [one for one in kept if one.paper == paper]
         told = [one for one in own if one.report is not None]
         verdicts, _ = _counts(told)

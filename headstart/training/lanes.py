@@ -116,7 +116,7 @@ class Program:
         return moved
 
 
-SOON_COMPILED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+QUICKLY_COMPILED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Options of XLA on a CPU with which compiling a run's first state takes a fraction of the time."""
 
 
@@ -130,11 +130,11 @@ def compile_program(
 ) -> Program:
     """Compile `function` once, for arrays or shapes like `args`, the first `mapped` of which have a lane axis [S ..].
 
-    `one_call` asks for all lanes in one call even if a call a lane is possible. `runs_once` asks for a program that is soon
-    compiled, however slowly it then runs.
+    `one_call` asks for all lanes in one call even if a call a lane is possible. `runs_once` asks for a program that compiles
+    quickly and may run slowly.
     """
     lanes, on_cpu = _lanes(args[0]), jax.default_backend() == "cpu"
-    options = SOON_COMPILED if runs_once and on_cpu else None
+    options = QUICKLY_COMPILED if runs_once and on_cpu else None
     jitted = jax.jit(function, donate_argnums=() if donate is None else donate, compiler_options=options)
     shares = devices.blocks(lanes, len(chosen := devices.chosen()))
     if on_cpu and not one_call:

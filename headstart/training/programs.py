@@ -87,3 +87,4 @@ def use_compilation_cache() -> None:
             cache = Path.home() / ".cache" / "headstart" / "jax"
             cache.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(cache))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # those that are quickly compiled as well
