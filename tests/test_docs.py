@@ -56,8 +56,9 @@ def made_small(words: list[str]) -> list[str]:
     words = [small.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     if words[0] in ("evaluate", "record"):
         return [*words, *([] if "--episodes" in words else ["--episodes", "4"])]
-    if words[0] == "reproduce":  # the arm with the paper's name, and those it is compared with
-        return [*words, "--arms", words[1].partition("/")[0]]
+    if words[0] == "reproduce":  # the arm with the paper's name or one cell of a matrix, and those it is compared with
+        paper = words[1].partition("/")[0]
+        return [*words, "--arms", "distill-1-to-3" if paper == "transfer" else paper]
     if words[0] not in ("train", "sweep") or "--help" in words:
         return words
     if "imitator" in words:
