@@ -77,7 +77,7 @@ def main() -> None:
         help="a Python that has the package imitation, to time its methods as well",
     )
     parser.add_argument("--sb3", metavar="PYTHON", help="a Python that has Stable-Baselines3, to time its PPO as well")
-    parser.add_argument("--vmas", metavar="PYTHON", help="a Python that has VMAS and BenchMARL, to time them as well")
+    parser.add_argument("--vmas", metavar="PYTHON", help="a Python that has VMAS, to time it as well")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in ALL]
     if unknown:

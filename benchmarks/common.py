@@ -40,7 +40,7 @@ class Options:
     sb3: str | None = None
     """A Python that has Stable-Baselines3, with Gymnasium's MuJoCo environments."""
     vmas: str | None = None
-    """A Python that has VMAS and BenchMARL."""
+    """A Python that has VMAS."""
     lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """{peer: why it could not be made}, of those that were asked for."""
 

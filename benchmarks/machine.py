@@ -20,7 +20,6 @@ PEERS = {
     "imitation": ("imitation", "imitation"),
     "Stable-Baselines3": ("sb3", "stable-baselines3"),
     "VMAS": ("vmas", "vmas"),
-    "BenchMARL": ("vmas", "benchmarl"),
 }
 """{first words of a row's peer: the option that names its Python (none: this Python), and its package}."""
 

@@ -26,6 +26,14 @@ def test_a_page_is_what_the_rows_make_of_it(name):
     assert page.fill(content, ROOT / name) == content
 
 
+@pytest.mark.parametrize("name", ["docs/benchmarks.md", "README.md"])
+def test_every_row_that_a_block_names_is_kept(name):
+    """A name without a row would leave the table without a word."""
+    for block in page.BLOCK.finditer((ROOT / name).read_text(encoding="utf-8")):
+        kept = {row["name"] for row in page.read((ROOT / name).parent / block["file"])}
+        assert set(block["names"].split()) <= kept
+
+
 def test_kept_rows_are_of_benchmarks_that_there_are():
     kept = page.read(ROOT / "docs/benchmarks.json")
     assert kept and {row["benchmark"] for row in kept} <= set(benchmarks.ALL)
@@ -68,7 +76,7 @@ def test_a_number_typed_into_the_kept_rows_is_refused(tmp_path, capsys):
 
 
 def test_peers_are_made_once_and_what_others_made_is_refused(tmp_path, monkeypatch, capsys):
-    """With a command that writes a file in the place of git and pip."""
+    """The commands of git are recorded and not run."""
     ran = []
     monkeypatch.setattr(peers, "_run", lambda *command: ran.append(command))
     found = peers.provide(tmp_path / "peers", ["jaxmarl"])

@@ -50,7 +50,7 @@ def test_a_row_says_what_was_compared(capsys):
 
 
 def test_the_spread_of_a_ratio_is_that_of_its_turns():
-    """Whatever the units of the two programs' works: here rates 10 / s and times 2 / s, in turns of ratios 2, 3 and 5."""
+    """The turns have ratios 2, 3 and 5, and the two programs count their work in different units."""
     ours, peer = (common.Program(lambda: None, work, seconds=s) for work, s in ((10, [1.0, 1.0, 1.0]), (4, [2.0, 3.0, 5.0])))
     speed = common.row("a", 3.0, 1.0, "peer", "env-steps/s", (ours, peer))
     assert speed["spread"] == [2.0, 5.0]

@@ -184,7 +184,7 @@ def _heat_map(report: Mapping[str, Any], cells: Sequence[Cell], quantity: str) -
     middles = [x["iqm"] for x in found]
     gone = lambda arm: "never" if quantity not in GAINS and arm.get("reached") == 0 else "–"
     shown = [gone(arm) if x is None else text(float(f"{x:.2g}")) for x, arm in zip(middles, arms, strict=True)]
-    side, middle = (WORST, BEST) if quantity in GAINS else (BEST, WORST), 0.0 if quantity in GAINS else 1.0
+    (low, high), middle = ((WORST, BEST), 0.0) if quantity in GAINS else ((BEST, WORST), 1.0)
     return go.Heatmap(
         x=[escape(cell.student, quote=False) for cell in cells],
         y=[escape(cell.teacher, quote=False) for cell in cells],
@@ -195,7 +195,7 @@ def _heat_map(report: Mapping[str, Any], cells: Sequence[Cell], quantity: str) -
             [escape(cell.arm, quote=False), _words(report, arm, quantity)] for cell, arm in zip(cells, arms, strict=True)
         ],
         hovertemplate="%{customdata[0]}: %{customdata[1]}<extra></extra>",
-        colorscale=[[0, side[0]], [0.5, "rgba(138,147,160,0.12)"], [1, side[1]]],
+        colorscale=[[0, low], [0.5, "rgba(138,147,160,0.12)"], [1, high]],
         zmin=middle - 1,
         zmax=middle + 1,
         xgap=2,

@@ -235,10 +235,12 @@ class Session:
         if not any(name.startswith("env.") for name in self.values):
             worth.appraise_points(self.points, self.learner, keys, seeds)
 
-    def _compiled(self, function: Callable, *args: Any, **how: Any) -> lanes.Program:
+    def _compiled(
+        self, function: Callable, *args: Any, mapped: int, donate: int | None = None, runs_once: bool = False
+    ) -> lanes.Program:
         start = time.perf_counter()
         arrays = (jnp.asarray(x) if isinstance(x, int) else x for x in args)
-        program = lanes.compile_program(function, *arrays, **how)
+        program = lanes.compile_program(function, *arrays, mapped=mapped, donate=donate, runs_once=runs_once)
         self.compile_s += time.perf_counter() - start
         return program
 
