@@ -74,6 +74,7 @@ class Twins:
         velocity = rng.normal(size=states.velocity.shape).astype(np.float32)
         states = self.vary(rng, states._replace(position=position, velocity=velocity))
         choices, taken = self.choices(rng, count), []
+        self.theirs.reset(seed=0)  # an episode that is over has no agents left to step
         for i in range(count):
             self.place(self.theirs.unwrapped.world, _row(states, i))
             self.theirs.unwrapped.steps = 0
