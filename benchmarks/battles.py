@@ -36,7 +36,7 @@ def main(options: Options) -> None:
         settings = {"num_envs": 128, "rollout": 128, "epochs": 4, "minibatches": 4, "hidden": IPPO.hidden, **spread_of(ours)}
         settings |= {"peer_speed": spread_of(theirs)} if theirs else {}
         rate = theirs.rate if theirs else None
-        row(f"ippo-gru-{name}", ours.rate, rate, why or "JaxMARL", "env-steps/s", (ours, theirs), **settings)
+        row(f"ippo-gru-{name}", ours.rate, rate, why or "JaxMARL's scripts", "env-steps/s", (ours, theirs), **settings)
 
 
 def _jaxmarl(checkout: Path, name: str, updates: int) -> Program:

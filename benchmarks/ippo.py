@@ -56,4 +56,4 @@ def _jaxmarl(options: Options, updates: int) -> tuple[Program | None, str]:
         return None, why
     steps = updates * THEIRS["NUM_ENVS"] * THEIRS["NUM_STEPS"]
     train = scripts.script(Path(options.jaxmarl or "") / SCRIPT).make_train(THEIRS | {"TOTAL_TIMESTEPS": steps})
-    return scripts.program(train, steps), "JaxMARL"
+    return scripts.program(train, steps), "JaxMARL's scripts"

@@ -14,6 +14,7 @@ from headstart import __version__
 
 PEERS = {
     "JaxMARL": ("", "jaxmarl"),
+    "JaxMARL's scripts": ("jaxmarl", None),
     "mpe2": ("", "mpe2"),
     "EnvPool": ("", "envpool"),
     "Gymnasium": ("", "gymnasium"),
@@ -21,7 +22,7 @@ PEERS = {
     "Stable-Baselines3": ("sb3", "stable-baselines3"),
     "VMAS": ("vmas", "vmas"),
 }
-"""{first words of a row's peer: the option that names its Python (none: this Python), and its package}."""
+"""{first words of a row's peer: the option that names its Python (none: this Python) or its checkout, and its package}."""
 
 
 def about() -> dict[str, Any]:
@@ -49,6 +50,7 @@ def kept(row: dict[str, Any], benchmark: str, command: str, options: Options, ma
     title = re.split("[,:]", row["peer_name"])[0]
     if row["peer"] is not None and title in PEERS:
         option, package = PEERS[title]
-        found = peers.versions(getattr(options, option) if option else None, [package])
-        whole |= {"peer_version": found[package]} if package in found else {}
+        place = getattr(options, option) if option else None
+        version = peers.versions(place, [package]).get(package) if package else peers.commit(place or "")
+        whole |= {"peer_version": version} if version else {}
     return whole

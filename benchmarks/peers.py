@@ -120,6 +120,17 @@ def _run(*command: str) -> None:
         raise _Failed(shown(next((line for line in said if line.lower().startswith(("error", "fatal"))), said[-1])))
 
 
+def commit(checkout: str) -> str | None:
+    """The short name of the commit of a checkout; None if git cannot tell."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", checkout, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def versions(python: str | None, packages: Iterable[str]) -> dict[str, str]:
     """The versions that a Python has of some packages, for a row's machine; those it lacks are left out."""
     ask = "import importlib.metadata as m, json, sys\nhave = {d.name.lower().replace('_', '-'): d.version for d in "

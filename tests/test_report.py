@@ -34,7 +34,7 @@ from headstart.report.metric import label, name_in_report
 from headstart.report.plain import interval_text, number, plain, script_json, text
 from headstart.report.stats import as_json
 from headstart.report.summary import headline
-from headstart.report.table import COLUMNS, MEANINGS, rows
+from headstart.report.table import COLUMNS, MEANINGS, headings, rows
 from headstart.report.transfer import final, fluctuation, initial, steps_to_threshold, threshold
 
 HOSTILE = '</script><script>alert(1)</script><b onmouseover="x">&\''
@@ -212,6 +212,23 @@ def test_companions_are_charged_with_what_they_took_until_then():
     data = json.loads(Page(render_html(report, [], {})).scripts[0])
     moved = [t["meta"] for t in data["figures"]["curves"]["data"] if t.get("name")]
     assert [(meta["teacher_steps"], meta["companion_rate"]) for meta in moved] == [(0, 0), (75, 2)]
+
+
+def test_a_cost_that_nobody_knows_is_not_taken_for_none():
+    """A teacher from elsewhere: its training is not known, so neither is the ratio that charges it."""
+    arms = two_arms(np.tile(np.r_[0, np.full(20, 100.0)], (4, 1)))
+    arms["plain"]["curve"] = curve(*np.tile(np.minimum(np.arange(21) * 10.0, 100), (4, 1)))
+    arms["taught"]["stages"] = [stage("teacher", 75) | {"env_steps": None}, stage("student", 200)]
+    report = build_report(EXPERIMENT, arms)
+    taught = report["arms"]["taught"]
+    assert taught["time_ratio"] == 0.3 and taught["time_ratio_with_teacher"] is None
+    (row,) = (dict(zip(headings(report), row, strict=True)) for row in rows(report) if row[0] == "taught")
+    assert row["with teacher"] == "unknown" and row["time ratio"].startswith("0.3")
+    page = Page(render_html(report, [], {}))
+    assert "Teacher charged unknown" in " ".join(" ".join(page.words).split())
+    data = json.loads(page.scripts[0])
+    moved = [t["meta"]["teacher_steps"] for t in data["figures"]["curves"]["data"] if t.get("name")]
+    assert moved == [0, None]
 
 
 def test_recovered_is_the_share_of_what_the_baseline_learned():

@@ -111,10 +111,7 @@ def _compiled(config: Config, trainer: Trainer, learner: Learner, shape):
     step = lanes.compile_program(programs.advance(trainer), shapes, zero, zero, trainer.data, mapped=1, donate=0)
     score = programs.score(config.env, learner, config.episodes)
     score = lanes.compile_program(score, shapes["state"].params, keys, zero, mapped=2)
-    start = jax.vmap(lambda key, seed, drawn: programs.begin(trainer, key, seed, drawn=drawn))
-    drawn = lanes.compile_program(jax.vmap(trainer.draw), keys, mapped=1, runs_once=True)(keys).whole()
-    lanewise = (keys, seeds, drawn)
-    loop = lanes.compile_program(start, *lanewise, mapped=3, runs_once=True)(*lanewise)
+    loop = programs.first(lambda values: trainer, keys, seeds, {}, lanes.compile_program)
     advance = lambda loop, start, stop: step(loop, jnp.asarray(start), jnp.asarray(stop), trainer.data)
     return advance, lambda params: score(params, keys, zero).whole(), loop
 

@@ -9,7 +9,7 @@ from headstart.report.metric import label
 from headstart.report.plain import interval_text, plain, script_json, text
 from headstart.report.summary import headline, leading_arm
 from headstart.report.sweep import grid_rows, sweep_figure
-from headstart.report.table import STYLES, filled
+from headstart.report.table import STYLES, filled, of_unknown_cost
 from headstart.report.transfer import teacher_steps
 
 MOVE_DIGITS = 4  # decimals kept of a replay's positions: finer than a pixel
@@ -71,6 +71,7 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "grid": grid_rows(report) if "sweep" in report else None,
         "stages": _stages(report),
         "measures": [(_sentence(name.replace("_", " ")), _sentence(x)) for name, x in report.get("measures", {}).items()],
+        "uncharged": [name for name, arm in report["arms"].items() if teacher_steps(arm["stages"]) is None],
         "charged": any(teacher_steps(arm["stages"]) for arm in report["arms"].values()),
         "threshold": text(report["threshold"]) if report["threshold"] is not None else None,
     }
@@ -102,7 +103,8 @@ def _tiles(report: dict[str, Any]) -> list[dict[str, str]]:
             ("Time ratio", interval_text(arm["time_ratio_interval"])),
         ]
         if arm["time_ratio_with_teacher"] != arm["time_ratio"]:
-            shown += [("Teacher charged", interval_text(arm["time_ratio_with_teacher_interval"]))]
+            unknown = of_unknown_cost(report, arm)
+            shown += [("Teacher charged", "unknown" if unknown else interval_text(arm["time_ratio_with_teacher_interval"]))]
         shown += [("Asymptotic gain", interval_text(arm["asymptotic_gain"]))]
     return [{"label": label, **_split(value)} for label, value in shown]
 
@@ -119,7 +121,7 @@ def _stages(report: dict[str, Any]) -> list[list[str]]:
             steps, run = stage.get("env_steps"), stage.get("run_s")
             speed = text(float(f"{steps / run:.3g}")) if steps and run else "–"
             seconds = [text(x) for x in (run, stage.get("compile_s"))]
-            steps = f"{steps:,}" if steps is not None else "–"
+            steps = f"{steps:,}" if steps is not None else "unknown"
             out.append([name, str(stage.get("name", "")), str(stage.get("env", "")), steps, *seconds, speed])
     return out
 

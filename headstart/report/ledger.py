@@ -17,6 +17,7 @@ from headstart.report.plain import text
 from headstart.report.schema import Report
 from headstart.report.summary import headline
 from headstart.report.table import filled
+from headstart.report.transfer import teacher_steps
 from headstart.storage import files
 
 OPENS, CLOSES = "<!-- report: {} -->", "<!-- end of report -->"
@@ -90,9 +91,10 @@ def _table(report: dict[str, Any]) -> Iterator[str]:
     own = {name: arm["curve"]["env_steps"][-1] for name, arm in report["arms"].items()}
     if len(set(own.values())) > 1:
         yield "| env-steps | " + " | ".join(f"{own[row[0]]:,}" for row in rows) + " |"
-    charged = {name: sum(stage["env_steps"] for stage in arm["stages"][:-1]) for name, arm in report["arms"].items()}
-    if any(charged.values()):
-        yield "| teachers' env-steps | " + " | ".join(f"{charged[row[0]]:,}" if charged[row[0]] else "–" for row in rows) + " |"
+    charged = [teacher_steps(report["arms"][row[0]]["stages"]) for row in rows]
+    if any(steps != 0 for steps in charged):
+        cells = ("unknown" if steps is None else f"{steps:,}" if steps else "–" for steps in charged)
+        yield "| teachers' env-steps | " + " | ".join(cells) + " |"
 
 
 def _claims(report: dict[str, Any]) -> Iterator[str]:

@@ -17,9 +17,9 @@ class Interval(TypedDict):
 
 
 class Priced(TypedDict):
-    """A stage of an arm of report.json."""
+    """A stage of an arm of report.json; `env_steps` are None if it is the training of a teacher from elsewhere."""
 
-    env_steps: Steps
+    env_steps: Steps | None
 
 
 class Charted(TypedDict):

@@ -7,6 +7,7 @@ from headstart.report.metric import label
 from headstart.report.plain import interval_text, text
 from headstart.report.summary import caution
 from headstart.report.sweep import sweep_caption, sweep_headline, sweep_table
+from headstart.report.transfer import teacher_steps
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,13 +56,19 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
             interval_text(arm.get("jump_start")),
             _reaching(arm, "steps_to_threshold", report["seeds"]) if report["kind"] != "run" else "–",  # alone: no baseline
             _reaching(arm, "time_ratio_interval", report["seeds"]),
-            _reaching(arm, "time_ratio_with_teacher_interval", report["seeds"]),
+            "unknown" if of_unknown_cost(report, arm) else _reaching(arm, "time_ratio_with_teacher_interval", report["seeds"]),
             interval_text(arm["final"]),
             interval_text(arm.get("asymptotic_gain")),
             *(interval_text(arm.get(quantity)) for quantity in report.get("measures", {})),
         )
         for name, arm in report["arms"].items()
     ]
+
+
+def of_unknown_cost(report: dict[str, Any], arm: dict[str, Any]) -> bool:
+    """Whether there is a time ratio, but nobody knows what the training of the arm's, or of its baseline's, teacher took."""
+    compared = [arm, report["arms"][arm["versus"]]] if arm.get("time_ratio") is not None else []
+    return any(teacher_steps(each["stages"]) is None for each in compared)
 
 
 def _reaching(arm: dict[str, Any], quantity: str, seeds: int) -> str:

@@ -4,6 +4,7 @@ Jump start, time to threshold and asymptotic gain are those of Taylor & Stone 20
 learning domains: a survey", section 2. The exact windows below are ours, the same for every experiment and never tuned.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,22 +94,24 @@ def fluctuation(curve: Curve) -> np.ndarray:
     return np.diff(late, axis=1).std(1) if late.shape[1] > 2 else np.full(len(late), np.nan)
 
 
-def teacher_steps(stages: list[dict[str, Any]]) -> int:
-    """Env-steps of the stages before the last: the cost of teachers and companions."""
-    return sum(int(stage.get("env_steps", 0)) for stage in stages[:-1])
+def teacher_steps(stages: Sequence[Mapping[str, Any]]) -> int | None:
+    """Env-steps of the stages before the last: the cost of teachers and companions; None if that of one is not known."""
+    found = [stage.get("env_steps", 0) for stage in stages[:-1]]
+    return None if None in found else sum(map(int, found))
 
 
-def teacher_cost(stages: list[dict[str, Any]]) -> tuple[int, float]:
-    """Env-steps of teachers before an arm's last stage, and of companions for each of its own env-steps."""
+def teacher_cost(stages: Sequence[Mapping[str, Any]]) -> tuple[int | None, float]:
+    """Env-steps of teachers before an arm's last stage (None: not known), and of companions for each of its own env-steps."""
     alongside = sum(int(stage.get("env_steps", 0)) for stage in stages[:-1] if stage.get("alongside"))
     own = int(stages[-1].get("env_steps", 0)) if stages else 0
-    return teacher_steps(stages) - alongside, alongside / own if own else 0.0
+    whole = teacher_steps(stages)
+    return None if whole is None else whole - alongside, alongside / own if own else 0.0
 
 
-def charged(steps: np.ndarray, stages: list[dict[str, Any]]) -> np.ndarray:
-    """Env-steps of an arm's last stage, with all that its teachers and companions have taken until then."""
+def charged(steps: np.ndarray, stages: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Env-steps of an arm's last stage, with all that its teachers and companions have taken until then; nan if not known."""
     before, rate = teacher_cost(stages)
-    return steps * (1 + rate) + before
+    return steps * (1 + rate) + (np.nan if before is None else before)
 
 
 def describe(curve: Curve, stages: list[dict[str, Any]], threshold: float | None) -> dict[str, Any]:
@@ -141,8 +144,9 @@ def compare(
 
     ``jump_start = initial(arm) - initial(baseline)``, ``asymptotic_gain = final(arm) - final(baseline)``,
     ``time_ratio = steps_to_threshold(arm) / steps_to_threshold(baseline)``, and the same with the env-steps of earlier
-    stages, and of companions until then, added on both sides (a baseline trained from scratch has none). A ratio is that of
-    the interquartile means, and null if either never reached the threshold; its interval has the same name with `_interval`.
+    stages, and of companions until then, added on both sides (a baseline trained from scratch has none), null if these are
+    not known. A ratio is that of the interquartile means, and null if either never reached the threshold; its interval has
+    the same name with `_interval`.
     `fluctuation_ratio` is below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) /
     (final(baseline) - start)``, with start the baseline's interquartile mean before training, is the share of the baseline's
     improvement that the arm has in the end; null if the baseline did not improve.
@@ -160,7 +164,8 @@ def compare(
     if threshold is not None:
         a, b = steps_to_threshold(curve, threshold), steps_to_threshold(baseline, threshold)
         own = _finite_ratio(a, b)
-        whole = _finite_ratio(charged(a, stages), charged(b, baseline_stages))
+        if teacher_steps(stages) is not None and teacher_steps(baseline_stages) is not None:
+            whole = _finite_ratio(charged(a, stages), charged(b, baseline_stages))
     return {
         **gain,
         "time_ratio": own["iqm"],

@@ -83,11 +83,14 @@ class Spec(TypedDict):
 
 
 class Stage(TypedDict):
-    """What a teacher's training has cost; `alongside`: it was a companion's, which trained while the student did."""
+    """What a teacher's training has cost; `alongside`: it was a companion's, which trained while the student did.
+
+    `env_steps` are None if the teacher is a model from elsewhere, whose training is not known.
+    """
 
     name: str
     env: str
-    env_steps: Steps
+    env_steps: Steps | None
     run_s: NonNegative | None
     compile_s: NonNegative | None
     alongside: NotRequired[bool]

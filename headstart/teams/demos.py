@@ -152,9 +152,10 @@ class Demos:
         return int(self.lengths.sum(dtype=np.int64))
 
     @property
-    def env_steps(self) -> int:
-        """Env-steps that they cost: of the recorded team's training, if it is known, and of the recording."""
-        return int(self.notes.get("trained", 0)) + self.steps
+    def env_steps(self) -> int | None:
+        """Env-steps that they cost: of the recorded team's training and of the recording; None if the former are not known."""
+        trained = self.notes.get("trained", 0)
+        return None if trained is None else int(trained) + self.steps
 
     @property
     def running(self) -> np.ndarray:

@@ -41,8 +41,8 @@ class Foreign(Scripted):
     """
 
     env: Any = None
-    env_steps = 0
-    """Env-steps that its training took, which are not known."""
+    env_steps = None
+    """Env-steps that its training took: they are not known."""
     data: bytes
     program: str
     """One of `MODELS`."""

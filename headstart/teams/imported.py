@@ -74,7 +74,7 @@ def demos_from_vault(experience: Mapping[str, Any], env: Any) -> Demos:
         rewards=by_role("rewards", experience["rewards"]),
         actions=by_role("actions", experience["actions"]),
         available=by_role("legals", legal, lambda role: role.actions.size) if legal is not None and discrete else None,
-        notes={"team": "imported: vault"},
+        notes={"team": "imported: vault", "trained": None},
     )
 
 

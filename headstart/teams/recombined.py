@@ -67,7 +67,8 @@ def _mixed(sources: Sequence[Demos], note: dict[str, Any]) -> Demos:
 
     parts = {name: of_agents(name) for name in (*STORED, "returns")}
     events = {name: np.mean([source.events[name] for source in sources], 0, np.float32) for name in first.events}
-    notes = {**first.notes, **note, "trained": sum(int(source.notes.get("trained", 0)) for source in sources)}
+    trained = [source.notes.get("trained", 0) for source in sources]
+    notes = {**first.notes, **note, "trained": None if None in trained else sum(map(int, trained))}
     return dataclasses.replace(first, lengths=lengths, events=events, notes=notes, loaded_from="", **parts)
 
 

@@ -90,7 +90,8 @@ def _player(
                 "the controller was written for another team than this environment has: pass env.spec to Scripted"
             )
         name = getattr(team.function, "__qualname__", type(team.function).__name__)
-        return functools.partial(greedy_actor, env, team), team.params, {"team": f"scripted: {name}", "sampled": False}
+        notes = {"team": f"scripted: {name}", "sampled": False, "trained": team.env_steps}
+        return functools.partial(greedy_actor, env, team), team.params, notes
     if not isinstance(team, TeamPolicy):
         raise HeadstartError(f"team must be a trained team, its directory or a Scripted controller, not {type(team).__name__}")
     ready, learner = in_env(team, env, sample)

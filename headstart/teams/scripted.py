@@ -28,6 +28,8 @@ class Scripted:
     function: Callable[[dict[str, Any]], dict[str, Any]]
     spec: TeamSpec
     host: bool = False
+    env_steps: ClassVar[int | None] = 0
+    """Env-steps that its training took: a function is not trained."""
     policy_networks: ClassVar[tuple[str, ...]] = ()
     params: ClassVar[dict[str, Any]] = {}
     """A function has no parameters to save. To resume a run that learns from one, pass the function again."""

@@ -140,7 +140,7 @@ def prices(config: Config, guides: Sequence[Guidance], updates: int, begun: Sequ
     return found
 
 
-def _price(name: str, env: Any, env_steps: int) -> dict[str, Any]:
+def _price(name: str, env: Any, env_steps: int | None) -> dict[str, Any]:
     env = registry.encode("env", env)["name"] if env is not None else ""
     return {"name": name, "env": env, "env_steps": env_steps, "run_s": None, "compile_s": None}
 

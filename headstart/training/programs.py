@@ -1,11 +1,9 @@
-"""The programs of a run, each compiled once: begin, advance by any number of updates, evaluate.
-
-The networks to begin with are drawn by a program of their own: see `Session`.
-"""
+"""The programs of a run, each compiled once: draw and begin, advance by any number of updates, evaluate."""
 
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +27,19 @@ def begin(trainer: Trainer, key: Array, seed: Array, params: PyTree = None, draw
         "sums": jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums),
         "broken": jnp.full((), -1, jnp.int32),
     }
+
+
+def first(make: Callable[[PyTree], Trainer], keys: Array, seeds: Array, values: PyTree, compiled: Callable[..., Any]) -> Any:
+    """The loop state with which a run begins, in all lanes [S ..]; each is trained by the trainer that `make` makes of its
+    `values`. `compiled` is `lanes.compile_program`, or one that calls it.
+
+    The networks are drawn by a program of their own, which all runs of a learner on agents like these find in JAX's cache.
+    """
+    draw = jax.vmap(lambda key, values: make(values).draw(key))
+    drawn = compiled(draw, keys, values, mapped=2, runs_once=True)(keys, values).whole()
+    start = jax.vmap(lambda key, seed, values, drawn: begin(make(values), key, seed, drawn=drawn))
+    lanewise = (keys, seeds, values, drawn)
+    return compiled(start, *lanewise, mapped=4, runs_once=True)(*lanewise)
 
 
 def advance(trainer: Trainer) -> Callable[..., PyTree]:

@@ -212,12 +212,7 @@ class Session:
     def _first(self, keys: PyTree, seeds: PyTree) -> lanes.Blocks:
         """The loop state with which the run begins, or goes on from a team that was kept without its training state."""
         if not self.fresh_at:
-            # Drawn by a program of their own, which all runs of a learner on agents like these find in JAX's cache.
-            draw = jax.vmap(lambda key, values: self.of_lane(values).trainer.draw(key))
-            drawn = self._compiled(draw, keys, self.values, mapped=2, runs_once=True)(keys, self.values).whole()
-            begin = lambda key, seed, values, drawn: programs.begin(self.of_lane(values).trainer, key, seed, drawn=drawn)
-            lanewise = (keys, seeds, self.values, drawn)
-            return self._compiled(jax.vmap(begin), *lanewise, mapped=4, runs_once=True)(*lanewise)
+            return programs.first(lambda values: self.of_lane(values).trainer, keys, seeds, self.values, self._compiled)
         point = self.points[0]
         last = point.manifest["extended"][-1]
         team = load(point.directory.path, digest=last.get("policy"))
