@@ -17,6 +17,7 @@ from headstart.learners.ddpg import DDPG
 from headstart.learners.imitator import Imitator
 from headstart.teams.experts import expert_of
 from headstart.teams.foreign import foreign, kept
+from headstart.teams.saved import load
 from headstart.teams.saved_demos import load_teacher
 from headstart.training import run, session
 
@@ -195,6 +196,7 @@ def test_a_run_learns_from_a_model_and_resumes_without_its_file(tmp_path, eager)
     manifest = json.loads((tmp_path / "whole/run.json").read_text())
     assert manifest["config"]["guidance"][0]["teacher"] is True
     assert [each["env_steps"] for each in manifest["teachers"]] == [None]
+    assert load(tmp_path / "whole").env_steps is None  # the team's own teacher counts, whatever it took
     assert load_teacher(tmp_path / "cut/teacher-0").spec == ENV.spec
     (tmp_path / "cut/teacher-0/model.onnx").write_bytes(b"another")
     with pytest.raises(HeadstartError, match="is not the one that"):

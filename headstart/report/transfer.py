@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.cost import total
 from headstart.report.plain import number, plain
 from headstart.report.stats import as_json, interval, iqm, ratio, versus
 
@@ -96,8 +97,7 @@ def fluctuation(curve: Curve) -> np.ndarray:
 
 def teacher_steps(stages: Sequence[Mapping[str, Any]]) -> int | None:
     """Env-steps of the stages before the last: the cost of teachers and companions; None if that of one is not known."""
-    found = [stage.get("env_steps", 0) for stage in stages[:-1]]
-    return None if None in found else sum(map(int, found))
+    return total(stage.get("env_steps", 0) for stage in stages[:-1])
 
 
 def teacher_cost(stages: Sequence[Mapping[str, Any]]) -> tuple[int | None, float]:

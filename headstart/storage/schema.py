@@ -202,7 +202,7 @@ class Policy(TypedDict):
     learner: Part
     env: Part | None
     seeds: Seeds
-    env_steps: Steps
+    env_steps: Steps | None
     trained: NotRequired[Spec]
     select: NotRequired[Literal["nearest", "first"]]
     parameters: NotRequired[Digest]

@@ -12,6 +12,7 @@ import numpy as np
 
 from headstart import registry
 from headstart.core.checks import HeadstartError, require
+from headstart.core.cost import total
 from headstart.core.spec import ActionSpace, Discrete, encode_spec
 from headstart.core.types import TeamSpec
 from headstart.report.metric import label
@@ -154,8 +155,7 @@ class Demos:
     @property
     def env_steps(self) -> int | None:
         """Env-steps that they cost: of the recorded team's training and of the recording; None if the former are not known."""
-        trained = self.notes.get("trained", 0)
-        return None if trained is None else int(trained) + self.steps
+        return total([self.notes.get("trained", 0), self.steps])
 
     @property
     def running(self) -> np.ndarray:

@@ -58,8 +58,8 @@ class TeamPolicy:
     seeds: tuple[int, ...]
     env: Any = None
     """The environment it was trained in."""
-    env_steps: int = 0
-    """Env-steps of one seed that its training took, its own teachers' included."""
+    env_steps: int | None = 0
+    """Env-steps of one seed that its training took, its own teachers' included; None if those of a teacher are not known."""
     trained: TeamSpec | None = None
     """The spec of its networks if that is not `spec`: the team was fitted to other agents by `adapt`."""
     select: Select = "nearest"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.checks import HeadstartError, require
+from headstart.core.cost import total
 from headstart.core.part import checked
 from headstart.core.ranges import Natural
 from headstart.teams.demos import STORED, Demos
@@ -67,8 +68,7 @@ def _mixed(sources: Sequence[Demos], note: dict[str, Any]) -> Demos:
 
     parts = {name: of_agents(name) for name in (*STORED, "returns")}
     events = {name: np.mean([source.events[name] for source in sources], 0, np.float32) for name in first.events}
-    trained = [source.notes.get("trained", 0) for source in sources]
-    notes = {**first.notes, **note, "trained": None if None in trained else sum(map(int, trained))}
+    notes = {**first.notes, **note, "trained": total(source.notes.get("trained", 0) for source in sources)}
     return dataclasses.replace(first, lengths=lengths, events=events, notes=notes, loaded_from="", **parts)
 
 

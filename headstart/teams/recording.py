@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from headstart._version import __version__
 from headstart.core.checks import HeadstartError, require
+from headstart.core.cost import total
 from headstart.core.env import Env
 from headstart.core.episodes import Actor, Moment, actor_of, episodes, greedy_actor
 from headstart.core.errors import host_errors
@@ -98,7 +99,7 @@ def _player(
     places = tuple(seed) if isinstance(seed, Sequence) else (seed,)
     params = [ready.place(place) for place in places]
     notes = {"team": type(team.config).__name__, "sampled": sample, "seed": [team.seeds[place] for place in places]}
-    notes |= {"trained": len(set(places)) * team.env_steps, "run": team.run, "policy": digest_of_tree(params)}
+    notes |= {"trained": total([team.env_steps] * len(set(places))), "run": team.run, "policy": digest_of_tree(params)}
     act = lambda params: actor_of(env, learner, params, sample)
     if len(places) == 1:
         return lambda params: act(params[0]), params, notes

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError, notice
+from headstart.core.cost import total
 from headstart.core.guidance import Rows, teacher_of
 from headstart.core.types import Metrics
 from headstart.storage import files
@@ -68,8 +69,8 @@ class Point:
 
     def team(self, params: PyTree, updates: int) -> TeamPolicy:
         """A team of this run, with its parameters after a number of updates."""
-        others = self._prices(updates)
-        steps = updates * self.trainer.steps_per_update + sum(other["env_steps"] for other in others)
+        others = (other["env_steps"] for other in self._prices(updates))
+        steps = total([updates * self.trainer.steps_per_update, *others])
         seeds, run = tuple(self.seeds.tolist()), self.manifest.get("id", "")
         return TeamPolicy(self.config.env.spec, self.config.learner, params, seeds, self.config.env, steps, run=run)
 
