@@ -1,7 +1,8 @@
 """`python -m benchmarks [NAME ..] [--quick]`: one JSON line a row; names are those in `ALL`.
 
 `--peers DIR` makes what peers need that cannot be installed beside headstart, once, and finds it there from then on.
-`--jaxmarl CHECKOUT`, `--imitation PYTHON`, `--sb3 PYTHON` and `--vmas PYTHON` name a peer that is already there.
+`--jaxmarl CHECKOUT`, `--imitation PYTHON`, `--sb3 PYTHON`, `--benchmarl PYTHON` and `--vmas PYTHON` name a peer that is
+already there.
 `--page PAGE` keeps the rows and makes the page's tables of them (see `benchmarks.page`).
 """
 
@@ -77,6 +78,7 @@ def main() -> None:
         help="a Python that has the package imitation, to time its methods as well",
     )
     parser.add_argument("--sb3", metavar="PYTHON", help="a Python that has Stable-Baselines3, to time its PPO as well")
+    parser.add_argument("--benchmarl", metavar="PYTHON", help="a Python that has BenchMARL, to time its MADDPG as well")
     parser.add_argument("--vmas", metavar="PYTHON", help="a Python that has VMAS, to time it as well")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in ALL]

@@ -30,7 +30,7 @@ def main(options: Options) -> None:
     updates = 1 if options.quick else 3
     for name in MAPS:
         ours, _ = training(SMAX(name), IPPO, updates)
-        why = scripts.missing(options)
+        why = scripts.missing(options, "six")  # gymnax, which the script imports, uses it without asking for it
         theirs = None if why else _jaxmarl(Path(options.jaxmarl or ""), name, updates)
         alternate([ours, theirs] if theirs else [ours], options.repeats)
         settings = {"num_envs": 128, "rollout": 128, "epochs": 4, "minibatches": 4, "hidden": IPPO.hidden, **spread_of(ours)}

@@ -39,6 +39,8 @@ class Options:
     """A Python that has the package imitation."""
     sb3: str | None = None
     """A Python that has Stable-Baselines3, with Gymnasium's MuJoCo environments."""
+    benchmarl: str | None = None
+    """A Python that has BenchMARL, with VMAS."""
     vmas: str | None = None
     """A Python that has VMAS."""
     lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)

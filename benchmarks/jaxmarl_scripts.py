@@ -38,9 +38,9 @@ class Categorical:
         return -(jnp.exp(self.log) * self.log).sum(-1)
 
 
-def missing(options: Options) -> str | None:
-    """Why a script cannot run here; None if it can."""
-    lacking = [name for name in ("jaxmarl", "flax") if importlib.util.find_spec(name) is None]
+def missing(options: Options, *also: str) -> str | None:
+    """Why a script cannot run here; None if it can. `also`: other packages that it needs."""
+    lacking = [name for name in ("jaxmarl", "flax", *also) if importlib.util.find_spec(name) is None]
     if lacking:
         return f"JaxMARL: not installed ({', '.join(lacking)})"
     if options.jaxmarl is None:

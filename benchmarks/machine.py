@@ -18,6 +18,7 @@ PEERS = {
     "mpe2": ("", "mpe2"),
     "EnvPool": ("", "envpool"),
     "Gymnasium": ("", "gymnasium"),
+    "BenchMARL": ("benchmarl", "benchmarl"),
     "imitation": ("imitation", "imitation"),
     "Stable-Baselines3": ("sb3", "stable-baselines3"),
     "VMAS": ("vmas", "vmas"),

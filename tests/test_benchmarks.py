@@ -21,6 +21,7 @@ NO_ROWS = {
     "gail_imitation",
     "jaxmarl_scripts",
     "machine",
+    "maddpg_benchmarl",
     "page",
     "peers",
     "sb3_ppo",
