@@ -28,7 +28,7 @@ def main(options: Options) -> None:
     names = ("batch", "train_every", "num_envs", "hidden", "capacity")
     settings = {"agents": env.agents, **{name: getattr(learner, name) for name in names}}
     own = {"lr": learner.critic_lr, "gamma": learner.gamma, "tau": learner.tau, "warmup": learner.warmup}
-    with _theirs(options.benchmarl, settings | own, updates // 3) as peer:
+    with _theirs(options.benchmarl, settings | own, updates // 10) as peer:
         alternate([one, four, *([peer] if peer else [])], options.repeats, longest=30.0)
     said = "BenchMARL, continuous actions" if peer else options.without("benchmarl", "BenchMARL")
     told = {**settings, "seeds": 1, **spread_of(one)} | ({"peer_speed": spread_of(peer)} if peer else {})

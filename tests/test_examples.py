@@ -22,7 +22,7 @@ from headstart.storage import files
 from headstart.training import run, session
 
 ROOT = Path(__file__).parent.parent
-PAGES = {"your-own": ["rendezvous", "lights", "controller"], "learner-and-guidance": ["reinforce", "curiosity"]}
+PAGES = {"your-own": ["rendezvous", "plates", "lights", "controller"], "learner-and-guidance": ["reinforce", "curiosity"]}
 
 
 @pytest.fixture

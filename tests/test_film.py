@@ -107,7 +107,7 @@ def test_mpe2_and_gymnasium_are_drawn_without_a_screen_or_noise(env, capfd):
     (Centralized(PAINTED), "replay: headstart render runs/a"),
     (PettingZoo("toy_envs:Unpainted"),
      'no replay: toy_envs:Unpainted cannot be drawn: it offers no rgb_array (its render_modes are ["ansi"])'),
-    (Lengths(), "no replay: Lengths cannot be drawn: it has no scene"),
+    (Lengths(), "no replay: Lengths cannot be drawn: give it `entities` and `scene` (docs/your-own.md)"),
 ])  # fmt: skip
 def test_a_run_ends_with_how_to_replay_it_or_why_not(env, says):
     assert _replay(env, Path("runs/a")) == says

@@ -1,6 +1,7 @@
 """Where a newcomer stumbles on the command line: a word nearly right, a number with a unit, a table without explanation."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from headstart.cli import main as cli
 from headstart.cli.train import _roles, _rounded
 from headstart.envs.centralized import Centralized
 from headstart.envs.particle.spread import Spread
+from headstart.guidance.distill import Distill
+from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.report import print_report
 from headstart.report.build import build_report
 from headstart.report.table import COLUMNS, MEANINGS, rows
-from headstart.training.config import Config
+from headstart.teams.scripted import Scripted
+from headstart.training.config import Config, resumption
 
 
 @pytest.mark.parametrize(("args", "says"), [
@@ -101,3 +105,13 @@ def test_a_threshold_that_most_seeds_miss_reads_as_a_sentence():
     assert report["arms"]["taught"]["steps_to_threshold"] == {"iqm": None, "low": 110, "high": None}
     found = dict(zip(COLUMNS, rows(report)[1], strict=True))
     assert found["steps to threshold"] == "only 1 of 4 seeds reach it" == found["time ratio"]
+
+
+def test_a_run_that_learns_from_a_function_goes_on_in_python(as_users):
+    """No command can pass it one."""
+    env = Spread(2)
+    guide = Distill(Scripted(lambda obs: obs, env.spec))
+    tells = lambda *guides: resumption(Config(env, DDPG(), guides), Path("runs/a b"))
+    assert tells() == "headstart resume 'runs/a b'"
+    assert tells(guide) == "headstart.resume('runs/a b', teacher=...)"
+    assert tells(guide, guide) == "headstart.resume('runs/a b', teacher=[..., ...])"

@@ -358,7 +358,9 @@ def test_a_policy_whose_parameters_are_spoilt_does_not_act():
         (lambda obs: {"agent": [["a"] * 5] * 2}, "must answer 'agent' with an array of numbers: "),
         (lambda obs: {"agent": np.full((2, 5), NAN)}, "must answer 'agent' with finite numbers"),
         (lambda obs: {"agent": np.zeros((2, 4))}, r"must answer 'agent' with shape \(2, 5\), not \(2, 4\)"),
-        (lambda obs: None, r"must answer 'agent' with shape \(2, 5\), not None"),
+        (lambda obs: None, r"must return a dict {'agent': \(2, 5\)}, not NoneType"),
+        (lambda obs: {"agents": np.zeros((2, 5))}, r"must answer 'agent' with shape \(2, 5\): it answered agents"),
+        (lambda obs: {"agent": np.zeros(2)}, r"not \(2,\): a logit for each option, not the choice"),
     ],
 )
 def test_a_scripted_teacher_that_answers_badly(as_users, answer, says):
@@ -371,7 +373,27 @@ def test_a_scripted_teacher_that_answers_badly(as_users, answer, says):
 def test_a_scripted_teacher_is_a_function_and_a_spec(as_users):
     for make, says in (
         (lambda: Scripted("left", Spread(2).spec), "function must be callable, not a str"),  # pyright: ignore
+        (lambda: Scripted(lambda obs, key: obs, Spread(2).spec), "function must take one argument, the observations .*'key'"),
         (lambda: Scripted(print, Spread(2)), "spec must be a TeamSpec, e.g. env.spec, not a Spread"),  # pyright: ignore
     ):
         with pytest.raises(HeadstartError, match=says):
             make()
+
+
+def test_a_scripted_teacher_in_numpy_says_that_it_is_one(as_users):
+    """Traced, NumPy cannot see the numbers; on the host it can."""
+    answer = lambda obs: {"agent": np.maximum(np.asarray(obs["agent"])[..., :5], 0)}
+    seen = {"agent": np.ones((2, 12), np.float32)}
+    ask = lambda teacher: jax.eval_shape(lambda obs: teacher.policy({}, (), obs)[1], seen)
+    with pytest.raises(
+        HeadstartError, match=r"^the scripted teacher computes with NumPy: write it in jax\.numpy, or pass host=True"
+    ):
+        ask(Scripted(answer, Spread(2).spec))
+    assert ask(Scripted(answer, Spread(2).spec, host=True))["agent"].shape == (2, 5)
+
+
+def test_a_team_is_fitted_to_an_environment_or_its_spec(as_users):
+    team = fresh()
+    for to, says in (("plates", "not 'plates'"), (3, "not int")):
+        with pytest.raises(HeadstartError, match=rf"^to must be an environment or its spec, .*, {says}$"):
+            team.adapt(to)

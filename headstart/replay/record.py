@@ -68,7 +68,7 @@ def _host(env: Env) -> HostEnv:
     """The environment of another library inside all wrappers; HeadstartError if it is none."""
     inner = unwrapped(env)
     if not isinstance(inner, HostEnv):
-        raise HeadstartError(f"{type(env).__name__} cannot be drawn: it has no scene")
+        raise HeadstartError(f"{type(env).__name__} cannot be drawn: give it `entities` and `scene` (docs/your-own.md)")
     return inner
 
 

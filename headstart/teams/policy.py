@@ -196,7 +196,10 @@ class TeamPolicy:
         Roles that the team does not have are left out, and so are networks that do not act (critics).
         Raises HeadstartError if no role is shared, or if fields or actions do not fit.
         """
-        spec = to if isinstance(to, TeamSpec) else to.spec
+        spec = to if isinstance(to, TeamSpec) else getattr(to, "spec", None)
+        if not isinstance(spec, TeamSpec):
+            what = f"'{to}'" if isinstance(to, str) else type(to).__name__
+            raise HeadstartError(f"to must be an environment or its spec, such as headstart.Spread(agents=5), not {what}")
         roles = tuple(role for role in spec.roles if role in self.spec.roles)
         if not roles:
             theirs, ours = ", ".join(spec.roles), ", ".join(self.spec.roles)

@@ -1,5 +1,6 @@
 """A Python function as a teacher."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +12,9 @@ from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env, WithExpert
-from headstart.core.types import TeamSpec
+from headstart.core.types import Discrete, TeamSpec
+
+HOST = "host=True (headstart.Scripted(function, env.spec, host=True))"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,12 @@ class Scripted:
     def __post_init__(self):
         if not callable(self.function):
             raise HeadstartError(f"function must be callable, not a {type(self.function).__name__}")
+        try:
+            inspect.signature(self.function).bind({})
+        except TypeError as error:
+            raise HeadstartError(f"function must take one argument, the observations {{role: [A O]}}: {error}") from None
+        except ValueError:  # one that is not written in Python does not tell
+            pass
         if not isinstance(self.spec, TeamSpec):
             raise HeadstartError(f"spec must be a TeamSpec, e.g. env.spec, not a {type(self.spec).__name__}")
 
@@ -67,21 +76,31 @@ class Scripted:
             shapes = {role: jax.ShapeDtypeStruct(shape, np.float32) for role, shape in want.items()}
             as_numpy = lambda obs: self._said(self.function({r: np.asarray(x) for r, x in obs.items()}), obs, np.asarray)
             return carry, jax.pure_callback(as_numpy, shapes, obs, vmap_method="broadcast_all")
-        return carry, self._said(self.function(obs), obs, jnp.asarray)
+        try:
+            said = self.function(obs)
+        except jax.errors.TracerArrayConversionError:
+            raise HeadstartError(f"the scripted teacher computes with NumPy: write it in jax.numpy, or pass {HOST}") from None
+        return carry, self._said(said, obs, jnp.asarray)
 
     def _said(self, said: Any, obs: dict[str, Any], array: Callable) -> dict[str, Any]:
         out = {}
         for role, x in obs.items():
-            want = (*np.shape(x)[:-1], self.spec.roles[role].actions.size)
-            if not isinstance(said, dict) or role not in said:
-                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not None")
+            actions = self.spec.roles[role].actions
+            want = (*np.shape(x)[:-1], actions.size)
+            if not isinstance(said, dict):
+                raise HeadstartError(f"the scripted teacher must return a dict {{'{role}': {want}}}, not {type(said).__name__}")
+            if role not in said:
+                had = ", ".join(map(str, said)) or "no role"
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}: it answered {had}")
             try:
                 got = array(said[role], np.float32)
             except (ValueError, TypeError) as error:
                 told = " ".join(str(error).split())
                 raise HeadstartError(f"the scripted teacher must answer '{role}' with an array of numbers: {told}") from None
             if got.shape != want:
-                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not {got.shape}")
+                few = isinstance(actions, Discrete) and got.shape in (want[:-1], (*want[:-1], len(actions.heads)))
+                hint = ": a logit for each option, not the choice" if few else ""
+                raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}, not {got.shape}{hint}")
             if array is np.asarray and not np.isfinite(got).all():
                 raise HeadstartError(f"the scripted teacher must answer '{role}' with finite numbers")
             out[role] = got

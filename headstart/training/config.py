@@ -176,12 +176,23 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
     return Config(env, learner, tuple(guides), **scalars, **since)
 
 
+def resumption(config: Config, directory: Path) -> str:
+    """How a run of `config` goes on: the command, or the call in Python if it learns from functions, which no file keeps."""
+    teachers = [teacher_of(guide) for guide in config.guidance]
+    functions = sum(teacher is not None and not isinstance(teacher, SAVED) for teacher in teachers)
+    return _call(directory, functions) if functions else registry.command("resume", directory)
+
+
+def _call(directory: Path, functions: int) -> str:
+    return f"headstart.resume({str(directory)!r}, teacher={'...' if functions == 1 else '[..., ...]'})"
+
+
 def _scripted(guides: list[dict[str, Any]], given: Any, directory: Path) -> list[Any]:
     """The scripted teacher of each guide that has one, of those given; HeadstartError if they are not as many."""
     if not guides:
         return []
     count = len(guides)
-    call = f"headstart.resume({str(directory)!r}, teacher={'...' if count == 1 else '[..., ...]'})"
+    call = _call(directory, count)
     if given is None:
         raise HeadstartError(f"{directory} learns from a Python function, which no file keeps: pass it to {call}")
     teachers = list(given) if isinstance(given, list | tuple) else [given]

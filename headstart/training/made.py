@@ -17,6 +17,7 @@ from jaxtyping import Array, PyTree
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env
+from headstart.core.env_check import check_env
 from headstart.core.guidance import Guidance, chain
 from headstart.core.learner import Learner, make_learner
 from headstart.core.trainer import Trainer, make_trainer
@@ -39,6 +40,7 @@ class Made(NamedTuple):
 
 def make(config: Config, extended: Sequence[Mapping[str, Any]] = ()) -> Made:
     """The learner, guidance and trainer of a run that had the lengths `extended` before."""
+    check_env(config.env)
     spec = config.env.spec
     learner = make_learner(config.learner, spec)
     guides = tuple(guide.make(spec, learner) for guide in config.guidance)

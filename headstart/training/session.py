@@ -26,6 +26,7 @@ from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import copied, extend, footprint, lanes, programs, worth
+from headstart.training.config import resumption
 from headstart.training.ends import Diverged, Interrupted, divergence
 from headstart.training.keep import LAST
 from headstart.training.made import begun, check_alike, in_lane, make
@@ -53,7 +54,8 @@ class Session:
         programs.use_compilation_cache()
         first = points[0]
         self.points, self.home, self.changed = tuple(points), home, changed
-        self.config, self.resume = first.config, command("resume", home or first.directory.path)
+        self.config = first.config
+        self.resume = command("resume", home) if home else resumption(first.config, first.directory.path)
         extended, config = first.bound.get("extended", ()), first.config
         made = make(config, extended)
         self.learner, self.trainer, self.fresh_at = made.learner, made.trainer, made.fresh_at

@@ -1,0 +1,107 @@
+"""Whether an environment gives what its spec says: found by tracing a reset and a step, before anything is compiled."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from headstart.core.checks import HeadstartError
+from headstart.core.env import Env, Vectorised, unwrapped
+from headstart.core.types import RoleSpec, TeamSpec, TimeStep
+
+KINDS = {"numbers": jnp.floating, "truth values": jnp.bool_}
+"""{what an array holds, in words: its dtype}."""
+
+
+def check_env(env: Env) -> None:
+    """Raise HeadstartError for the first thing that `env.reset` or `env.step` returns and `env.spec` says otherwise.
+
+    Of a wrapper, the environment inside is looked at as well. Environments that step themselves (`Vectorised`, such as those
+    on the host) check what they are given as it comes.
+    """
+    for each in (unwrapped(env), env):
+        if not isinstance(each, Vectorised) and _hashable(each):
+            _checked(each)
+
+
+def _hashable(env: Env) -> bool:
+    """Not so if its settings are traced; then it has been looked at with the settings that it has."""
+    try:
+        hash(env)
+    except TypeError:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=256)
+def _checked(env: Env) -> None:
+    """Once for each environment: tracing takes a tenth of a second."""
+    name, spec = type(env).__name__, env.spec
+    action = {role: jnp.zeros((about.agents, about.actions.size)) for role, about in spec.roles.items()}
+    began = _returned(f"{name}.reset", jax.eval_shape(env.reset, jr.key(0)), spec)
+    after = _returned(f"{name}.step", jax.eval_shape(env.step, began[0], action, jr.key(0)), spec)
+    for what, before, then in (("state", began[0], after[0]), ("time step", began[1], after[1])):
+        if told := next(_changed(before, then), None):
+            raise HeadstartError(f"{name}.step must return a {what} like that of {name}.reset: {told}")
+
+
+def _returned(where: str, out: Any, spec: TeamSpec) -> tuple[Any, TimeStep]:
+    if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], TimeStep)):
+        raise HeadstartError(f"{where} must return (state, TimeStep), not {type(out).__name__}")
+    for name, value, shape, kind, why in _wanted(out[1], spec):
+        if not hasattr(value, "shape"):
+            raise HeadstartError(f"{where} must return an array as {name}, not {type(value).__name__}")
+        if value.shape != shape:
+            raise HeadstartError(f"{where} must return {name} of shape {shape}, not {value.shape}: {why}")
+        if not jnp.issubdtype(value.dtype, KINDS[kind]):
+            raise HeadstartError(f"{where} must return {name} as {kind}, not {value.dtype}")
+    return out
+
+
+def _wanted(ts: TimeStep, spec: TeamSpec) -> Iterator[tuple[str, Any, tuple[int, ...], str, str]]:
+    """(name, what it is, the shape and the kind that it must have, why) of everything in a time step."""
+    for name in ("obs", "final_obs", "reward", "alive", "available", "final_available", "agent_terminated"):
+        by_role = getattr(ts, name)
+        if by_role is None and name in ("available", "final_available", "agent_terminated"):
+            continue
+        roles = ", ".join(f"'{role}'" for role in spec.roles)
+        if not isinstance(by_role, dict) or set(by_role) != set(spec.roles):
+            had = f"roles {sorted(by_role)}" if isinstance(by_role, dict) else type(by_role).__name__
+            raise HeadstartError(f"{name} of a time step must be a dict with the spec's roles, {roles}, not {had}")
+        for role, about in spec.roles.items():
+            shape, why = _of_agents(name, about)
+            kind = "numbers" if name in ("obs", "final_obs", "reward") else "truth values"
+            yield f"{name}['{role}']", by_role[role], shape, kind, why
+    for name in ("state", "final_state"):
+        yield name, getattr(ts, name), (spec.state_size,), "numbers", "the spec's state_size"
+    for name in ("terminated", "truncated"):
+        yield name, getattr(ts, name), (), "truth values", "one for the team"
+    for name, count in ts.events.items():
+        yield f"events['{name}']", count, (), "numbers", "a count for the team"
+
+
+def _of_agents(name: str, about: RoleSpec) -> tuple[tuple[int, ...], str]:
+    """The shape of an array of a role's agents, and where it comes from."""
+    agents = f"{about.agents} agent{'s' * (about.agents != 1)}"
+    if name in ("obs", "final_obs"):
+        fields = " + ".join(f"{field.name} {field.width}" for field in about.obs)
+        return (about.agents, about.obs_size), f"{agents}, and {fields} numbers"
+    if name in ("available", "final_available"):
+        return (about.agents, about.actions.size), f"{agents}, and the options of all heads"
+    return (about.agents,), f"one for each of {agents}"
+
+
+def _changed(before: Any, then: Any) -> Iterator[str]:
+    """What has another structure, shape or type after a step."""
+    (old, was), (new, now) = (jax.tree_util.tree_flatten_with_path(x) for x in (before, then))
+    if was != now:
+        names = [{jax.tree_util.keystr(path) for path, _ in leaves} for leaves in (old, new)]
+        odd = sorted(names[0] ^ names[1])
+        yield f"only one of them has {odd[0] or 'an array'}" if odd else "their structures differ"
+        return
+    for (path, x), (_, y) in zip(old, new, strict=True):
+        if (x.shape, x.dtype) != (y.shape, y.dtype):
+            yield f"{jax.tree_util.keystr(path)} is {y.dtype} of shape {y.shape}, and was {x.dtype} of shape {x.shape}"
