@@ -21,7 +21,7 @@ TORCH = "torch==2.13.0"
 PACKAGES = {
     "benchmarl": ("benchmarl==1.5.2", "vmas==1.5.2", TORCH),
     "imitation": ("imitation==1.0.1", "numpy==1.26.4", "datasets==2.21.0", "pyarrow==17.0.0", TORCH),
-    "sb3": ("stable-baselines3==2.9.2", "gymnasium==1.3.0", "mujoco==4.0.0", "imageio==2.38.1", TORCH),
+    "sb3": ("stable-baselines3==2.9.2", "gymnasium==1.3.0", "mujoco==4.0.0", "imageio==2.38.1", "packaging==26.3", TORCH),
     "vmas": ("vmas==1.5.2", TORCH),
 }
 """{peer: the packages of its virtual environment}. Which build of torch pip chooses is up to its own settings."""
