@@ -161,6 +161,10 @@ def spread_of(program: Program) -> dict[str, float]:
     }
 
 
+ANSWER = "answer: "
+"""How a line of `elsewhere` begins that answers; libraries print lines of their own."""
+
+
 @contextlib.contextmanager
 def elsewhere(python: str, module: str, title: str) -> Iterator[Callable[[str], str]]:
     """A module of the benchmarks in a process of another Python, which answers each line that it is told with one line."""
@@ -172,9 +176,10 @@ def elsewhere(python: str, module: str, title: str) -> Iterator[Callable[[str], 
 
         def ask(line: str) -> str:
             print(line, file=tell, flush=True)
-            if not (said := answer.readline()):
-                raise RuntimeError(f"{title} has ended: see its error above")
-            return said
+            for said in answer:
+                if said.startswith(ANSWER):
+                    return said.removeprefix(ANSWER)
+            raise RuntimeError(f"{title} has ended: see its error above")
 
         yield ask
         tell.close()

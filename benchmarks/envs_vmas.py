@@ -21,7 +21,7 @@ def main() -> None:
             made[count] = vmas.make_env(
                 "simple_spread", num_envs=count, device="cpu", continuous_actions=False, n_agents=3, max_steps=HORIZON, seed=0
             )
-        print(_stepped(made[count], count, steps), flush=True)
+        print(f"answer: {_stepped(made[count], count, steps)}", flush=True)
 
 
 def _stepped(env: Any, count: int, steps: int) -> float:

@@ -30,7 +30,7 @@ class Turns(Callback):
         """One iteration is over: there is one group of agents."""
         self.left -= 1
         if not self.left:
-            print("done", flush=True)
+            print("answer: done", flush=True)
             self.left = _asked()
 
 
@@ -45,7 +45,7 @@ def _asked() -> int:
 def main() -> None:
     """One seed, without evaluations, logs or checkpoints."""
     s = json.loads(sys.stdin.readline())
-    print("ready", flush=True)
+    print("answer: ready", flush=True)
     config = ExperimentConfig.get_from_yaml()
     changes = {
         "share_policy_params": False,

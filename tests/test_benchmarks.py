@@ -61,6 +61,18 @@ def test_the_spread_of_a_ratio_is_that_of_its_turns():
     assert common.row("d", 2.0, None, "lost", "s", (ours, None))["spread"] is None
 
 
+def test_what_a_peers_libraries_print_is_no_answer(tmp_path):
+    """Each answer belongs to its own question, or a peer would be timed by the one before."""
+    peer = tmp_path / "python"
+    peer.write_text('#!/bin/sh\necho loading\nwhile read line; do echo noise; echo "answer: $line!"; echo more; done\n')
+    peer.chmod(0o755)
+    with common.elsewhere(str(peer), "none", "Peer") as ask:
+        assert [ask(word).strip() for word in ("one", "two", "three")] == ["one!", "two!", "three!"]
+    peer.write_text("#!/bin/sh\nread line; echo bye\n")
+    with pytest.raises(RuntimeError, match="Peer has ended"), common.elsewhere(str(peer), "none", "Peer") as ask:
+        ask("one")
+
+
 @pytest.mark.slow
 def test_rows_of_the_maddpg_benchmark_without_peers(capsys, monkeypatch):
     """With a learner small enough that its training takes no time."""
