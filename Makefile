@@ -25,7 +25,7 @@ check: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
-# The same beside all peers, which are installed in .venv-peers once, and kept for the pages: about a quarter of an hour.
+# The same beside all peers, which are installed in .venv-peers once, and kept for the pages: an hour or two on two cores.
 bench-page: .venv/ready
 	$(BIN)/python -m benchmarks --peers .venv-peers --page docs/benchmarks.md --page README.md
 
