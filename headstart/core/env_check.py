@@ -28,7 +28,7 @@ def check_env(env: Env) -> None:
 
 
 def _hashable(env: Env) -> bool:
-    """Not so if its settings are traced; then it has been looked at with the settings that it has."""
+    """Not so if its settings are traced (it has been looked at with those that it has) or hold what cannot be compared."""
     try:
         hash(env)
     except TypeError:
