@@ -32,10 +32,7 @@ CHANGES = {
     ),
     "state": (lambda ts: {"state": ts.state[1:]}, r"state of shape \(8,\), not \(7,\): the spec's state_size"),
     "kind": (lambda ts: {"terminated": ts.terminated.astype(float)}, "terminated as truth values, not float32"),
-    "whole obs": (
-        lambda ts: {"final_obs": {"agent": ts.obs["agent"].astype(int)}},
-        r"final_obs\['agent'\] as numbers, not int32",
-    ),
+    "truths": (lambda ts: {"final_obs": {"agent": ts.obs["agent"] > 0}}, r"final_obs\['agent'\] as numbers, not bool"),
     "no array": (lambda ts: {"truncated": None}, "an array as truncated, not NoneType"),
     "each agent": (lambda ts: {"truncated": jnp.zeros(2, bool)}, r"truncated of shape \(\), not \(2,\): one for the team"),
     "mask": (lambda ts: {"available": {"agent": jnp.ones((2, 4), bool)}}, r"\(2, 5\), not \(2, 4\): 2 agents, and the options"),
@@ -82,6 +79,27 @@ def test_a_step_returns_what_a_reset_does(as_users):
         check_env(Odd(change="clock"))
     with pytest.raises(HeadstartError, match=r"a time step like that of Odd\.reset: only one of them has \.events\['opened'\]"):
         check_env(Odd(change="event", late=True))
+
+
+@part("env")
+class Whole(Plates):
+    """Plates that are told in whole numbers, which trains as well."""
+
+    def step(self, state, action, key):
+        state, ts = super().step(state, action, key)
+        return state, self.whole(ts)
+
+    def reset(self, key):
+        state, ts = super().reset(key)
+        return state, self.whole(ts)
+
+    def whole(self, ts):
+        cells = {"agent": (ts.obs["agent"] * self.size).astype(int)}
+        return dataclasses.replace(ts, obs=cells, final_obs=cells, events={"opened": ts.terminated})
+
+
+def test_whole_numbers_are_numbers(as_users):
+    check_env(Whole())
 
 
 def test_a_training_and_a_wrapper_ask(as_users, tmp_path):

@@ -12,8 +12,8 @@ from headstart.core.checks import HeadstartError
 from headstart.core.env import Env, Vectorised, unwrapped
 from headstart.core.types import RoleSpec, TeamSpec, TimeStep
 
-KINDS = {"numbers": jnp.floating, "truth values": jnp.bool_}
-"""{what an array holds, in words: its dtype}."""
+KINDS = {"numbers": (jnp.number,), "truth values": (jnp.bool_,), "counts": (jnp.number, jnp.bool_)}
+"""{what an array holds, in words: its dtypes}."""
 
 
 def check_env(env: Env) -> None:
@@ -56,7 +56,7 @@ def _returned(where: str, out: Any, spec: TeamSpec) -> tuple[Any, TimeStep]:
             raise HeadstartError(f"{where} must return an array as {name}, not {type(value).__name__}")
         if value.shape != shape:
             raise HeadstartError(f"{where} must return {name} of shape {shape}, not {value.shape}: {why}")
-        if not jnp.issubdtype(value.dtype, KINDS[kind]):
+        if not any(jnp.issubdtype(value.dtype, dtype) for dtype in KINDS[kind]):
             raise HeadstartError(f"{where} must return {name} as {kind}, not {value.dtype}")
     return out
 
@@ -80,7 +80,7 @@ def _wanted(ts: TimeStep, spec: TeamSpec) -> Iterator[tuple[str, Any, tuple[int,
     for name in ("terminated", "truncated"):
         yield name, getattr(ts, name), (), "truth values", "one for the team"
     for name, count in ts.events.items():
-        yield f"events['{name}']", count, (), "numbers", "a count for the team"
+        yield f"events['{name}']", count, (), "counts", "one for the team"
 
 
 def _of_agents(name: str, about: RoleSpec) -> tuple[tuple[int, ...], str]:
