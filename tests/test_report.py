@@ -632,6 +632,6 @@ def test_report_imports_no_jax():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {n.split(".")[0] for n in names} & {"jax", "jaxlib", "equinox", "optax"}, path.name
             ours = [n for n in names if n.startswith("headstart")]
-            allowed = ("headstart.report", "headstart.core.checks", "headstart.storage")
+            allowed = ("headstart.report", "headstart.core.checks", "headstart.core.cost", "headstart.storage")
             assert all(n.startswith(allowed) for n in ours), path.name
             assert "headstart.storage.arrays" not in ours, path.name
