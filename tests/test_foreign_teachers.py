@@ -196,7 +196,7 @@ def test_a_run_learns_from_a_model_and_resumes_without_its_file(tmp_path, eager)
     manifest = json.loads((tmp_path / "whole/run.json").read_text())
     assert manifest["config"]["guidance"][0]["teacher"] is True
     assert [each["env_steps"] for each in manifest["teachers"]] == [None]
-    assert load(tmp_path / "whole").env_steps is None  # the team's own teacher counts, whatever it took
+    assert load(tmp_path / "whole").env_steps is None  # a team costs what its teacher cost as well
     assert load_teacher(tmp_path / "cut/teacher-0").spec == ENV.spec
     (tmp_path / "cut/teacher-0/model.onnx").write_bytes(b"another")
     with pytest.raises(HeadstartError, match="is not the one that"):
