@@ -137,9 +137,9 @@ ACTS = {
 class Rude(Match):
     """Polite up to a step, and rude in it; `at` is "step", "reset" or "open", `when` a file that must be there."""
 
-    def __init__(self, how: str, at: str = "step", when: str = ""):
+    def __init__(self, how: str, at: str = "step", when: str = "", late: int = LATE):
         super().__init__()
-        self.how, self.at, self.when = how, at, when
+        self.how, self.at, self.when, self.late = how, at, when, late
         self.act("open")
 
     def act(self, at):
@@ -153,7 +153,7 @@ class Rude(Match):
 
     def step(self, actions):
         told = super().step(actions)
-        if self.time != LATE:
+        if self.time != self.late:
             return told
         self.act("step")
         obs, reward, _, truncated, infos = told

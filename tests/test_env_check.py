@@ -1,6 +1,7 @@
 """An environment that does not give what its spec says is refused in one line, before anything is compiled."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import headstart as hs
 from examples.plates import Plates
 from headstart import registry
 from headstart.core.checks import HeadstartError
-from headstart.core.env_check import check_env
+from headstart.core.env_check import check_ends, check_env
 from headstart.core.part import part
 from headstart.envs.inputs import Inputs
 
@@ -57,6 +58,8 @@ class Odd(Plates):
         return state, self.changed(ts)
 
     def changed(self, ts):
+        if self.change == "endless":
+            return dataclasses.replace(ts, terminated=jnp.zeros((), bool), truncated=jnp.zeros((), bool))
         if self.change == "event":
             return dataclasses.replace(ts, events={})
         return dataclasses.replace(ts, **CHANGES[self.change][0](ts)) if self.change in CHANGES else ts
@@ -69,6 +72,18 @@ def test_what_the_spec_says_otherwise_is_named(as_users, change):
     assert "\n" not in str(caught.value)
     with pytest.raises(HeadstartError, match=CHANGES[change][1].replace("reset", "step")):
         check_env(Odd(change=change, late=True))
+
+
+@pytest.mark.slow
+def test_an_episode_that_is_never_cut_off_is_refused_once_it_must_have_been(as_users, tmp_path):
+    with pytest.raises(HeadstartError, match=r"^no episode of Odd has ended in 32 env-steps, .* lasts 20 at most \(horizon\)"):
+        hs.train(Odd(change="endless"), hs.PPO(num_envs=2, rollout=16), steps=128, evaluations=2, episodes=2, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("ended, steps, refused", [(0, 20, True), (0, 19, False), (1, 20, False)])
+def test_an_episode_must_have_ended_by_its_horizon(ended, steps, refused):
+    with pytest.raises(HeadstartError, match="^no episode of Odd has ended in 20") if refused else nullcontext():
+        check_ends(Odd(), ended, steps)
 
 
 def test_a_step_returns_what_a_reset_does(as_users):

@@ -239,6 +239,13 @@ def test_the_line_names_environment_agent_and_step():
     assert line.startswith(start)
 
 
+def test_an_environment_that_fails_at_once_is_refused_as_its_spec_is_read():
+    """Before a program is compiled for it, which would take a minute."""
+    start = "^the environment rude_envs:Rude failed in step 1 \\(seed 0\\): agent_1's reward must be one number"
+    with pytest.raises(HeadstartError, match=start):
+        _ = PettingZoo("rude_envs:Rude", {"how": "two rewards", "late": 1}).spec
+
+
 def test_agents_that_come_in_another_order_in_every_process_are_sorted():
     settings = {"id": "rude_envs:Shuffled", "options": {}, "horizon": 0}
     spec = look(OPENER, settings, 20.0)

@@ -1,4 +1,5 @@
-"""Whether an environment gives what its spec says: found by tracing a reset and a step, before anything is compiled."""
+"""Whether an environment gives what its spec says: found by tracing a reset and a step, before anything is compiled, and as
+it is trained."""
 
 import functools
 from collections.abc import Iterator
@@ -25,6 +26,16 @@ def check_env(env: Env) -> None:
     for each in (unwrapped(env), env):
         if not isinstance(each, Vectorised) and _hashable(each):
             _checked(each)
+
+
+def check_ends(env: Env, ended: Any, steps: int) -> None:
+    """Raise HeadstartError if no episode `ended` (a count) in `steps` env-steps of an environment, and one must have by then."""
+    horizon = env.spec.horizon
+    if steps >= horizon and not ended:
+        raise HeadstartError(
+            f"no episode of {type(unwrapped(env)).__name__} has ended in {steps:,} env-steps, and its spec says that one lasts "
+            f"{horizon:,} at most (horizon): its step must return truncated=True then"
+        )
 
 
 def _hashable(env: Env) -> bool:

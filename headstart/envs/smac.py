@@ -15,6 +15,8 @@ class SMAC(HostEnv):
     """Battles of the real game StarCraft II by the package smac: smac:MAP. Its stand-in without the game is smax:MAP."""
 
     opener: ClassVar[str] = "headstart.envs.host.starcraft:smac_team"
+    tried: ClassVar[bool] = False
+    """The game starts with the first episode, and takes as long as a program to compile."""
     id: str = "3m"
     """The map, as SMAC names it."""
     timeout: Positive = 300.0

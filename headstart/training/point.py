@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError, notice
 from headstart.core.cost import total
+from headstart.core.env_check import check_ends
 from headstart.core.guidance import Rows, teacher_of
 from headstart.core.types import Metrics
 from headstart.storage import files
@@ -41,7 +42,7 @@ class Point:
 
     def prepare(self, made: Made, start: Rows, columns: Callable[[], set[str]]) -> None:
         """Get ready to write. `start`: what guidance does at the start; `columns`: those of an evaluation in metrics.csv."""
-        self.trainer, self.guides = made.trainer, made.guides
+        self.trainer, self.guides, self.rollout = made.trainer, made.guides, made.learner.rollout
         self.seeds = self.config.first_seed + np.arange(self.config.seeds)
         self.manifest = describe(self.config, made.trainer, start, self.seeds.tolist(), made.guides) | self.bound
         self.metrics = MetricsFile(self.directory.metrics, made.trainer.steps_per_update)
@@ -95,6 +96,7 @@ class Point:
 
     def row(self, done: int, sums: PyTree, scores: Metrics, updates: int, learned: int, params: Callable[[], PyTree]) -> None:
         """Report the metrics of so many `updates` since the last row, one value per seed."""
+        check_ends(self.config.env, np.asarray(sums["episodes"]["count"]).min(), updates * self.rollout)
         columns = row_of(sums, scores, updates, learned)
         self.watched.tell("row", done * self.trainer.steps_per_update, columns)
         self.keeper.see(done, columns, lambda: jax.tree.map(np.array, params()))  # a copy: the next update takes its memory

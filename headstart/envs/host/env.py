@@ -44,6 +44,8 @@ class HostEnv:
     """Roles of agents that are not to be grouped by their names: leader=drone-1 others=drone-2,drone-3."""
     fields: tuple[str, ...] = ()
     """Parts of an observation, in order: velocity=2 mates=3x2 (3 entities of 2 numbers); ROLE:NAME=SIZE for one role."""
+    tried: ClassVar[bool] = True
+    """Whether a step is played when its spec is read, so that one that fails does so before anything is compiled."""
     at_once: ClassVar[int] = 100
     """Most environments of one seed that an evaluation opens at once; each takes the memory that it takes."""
 
@@ -119,4 +121,4 @@ _direct: dict[int, Host] = {}
 
 @functools.cache
 def _looked_at(env: HostEnv) -> TeamSpec:
-    return look(env.opener, env.settings, env.timeout)
+    return look(env.opener, env.settings, env.timeout, env.tried)

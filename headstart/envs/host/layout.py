@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headstart.core.spec import TeamSpec
+from headstart.core.spec import Discrete, TeamSpec
 
 
 class Shown(NamedTuple):
@@ -60,6 +60,13 @@ def places(spec: TeamSpec) -> list[tuple[str, Place, slice]]:
             out.append((name, place, slice(act, act + u)))
             obs, act = obs + o, act + u
     return out
+
+
+def any_action(spec: TeamSpec, row: Any) -> np.ndarray:
+    """A joint action that may follow a row [W]: the first legal choices of every agent, and continuous actions of 0."""
+    may = unpack(spec, row).available
+    each = [may[name] if isinstance(role.actions, Discrete) else np.zeros_like(may[name]) for name, role in spec.roles.items()]
+    return np.concatenate([x.reshape(-1) for x in each]).astype(np.float32)
 
 
 def unpack(spec: TeamSpec, rows: Any) -> Shown:

@@ -28,7 +28,7 @@ class Pool:
         self, opener: str, settings: dict[str, Any], spec: TeamSpec, lanes: int, workers: int = 0, timeout: float = 60.0,
         stop: threading.Event | None = None,
     ):  # fmt: skip
-        self.order = {"opener": opener, "settings": settings, "beat": timeout / BEATS}
+        self.order = {"opener": opener, "settings": settings, "tried": False, "beat": timeout / BEATS}
         self.spec, self.timeout, self.stop = spec, timeout, stop
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.parts = np.array_split(np.arange(lanes), max(1, min(workers or cores, lanes)))
@@ -106,11 +106,14 @@ def opened(crew: Crew, order: dict[str, Any], lanes: list[int]) -> list[TeamSpec
         raise HeadstartError(f"the environment {crew.label} has agents or spaces that cannot be used: {error}") from None
 
 
-def look(opener: str, settings: dict[str, Any], timeout: float) -> TeamSpec:
-    """The spec of an environment, read in a worker process; HeadstartError names anything unsupported."""
+def look(opener: str, settings: dict[str, Any], timeout: float, tried: bool = False) -> TeamSpec:
+    """The spec of an environment, read in a worker process, in which it may be `tried`: begun, and played for a step.
+
+    HeadstartError names anything unsupported, and what goes wrong.
+    """
     crew = Crew(1, settings["id"], timeout)
     try:
-        return opened(crew, {"opener": opener, "settings": settings, "beat": timeout}, [1])[0]
+        return opened(crew, {"opener": opener, "settings": settings, "tried": tried, "beat": timeout / BEATS}, [1])[0]
     finally:
         crew.close()
 

@@ -67,7 +67,17 @@ class Server:
             self._still_at_work()
         self.chances = [Chance() for _ in self.teams]
         self.spec = self.teams[0].spec
+        if order["tried"]:
+            self._try(self.teams[0])
         return encode_spec(self.spec)
+
+    def _try(self, team: Any) -> None:
+        """Begin an episode and play a step of it: what cannot be played is found before a program is compiled for it."""
+        self.now = team
+        row = self.chances[0].reset(team.reset, 0)
+        self._still_at_work()
+        self.chances[0].step(lambda: team.step(layout.any_action(self.spec, row)))
+        self.now = None
 
     def _rows(self, kind: bytes, body: bytes) -> np.ndarray:
         """Rows [L W]; for `STEP_ON` [L 2W]: the step's, and beside it the row to act on, which is the same or that of a
