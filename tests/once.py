@@ -44,17 +44,17 @@ def sessions_once():
     made, shapes, compiled = {}, {}, {}
     real_make, real_begun, real_compiled = session.make, session.begun, session.Session._compiled
 
-    def make(config, extended=(), over=()):
+    def make(config, extended=()):
         env = config.env
         try:
             key = (type(env), env, config.learner, *map(_guide, config.guidance), config.steps, str(extended))
             hash(key)
         except TypeError:
-            return real_make(config, extended, over)
+            return real_make(config, extended)
         if isinstance(env, Vectorised) or isinstance(unwrapped(env), Vectorised):
-            return real_make(config, extended, over)
+            return real_make(config, extended)
         if key not in made:
-            made[key] = real_make(config, extended, over)
+            made[key] = real_make(config, extended)
         return made[key]
 
     def kept(trainer) -> bool:

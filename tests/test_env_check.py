@@ -2,6 +2,7 @@
 
 import dataclasses
 from contextlib import nullcontext
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +66,11 @@ class Odd(Plates):
         return dataclasses.replace(ts, **CHANGES[self.change][0](ts)) if self.change in CHANGES else ts
 
 
+@part("env")
+class Unhashable(Odd):
+    more: Any = None
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_the_spec_says_otherwise_is_named(as_users, change):
     with pytest.raises(HeadstartError, match=CHANGES[change][1]) as caught:
@@ -77,12 +83,17 @@ def test_what_the_spec_says_otherwise_is_named(as_users, change):
 @pytest.mark.slow
 def test_an_episode_that_is_never_cut_off_is_refused_once_it_must_have_been(as_users, tmp_path):
     with pytest.raises(HeadstartError, match=r"^no episode of Odd has ended in 32 env-steps, .* lasts 20 at most \(horizon\)"):
-        hs.train(Odd(change="endless"), hs.PPO(num_envs=2, rollout=16), steps=128, evaluations=2, episodes=2, out=tmp_path / "run")
+        hs.train(Odd(change="endless"), hs.PPO(num_envs=2, rollout=16), tmp_path / "run", steps=128, evaluations=2, episodes=2)
+
+
+def test_settings_that_cannot_be_compared_are_no_way_around(as_users):
+    with pytest.raises(HeadstartError, match=r"Unhashable\.reset must return state of shape"):
+        check_env(Unhashable(change="state", more={"a": 1}))
 
 
 @pytest.mark.parametrize("ended, steps, refused", [(0, 20, True), (0, 19, False), (1, 20, False)])
 def test_an_episode_must_have_ended_by_its_horizon(ended, steps, refused):
-    with pytest.raises(HeadstartError, match="^no episode of Odd has ended in 20") if refused else nullcontext():
+    with pytest.raises(HeadstartError, match=r"^no episode of Odd has ended in 20") if refused else nullcontext():
         check_ends(Odd(), ended, steps)
 
 

@@ -35,7 +35,8 @@ from headstart.training.config import Config
 INF, NAN = float("inf"), float("nan")
 Groups = tuple[tuple[str, tuple[Natural, ...]], ...]
 GOOD = [
-    (Unit, 0), (Unit, 1.0), (Share, 1), (Positive, 1e-9), (NonNegative, 0.0), (Count, 1), (Natural, 0), (int, -3), (float, -3),
+    (Unit, 0.0), (Unit, 1.0), (Share, 1.0), (Positive, 1e-9), (NonNegative, 0.0), (Count, 1), (Natural, 0),
+    (int, -3), (float, -3.0),
     (Sizes, ()), (Sizes, (1, 2)), (bool, True), (str, ""), (float | None, None), (float | None, 2.0), (Literal["a", "b"], "b"),
     (Annotated[float, Interval(ge=0, le=INF)], INF), (Annotated[int, MultipleOf(4)], 8), (Annotated[float, Lt(2)], 1.9),
     (Groups, (("a", (0, 1)), ("b", ()))), (tuple[int, str], (1, "a")), (dict[str, Unit], {"a": 0.5}), (Any, object),
@@ -79,11 +80,12 @@ def test_what_is_refused(hint, value, must):
     ("hint", "value", "plain"),
     [
         (Count, np.int64(3), 3), (Unit, np.float32(0.5), 0.5), (bool, np.True_, True), (Natural, jnp.asarray(2), 2),
-        (Positive, np.array(2.0), 2.0), (Sizes, [np.int32(4), 5], (4, 5)), (float, np.int64(1), 1),
+        (Positive, np.array(2.0), 2.0), (Sizes, [np.int32(4), 5], (4, 5)), (float, np.int64(1), 1.0),
+        (float, -3, -3.0), (Unit, 1, 1.0), (Positive, 2**24, 2.0**24),
     ],
     ids=repr,
 )  # fmt: skip
-def test_numbers_of_other_libraries_become_pythons(hint, value, plain):
+def test_other_numbers_become_pythons_of_their_kind(hint, value, plain):
     got = fit(value, hint)
     assert got == plain and type(got) is type(plain)
 

@@ -141,8 +141,7 @@ def vectorise(env: Env, num_envs: int) -> VectorEnv:
         states = jax.tree.map(lambda n, o: jnp.where(ended, n, o), new_states, states)
         return states, chosen_where(ended, _of_next_episode(new), shown)
 
-    traced = any(isinstance(value, Tracer) for _, value, _ in settings_of(env)) if kind_of(env) else False
-    restart_if_any = _skipped_unless_any(restart, traced)
+    restart_if_any = _skipped_unless_any(restart, is_traced(env))
 
     def step(states, action, key):
         step_key, reset_key = jr.split(key)
@@ -151,6 +150,11 @@ def vectorise(env: Env, num_envs: int) -> VectorEnv:
         return states, dataclasses.replace(now, **shown)
 
     return VectorEnv(env.spec, num_envs, reset, step)
+
+
+def is_traced(env: Env) -> bool:
+    """Whether a program traces settings of the environment, as in a sweep."""
+    return kind_of(env) is not None and any(isinstance(value, Tracer) for _, value, _ in settings_of(env))
 
 
 def _of_next_episode(step: TimeStep) -> dict[str, Any]:

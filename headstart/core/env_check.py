@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from headstart.core.checks import HeadstartError
-from headstart.core.env import Env, Vectorised, unwrapped
+from headstart.core.env import Env, Vectorised, is_traced, unwrapped
 from headstart.core.types import RoleSpec, TeamSpec, TimeStep
 
 KINDS = {"numbers": (jnp.number,), "truth values": (jnp.bool_,), "counts": (jnp.number, jnp.bool_)}
@@ -21,15 +21,15 @@ def check_env(env: Env) -> None:
     """Raise HeadstartError for the first thing that `env.reset` or `env.step` returns and `env.spec` says otherwise.
 
     Of a wrapper, the environment inside is looked at as well. Environments that step themselves (`Vectorised`, such as those
-    on the host) check what they are given as it comes.
+    on the host) check what they are given as it comes. One whose settings are traced has been looked at before they were.
     """
     for each in (unwrapped(env), env):
-        if not isinstance(each, Vectorised) and _hashable(each):
-            _checked(each)
+        if not isinstance(each, Vectorised) and not is_traced(each):
+            _looked_at(each)
 
 
 def check_ends(env: Env, ended: Any, steps: int) -> None:
-    """Raise HeadstartError if no episode `ended` (a count) in `steps` env-steps of an environment, and one must have by then."""
+    """Raise HeadstartError if no episode `ended` (a count) in `steps` env-steps of an environment and one must have."""
     horizon = env.spec.horizon
     if steps >= horizon and not ended:
         raise HeadstartError(
@@ -38,18 +38,15 @@ def check_ends(env: Env, ended: Any, steps: int) -> None:
         )
 
 
-def _hashable(env: Env) -> bool:
-    """Not so if its settings are traced (it has been looked at with those that it has) or hold what cannot be compared."""
+def _looked_at(env: Env) -> None:
     try:
         hash(env)
-    except TypeError:
-        return False
-    return True
+    except TypeError:  # a setting that cannot be compared, such as a dict
+        return _look(env)
+    _once(env)
 
 
-@functools.lru_cache(maxsize=256)
-def _checked(env: Env) -> None:
-    """Once for each environment: tracing takes a tenth of a second."""
+def _look(env: Env) -> None:
     name, spec = type(env).__name__, env.spec
     action = {role: jnp.zeros((about.agents, about.actions.size)) for role, about in spec.roles.items()}
     began = _returned(f"{name}.reset", jax.eval_shape(env.reset, jr.key(0)), spec)
@@ -57,6 +54,10 @@ def _checked(env: Env) -> None:
     for what, before, then in (("state", began[0], after[0]), ("time step", began[1], after[1])):
         if told := next(_changed(before, then), None):
             raise HeadstartError(f"{name}.step must return a {what} like that of {name}.reset: {told}")
+
+
+_once = functools.lru_cache(maxsize=256)(_look)
+"""For environments that can be compared: tracing takes a tenth of a second."""
 
 
 def _returned(where: str, out: Any, spec: TeamSpec) -> tuple[Any, TimeStep]:

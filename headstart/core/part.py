@@ -72,7 +72,7 @@ def settings_of(part: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 def check_part(value: Any) -> None:
     """Raise HeadstartError "KIND.FIELD must be ..., not ..." if a field, or one of a part inside, breaks its annotation.
 
-    NumPy numbers become Python numbers, and lists become tuples.
+    Numbers become Python's, of the kind of the field, and lists become tuples.
     """
     prefix = f"{kind}." if (kind := kind_of(value)) else ""
     for field in dataclasses.fields(value):

@@ -36,9 +36,10 @@ class Unfit(ValueError):
 def fit(value: Any, hint: Any) -> Any:
     """`value` converted to the type of `hint`; raises `Unfit` if it does not fit.
 
-    NumPy and JAX numbers become Python numbers, and lists become tuples. NaN is refused, and infinity unless the hint has it
-    as a bound. Numbers with a range fit into the 32 bits that JAX computes with, unless a whole number has an upper bound of
-    its own. Only numbers, strings, choices, and tuples and dicts of them are checked.
+    NumPy and JAX numbers become Python numbers, whole numbers become floats where the hint is of floats, and lists become
+    tuples. NaN is refused, and infinity unless the hint has it as a bound. Numbers with a range fit into the 32 bits that JAX
+    computes with, unless a whole number has an upper bound of its own. Only numbers, strings, choices, and tuples and dicts of
+    them are checked.
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -63,20 +64,25 @@ def _plain(value: Any, hint: Any, infinite: bool = False) -> Any:
         return value
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
-    number = not isinstance(value, bool)
     if hint is bool and not isinstance(value, bool):
         raise Unfit("True or False")
-    if hint is int and not (isinstance(value, Integral) and number):
+    if hint is int and not (isinstance(value, Integral) and not isinstance(value, bool)):
         raise Unfit("a whole number")
-    if hint is float and not (isinstance(value, Real) and number):
-        raise Unfit("a number")
-    if hint is float and not _finite(value, infinite):
-        raise Unfit("a finite number")
+    if hint is float:
+        return _float(value, infinite)
     if hint is str and not isinstance(value, str):
         raise Unfit("a string")
     if hint is type(None) and value is not None:
         raise Unfit("None")
     return value
+
+
+def _float(value: Any, infinite: bool) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise Unfit("a number")
+    if not _finite(value, infinite):
+        raise Unfit("a finite number")
+    return float(value)
 
 
 def _finite(value: Any, infinite: bool) -> bool:
@@ -95,10 +101,8 @@ def _marked(given: Any, hint: Any, marks: list[BaseMetadata]) -> Any:
     upper = any(isinstance(mark, Le | Lt) for mark in marks)
     if hint is int and value is not None and not upper and not -(2**31) <= value < 2**31:
         raise Unfit("a whole number of 32 bits, below 2³¹")
-    if hint is float and value and not math.isinf(value):
-        if not 2**-126 <= abs(value) < 2**128:
-            raise Unfit("0 or a number of 32 bits, between 1.2e-38 and 3.4e38 in size")
-        value = float(value) if isinstance(value, int) and abs(value) >= 2**24 else value  # JAX would take it for an int32
+    if hint is float and value and not math.isinf(value) and not 2**-126 <= abs(value) < 2**128:
+        raise Unfit("0 or a number of 32 bits, between 1.2e-38 and 3.4e38 in size")
     return value
 
 

@@ -38,11 +38,9 @@ class Made(NamedTuple):
     """The update before which the optimiser is fresh and the memory empty for the last time."""
 
 
-def make(config: Config, extended: Sequence[Mapping[str, Any]] = (), over: Sequence[str] = ()) -> Made:
-    """The learner, guidance and trainer of a run that had the lengths `extended` before. `over`: the settings that a program
-    traces as real numbers, so that those of `config` itself, whole numbers perhaps, train nothing."""
-    if not any(name.startswith("env.") for name in over):
-        check_env(config.env)
+def make(config: Config, extended: Sequence[Mapping[str, Any]] = ()) -> Made:
+    """The learner, guidance and trainer of a run that had the lengths `extended` before."""
+    check_env(config.env)
     spec = config.env.spec
     learner = make_learner(config.learner, spec)
     guides = tuple(guide.make(spec, learner) for guide in config.guidance)
@@ -54,7 +52,7 @@ def make(config: Config, extended: Sequence[Mapping[str, Any]] = (), over: Seque
 
 def in_lane(config: Config, made: Made) -> Callable[[dict[str, Array]], Made]:
     """A function from a lane's values {setting: []} to what they make; without any, that is `made`."""
-    return lambda values: make(with_traced(config, values), over=tuple(values)) if values else made
+    return lambda values: make(with_traced(config, values)) if values else made
 
 
 def begun(of_lane: Callable[[dict[str, Array]], Made], values: Mapping[str, Any]) -> PyTree:

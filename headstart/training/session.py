@@ -57,11 +57,11 @@ class Session:
         self.config = first.config
         self.resume = command("resume", home) if home else resumption(first.config, first.directory.path)
         extended, config = first.bound.get("extended", ()), first.config
-        made = make(config, extended, over)
+        made = make(config, extended)
         self.learner, self.trainer, self.fresh_at = made.learner, made.trainer, made.fresh_at
         self.of_lane = in_lane(config, made)
         each = values_of([point.config for point in points], over)
-        check_alike([made, *(make(point.config, over=over) for point in points[1:])])
+        check_alike([made, *(make(point.config) for point in points[1:])])
         self.evaluated = extend.evaluated_after(self.trainer.updates, config.evaluations, extended, self._per_update)
         """The numbers of updates after which there is an evaluation."""
         if self.learner.warmup >= config.steps:
