@@ -4,6 +4,7 @@ import ast
 import io
 import itertools
 import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -383,6 +384,38 @@ def test_printed_table_holds_every_row():
     print_report(report, Console(file=out, width=200))
     for word in ("plain", "taught", "It [bold]helps", "reproduced", *(cell for row in rows(report) for cell in row)):
         assert word in out.getvalue()
+
+
+def printed(report, width):
+    from rich.console import Console
+
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=width))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [45, 60, 80, 400])
+def test_a_narrow_terminal_breaks_no_number(width):
+    arms = two_arms()
+    report = build_report(EXPERIMENT, arms | {f"taught-{i}": arms["taught"] for i in range(4)})
+    text = printed(report, width)
+    for row in rows(report):
+        for cell in row:
+            assert cell in text
+    assert max(map(len, text.splitlines())) <= width
+    parts = len(re.findall(r"^ *initial +\d", text, re.MULTILINE))
+    assert parts == {45: 6, 60: 6, 80: 3, 400: 1}[width], "the quantities once in each part"
+
+
+def test_times_that_are_missing_are_explained():
+    arms = two_arms()
+    flat = {name: arm | {"curve": Curve(arm["curve"].env_steps, 0 * arm["curve"].returns)} for name, arm in arms.items()}
+    report = build_report(EXPERIMENT, flat)
+    assert "no threshold, and so no times to it: the return of plain did not improve" in printed(report, 200)
+    plain = build_report(EXPERIMENT, arms)
+    assert "no threshold" not in printed(plain, 200) and "no time ratio" not in printed(plain, 200)
+    never = build_report({**EXPERIMENT, "goal": 1e6}, arms)
+    assert "no time ratio: too few seeds of plain, or of all others, reach the threshold" in printed(never, 200)
 
 
 # ------------------------------------------------------------------ files and page

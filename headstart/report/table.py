@@ -1,5 +1,6 @@
 """The transfer table and the verdicts: rich prints the same rows that the page shows."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.matrix import print_matrix
@@ -88,14 +89,27 @@ def filled(report: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...
     return tuple(columns[i] for i in kept), [tuple(row[i] for i in kept) for row in found]
 
 
-def transfer_table(report: dict[str, Any]) -> "Table":
-    """The transfer table for a terminal: interquartile means with 95 % intervals over seeds."""
+def transfer_tables(report: dict[str, Any], console: "Console") -> Iterator["Table"]:
+    """The transfer table for a terminal, in as many parts as its width asks for, so that no number is broken."""
+    wide, start, arms = console.options.update(max_width=10_000), 0, len(report["arms"])
+    fits = lambda table: console.measure(table, options=wide).maximum <= console.width
+    while start < arms:
+        ends = range(arms, start, -1)
+        end = next((end for end in ends if fits(transfer_table(report, slice(start, end)))), start + 1)
+        yield transfer_table(report, slice(start, end))
+        start = end
+
+
+def transfer_table(report: dict[str, Any], arms: slice = slice(None)) -> "Table":
+    """The transfer table of all arms, or of some: interquartile means with 95 % intervals over seeds."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(str(report["experiment"])), title_justify="left")
+    title = None if arms.start else Text(str(report["experiment"]))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     columns, found = filled(report)
+    found = found[arms]
     # Quantities are rows and arms are columns: a few arms fit a narrow terminal, and all the quantities would not.
     for i, heading in enumerate(("", *(row[0] for row in found))):
         table.add_column(Text(heading), justify="right" if i else "left", overflow="fold")
@@ -111,8 +125,12 @@ def caption(report: dict[str, Any]) -> str:
     if threshold is not None and report["kind"] != "run":
         improved = f"the return of {report['baseline']} before training and 90 % of its improvement"
         lines.append(f"threshold {text(threshold)}: {'stated by the experiment' if 'goal' in report else improved}")
-    meant = meanings(report)
-    return "\n".join([*lines, *(meant[column] for column in filled(report)[0] if column in meant)])
+    elif report["kind"] != "run":
+        lines.append(f"no threshold, and so no times to it: the return of {report['baseline']} did not improve")
+    meant, columns = meanings(report), filled(report)[0]
+    if threshold is not None and "time ratio" not in columns and any(arm.get("versus") for arm in report["arms"].values()):
+        lines.append(f"no time ratio: too few seeds of {report['baseline']}, or of all others, reach the threshold")
+    return "\n".join([*lines, *(meant[column] for column in columns if column in meant)])
 
 
 def print_report(report: dict[str, Any], console: "Console | None" = None) -> None:
@@ -129,7 +147,8 @@ def print_report(report: dict[str, Any], console: "Console | None" = None) -> No
     if "matrix" in report:
         print_matrix(report, console)
     else:
-        console.print(transfer_table(report))
+        for table in transfer_tables(report, console):
+            console.print(table)
         console.print(Text(caption(report)))  # below and not in the table, which may be narrow
     if caution(report):
         console.print(Text(caution(report), "yellow"))
