@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from headstart.experiments.run import continue_experiment
 from headstart.report.build import read_column
 from headstart.teams.saved import load
 from headstart.training import api, run, session
-from headstart.training.watch import Watcher
+from headstart.training.progress import progress
+from headstart.training.watch import Progress, Watcher
 
 assert eager  # a fixture
 
@@ -146,3 +148,16 @@ def test_watchers_from_python_and_of_an_experiment(tmp_path):
     assert list(told) == ["one", "two"] and all(r.names()[0] == "begin" and r.names()[-1] == "end" for r in told.values())
     values = read_column(tmp_path / "e" / "stages" / "two", "eval_event/covered")
     assert report["metric"] == "covered" and report["arms"]["two"]["curve"]["iqm"] == pytest.approx(values[0])
+
+
+def test_without_a_terminal_a_line_says_once_in_a_while_how_far_a_run_is(monkeypatch, capsys):
+    now = iter([0.0, 59.0, 60.0, 61.0, 130.0])
+    monkeypatch.setattr("headstart.training.progress.time", SimpleNamespace(monotonic=lambda: next(now)))
+    with progress() as bar:
+        run = bar("spread")
+        run.begin({"env_steps": 5000})
+        for steps in range(1000, 6000, 1000):
+            run.progress(Progress(steps, 5000, np.array([-2.0, -1.0]), 1234.5))
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 2
+    assert err.splitlines()[0].startswith("spread: 3,000 of 5,000 env-steps, return -1.50 [-2.00, -1.00]  1,234 steps/s")

@@ -2,17 +2,23 @@
 
 import contextlib
 import dataclasses
+import math
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headstart.training.watch import Progress, Watcher
+
+QUIET_SECONDS = 60.0
+"""Where there is no terminal, and so no bar, a run that trains says once in so many seconds how far it is."""
 
 
 class Bar(Watcher):
     """One line of a `rich` display: return with its interval over seeds, env-steps per second, time left."""
 
     def __init__(self, display: Any, name: str):
-        self.display, self.name, self.task = display, name, None
+        self.display, self.name, self.task, self.told_at = display, name, None, math.inf
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Show the bar; it appears only now, so that an error before the start prints without an empty bar."""
@@ -28,6 +34,15 @@ class Bar(Watcher):
         """Move the bar."""
         status = f"return {spread(progress.returns)}  {progress.steps_per_second:,.0f} steps/s"
         self.display.update(self.task, total=progress.total_steps, completed=progress.env_steps, status=status)
+        if self.display.disable:
+            self._tell(f"{progress.env_steps:,} of {progress.total_steps:,} env-steps, {status}")
+
+    def _tell(self, line: str) -> None:
+        now = time.monotonic()
+        self.told_at = min(self.told_at, now)
+        if now - self.told_at >= QUIET_SECONDS:
+            self.told_at = now
+            print(f"{self.name}: {line}", file=sys.stderr, flush=True)
 
     def end(self, team: Any) -> None:
         """Fill the bar."""
@@ -99,7 +114,7 @@ def progress() -> Iterator[Callable[[str], Bar]]:
     columns = ("{task.description}", BarColumn(bar_width=20), "{task.percentage:>3.0f}%", TextColumn("{task.fields[status]}"))
     console = Console(stderr=True)
     times = TimeElapsedColumn(), TimeRemainingColumn(compact=True)
-    # A file or a pipe gets no bars: there an error is the only line.
+    # A file or a pipe gets no bars, only a line now and then.
     display = Progress(*columns, *times, console=console, disable=not console.is_terminal)
     try:
         yield lambda name: Bar(display, name)
