@@ -6,12 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 from probes import Mixed, drawn, environments
 
 from headstart import registry
 from headstart.core.actions import greedy
 from headstart.core.checks import HeadstartError
 from headstart.core.types import Continuous, Discrete, Field, RoleSpec, TeamSpec
+from headstart.envs.host.reading import flat
+from headstart.envs.host.spaces import observed
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.distill import Distill
 from headstart.learners.ddpg import DDPG
@@ -64,6 +67,26 @@ def test_actions_by_name_are_those_of_the_networks(config):
             else:
                 blocks = np.split(row, np.cumsum(space.heads)[:-1])
                 assert got[name].tolist() == [block.argmax() for block in blocks]
+
+
+@pytest.mark.parametrize("form", ["parts", "observation", "both"])
+def test_observations_in_parts_are_read_as_the_environment_reads_them(form):
+    """A Gymnasium Dict as it comes from the environment, perhaps with the mask inside."""
+    inner = spaces.Dict({"near": spaces.Box(-1, 1, (2, 3)), "own": spaces.Dict({"v": spaces.Box(-1, 1, (2,))})})
+    spec = TeamSpec({"agent": RoleSpec(2, observed(inner, "x"), Discrete((4,)))}, 10)
+    team, mask = fresh(spec), np.array([0, 1, 0, 1])
+    seen = {name: inner.sample() for name in ("agent_0", "agent_1")}
+    wrapped = {
+        "parts": seen["agent_0"],
+        "observation": {"observation": flat(inner, seen["agent_0"]), "action_mask": mask},
+        "both": {"action_mask": mask, "observation": dict(reversed(seen["agent_0"].items()))},
+    }[form]
+    plain = {name: flat(inner, x) for name, x in seen.items()}
+    want, _ = team.act(plain, available=None if form == "parts" else {"agent_0": mask})
+    assert team.act({"agent_0": wrapped, "agent_1": plain["agent_1"]})[0] == want
+    if form != "parts":
+        only = np.eye(4)[2]
+        assert team.act({"agent_0": wrapped}, available={"agent_0": only})[0]["agent_0"] == 2
 
 
 def test_continuous_actions_come_in_the_environments_units():

@@ -293,6 +293,8 @@ ACTS = [
     ({"obs": SEEN | {"agent_1": np.full(12, NAN)}}, "obs['agent_1'] must be finite numbers, not nan at index 0"),
     ({"obs": SEEN | {"agent_1": [0.0] * 11 + [1e300]}}, "obs['agent_1'] must be finite numbers, not inf at index 11"),
     ({"obs": SEEN | {3: np.zeros(12)}}, "unknown agent '3'"),
+    ({"obs": {"agent_0": {"velocity": [0, 0]}}}, "obs['agent_0'] must have the parts velocity, position, landmarks, agents"),
+    ({"obs": {"agent_0": {"obs": {}}}}, "obs['agent_0'] must have the parts velocity"),
     ({"available": [1]}, "available must be a dict by agents' names, not a list"),
     ({"available": {"agent_0": np.zeros(5)}}, "available['agent_0'] must allow at least one choice of each head"),
     ({"available": {"agent_0": [1, 0, 2, 0, 0]}}, "available['agent_0'] must be 1 or 0 (True or False) for each choice"),

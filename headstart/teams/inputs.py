@@ -1,6 +1,6 @@
 """What a team is handed to act on, checked: observations, masks and memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError, check_known
-from headstart.core.spec import ActionSpace, Continuous, Discrete
+from headstart.core.spec import ActionSpace, Continuous, Discrete, RoleSpec, TeamSpec
+from headstart.envs.host.masks import MAYBE, NAMES, SEEN
 
 
 def check_names_of(obs: Any, available: Any, agents: list[str]) -> None:
@@ -24,14 +25,61 @@ def check_names_of(obs: Any, available: Any, agents: list[str]) -> None:
         raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(agents)}")
 
 
+def in_parts(obs: Mapping[str, Any], available: Any, spec: TeamSpec) -> tuple[Mapping[str, Any], Any]:
+    """Observations and masks, with those observations as arrays that are given as a Gymnasium Dict: by the names of their
+    parts, or as a part "observation", perhaps with an action mask beside it, which counts unless `available` has another."""
+    given = {name for name, value in obs.items() if isinstance(value, Mapping)}
+    if not given:
+        return obs, available
+    seen, found = dict(obs), dict(available or {})
+    for role, members in spec.names.items():
+        for name in given.intersection(members):
+            seen[name], mask = _joined(f"obs['{name}']", obs[name], spec.roles[role])
+            if mask is not None:
+                found.setdefault(name, mask)
+    return seen, found
+
+
+def _joined(what: str, parts: Mapping[Any, Any], about: RoleSpec) -> tuple[Any, Any]:
+    """The numbers of an agent's parts side by side, in the order of its fields, and its mask, or None."""
+    fields = {field.name: field.width for field in about.obs}
+    masks = [key for key in parts if key not in fields and str(key).lower() in NAMES | MAYBE]
+    mask = parts[masks[0]] if masks else None
+    rest = {key: value for key, value in parts.items() if key not in masks}
+    if len(rest) == 1 and not rest.keys() <= fields.keys() and str(next(iter(rest))).lower() in SEEN:
+        (rest,) = rest.values()
+        if not isinstance(rest, Mapping):
+            return rest, mask
+    found = dict(_leaves(rest, ""))
+    if found.keys() != fields.keys():
+        raise HeadstartError(f"{what} must have the parts {', '.join(fields)}, not {', '.join(found) or 'none'}")
+    for name, width in fields.items():
+        if np.size(found[name]) == 1 < width:
+            raise HeadstartError(f"{what}['{name}'] must have {width} numbers, not 1: give a choice as a one-hot vector")
+    return np.concatenate([_row(f"{what}['{name}']", found[name], width) for name, width in fields.items()]), mask
+
+
+def _leaves(parts: Mapping[Any, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """(name, value) of all parts; those inside of others are called "outer.inner", as in a spec."""
+    for key, value in parts.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}{key}.")
+        else:
+            yield f"{name}{key}", value
+
+
+def _row(what: str, given: Any, size: int) -> np.ndarray:
+    row = _numbers(what, given)
+    if row.size != size:
+        raise HeadstartError(f"{what} must have {size} numbers, not {row.size}")
+    return row
+
+
 def rows_of(given: Mapping[str, Any], names: tuple[str, ...], size: int, missing: float, what: str) -> np.ndarray:
     """[A size]: each agent's numbers, or `missing` for those that are not given."""
     rows = []
     for name in names:
-        row = _numbers(f"{what}['{name}']", given[name]) if name in given else np.full(size, missing, np.float32)
-        if row.size != size:
-            raise HeadstartError(f"{what}['{name}'] must have {size} numbers, not {row.size}")
-        rows.append(row)
+        rows.append(_row(f"{what}['{name}']", given[name], size) if name in given else np.full(size, missing, np.float32))
     return np.array(rows)
 
 

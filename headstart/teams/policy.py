@@ -22,7 +22,7 @@ from headstart.envs.host.spaces import native
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
 from headstart.teams.acting import Acting, acting
-from headstart.teams.inputs import check_names_of, masks_of, memory_like, rows_of
+from headstart.teams.inputs import check_names_of, in_parts, masks_of, memory_like, rows_of
 from headstart.views.adapt import (
     Select,
     adapt,
@@ -107,8 +107,9 @@ class TeamPolicy:
     ) -> tuple[dict[str, Any], PyTree]:
         """The greedy action of every agent in `obs`, and the memory to pass next time (None at an episode's start).
 
-        obs: {agent's name: array of its numbers, of any shape}; agents that have left the game are left out. available:
-        {agent's name: [U] which choices are legal}, if not all are. seed: index of one of the team's seeds, from 0.
+        obs: {agent's name: array of its numbers, of any shape, or a dict of its parts, as of a Gymnasium Dict}; agents that
+        have left the game are left out. available: {agent's name: [U] which choices are legal}, if not all are and no part of an
+        observation says so. seed: index of one of the team's seeds, from 0.
 
         Actions are in the environment's own form, as in PettingZoo: an int, an array of ints for several heads, an array
         of floats within the bounds for continuous actions. NumPy computes them; JAX does for networks of more than some hundred
@@ -117,6 +118,7 @@ class TeamPolicy:
         """
         names = self.spec.names
         check_names_of(obs, available, [name for members in names.values() for name in members])
+        obs, available = in_parts(obs, available, self.spec)
         rows = {role: rows_of(obs, names[role], about.obs_size, 0.0, "obs") for role, about in self.spec.roles.items()}
         allowed = {name: mask for name, mask in (available or {}).items() if name in obs}
         spaces = {role: about.actions for role, about in self.spec.roles.items()}
