@@ -108,8 +108,8 @@ class TeamPolicy:
         """The greedy action of every agent in `obs`, and the memory to pass next time (None at an episode's start).
 
         obs: {agent's name: array of its numbers, of any shape, or a dict of its parts, as of a Gymnasium Dict}; agents that
-        have left the game are left out. available: {agent's name: [U] which choices are legal}, if not all are and no part of an
-        observation says so. seed: index of one of the team's seeds, from 0.
+        have left the game are left out. available: {agent's name: [U] which choices are legal}, if not all are and no part of
+        an observation says so. seed: index of one of the team's seeds, from 0.
 
         Actions are in the environment's own form, as in PettingZoo: an int, an array of ints for several heads, an array
         of floats within the bounds for continuous actions. NumPy computes them; JAX does for networks of more than some hundred
