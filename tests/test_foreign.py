@@ -183,7 +183,7 @@ REFUSED = {
     "thing nearly there": (f"{TOY}:Mach", {}, "toy_envs has no 'Mach': did you mean Match?"),
     "no name": ("pettingzoo:.relative", {}, "is not the name of an environment: package.module or package.module:thing"),
     "running script": ("pettingzoo:__main__:Mine", {}, "is in the running script: put the environment into a file of its own"),
-    "no parallel_env": (TOY, {}, "toy_envs has no parallel_env: name a module that has one"),
+    "no parallel_env": (TOY, {}, "toy_envs has no parallel_env: name one of its environments, pettingzoo:toy_envs:NAME (Toy, "),
     "turn-based": (f"{TOY}:turns", {}, "turn-based (AEC): only a ParallelEnv will do"),
     "turn-based module": (f"{TOY}:aec_only", {}, "toy_envs:aec_only has no parallel_env: it is a turn-based (AEC) game"),
     "no environment": (f"{TOY}:not_an_env", {}, "makes a dict, which has no possible_agents: only a ParallelEnv"),

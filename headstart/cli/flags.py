@@ -64,7 +64,7 @@ def read_flags(
         if end.code in (0, None):
             print(told.getvalue(), end="")
             raise
-        told = _one_line(errors.getvalue(), [flag.split()[0] for flag in known])
+        told = _one_line(errors.getvalue(), [flag.split()[0] for flag in known], _takes_options(options))
         raise HeadstartError(f"{told} (see {prog} --help)") from None
     paths = {f.name: x for f in dataclasses.fields(made) if isinstance(x := getattr(made, f.name), Path)}
     return dataclasses.replace(made, **{name: located(path) for name, path in paths.items()})
@@ -108,10 +108,15 @@ def require_text(arg: str) -> None:
         raise HeadstartError(f"the argument {arg!a} is not text in the terminal's encoding: write it in other letters")
 
 
-def _one_line(boxed: str, choices: Sequence[str] = ()) -> str:
+def _takes_options(options: Any) -> bool:
+    """Whether the environment has settings of its own making, which are no flags."""
+    return any(field.name == "env" and hasattr(field.default, "options") for field in dataclasses.fields(options))
+
+
+def _one_line(boxed: str, choices: Sequence[str] = (), foreign: bool = False) -> str:
     """The message and the first suggestion inside the box that tyro draws around an error.
 
-    `choices`: further flags that may have been meant.
+    `choices`: further flags that may have been meant. `foreign`: whether the environment is made with --env.options.
     """
     lines = [line.strip("│╭╮╰╯─ ").strip() for line in boxed.splitlines()]
     body = [line for line in lines[1:] if line.strip("-")]  # in a pipe the box is drawn with dashes
@@ -126,6 +131,11 @@ def _one_line(boxed: str, choices: Sequence[str] = ()) -> str:
     unknown = re.match(r"Unrecognized options: (--[^\s,=.]+)(?:[,=]|$)", told)
     if unknown and (near := get_close_matches(unknown[1], choices, 1, 0.75)):
         suggestion = f"; did you mean {near[0]}?"
+    if foreign and (own := re.match(r"Unrecognized options: --env\.([^\s,=]+)(?:,\s*|=)([^\s,]+)$", told)):
+        value = own[2] if re.fullmatch(r"-?\d+(\.\d+)?|true|false|null", own[2]) else f'"{own[2]}"'
+        suggestion = f"; the environment is made with --env.options '{{\"{own[1]}\": {value}}}'"
+    elif re.match(r"Unrecognized options: [^-]", told):
+        suggestion = "; a flag such as --use takes one value: repeat it for another"
     return told + suggestion
 
 

@@ -23,13 +23,22 @@ def pettingzoo_team(
     if not callable(make):
         if not hasattr(make, "parallel_env"):
             turns = " it is a turn-based (AEC) game, which has no joint step:" if hasattr(make, "env") else ""
-            raise HeadstartError(f"{id} has no parallel_env:{turns} name a module that has one, or module:thing")
+            own = (
+                f"one of its environments, pettingzoo:{id}:NAME ({', '.join(names)})" if (names := _environments(make)) else ""
+            )
+            raise HeadstartError(f"{id} has no parallel_env:{turns} name {own or 'a module that has one, or module:thing'}")
         make = make.parallel_env
     env = (pictures.made_to_draw if draws else called)(make, id, options)
     if not hasattr(env, "possible_agents") or hasattr(env, "agent_iter"):
         lack = "has no possible_agents" if not hasattr(env, "possible_agents") else "is turn-based (AEC)"
         raise HeadstartError(f"{id} makes a {type(env).__name__}, which {lack}: only a ParallelEnv will do")
     return HostTeam(env, horizon, id, Naming(roles, fields), found)
+
+
+def _environments(module: Any) -> list[str]:
+    """The names of a module's own classes that can be stepped."""
+    own = lambda thing: isinstance(thing, type) and thing.__module__ == getattr(module, "__name__", "")
+    return [name for name, thing in vars(module).items() if own(thing) and hasattr(thing, "reset") and hasattr(thing, "step")]
 
 
 def full_name(id: str) -> str:
