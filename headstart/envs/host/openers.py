@@ -23,10 +23,13 @@ def pettingzoo_team(
     if not callable(make):
         if not hasattr(make, "parallel_env"):
             turns = " it is a turn-based (AEC) game, which has no joint step:" if hasattr(make, "env") else ""
-            own = (
-                f"one of its environments, pettingzoo:{id}:NAME ({', '.join(names)})" if (names := _environments(make)) else ""
+            names = ", ".join(_environments(make))
+            mend = (
+                f"one of its environments, pettingzoo:{id}:NAME ({names})"
+                if names
+                else "a module that has one, or module:thing"
             )
-            raise HeadstartError(f"{id} has no parallel_env:{turns} name {own or 'a module that has one, or module:thing'}")
+            raise HeadstartError(f"{id} has no parallel_env:{turns} name {mend}")
         make = make.parallel_env
     env = (pictures.made_to_draw if draws else called)(make, id, options)
     if not hasattr(env, "possible_agents") or hasattr(env, "agent_iter"):
