@@ -24,11 +24,8 @@ def pettingzoo_team(
         if not hasattr(make, "parallel_env"):
             turns = " it is a turn-based (AEC) game, which has no joint step:" if hasattr(make, "env") else ""
             names = ", ".join(_environments(make))
-            mend = (
-                f"one of its environments, pettingzoo:{id}:NAME ({names})"
-                if names
-                else "a module that has one, or module:thing"
-            )
+            own = f"one of its environments, pettingzoo:{id}:NAME ({names})"
+            mend = own if names else "a module that has one, or module:thing"
             raise HeadstartError(f"{id} has no parallel_env:{turns} name {mend}")
         make = make.parallel_env
     env = (pictures.made_to_draw if draws else called)(make, id, options)
