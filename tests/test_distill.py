@@ -156,7 +156,12 @@ def term(guide, config, wanted, params, own=0.0, term="actor"):
     batch = batch_of(guide, ENV.spec, wanted, obs, jnp.asarray(available))
     guidance = guide.make(ENV.spec, learner)
     g = guidance.init(jr.key(0), jnp.asarray(0)) | {"alpha": jnp.asarray(0.25)}
-    found = lambda params: guidance.objective(g, params, batch, {term: {"agent": jnp.full(2, own)}})[term]["agent"].sum()
+
+    def found(params):
+        terms = guidance.objective(g, params, batch, {term: {"agent": jnp.full(2, own)}})
+        np.testing.assert_allclose(terms[term]["agent"], 0.75 * own)  # metrics.csv has it apart from what is distilled
+        return sum(x["agent"].sum() for x in terms.values())
+
     return found(params), jax.grad(found)(params), learner.unroll(params, batch)[1]["agent"], available
 
 

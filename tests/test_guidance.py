@@ -230,8 +230,14 @@ def test_the_objective_against_numpy(kind, shared):
         rows = [loss[b, a] for b in range(count) if alive[b, a]]
         reuse = sum(rows) / len(rows) if rows else 0.0
         wanted.append(0.3 * 2.5 * reuse / (agents if shared else 1) + 0.7 * float(own[a]))
-    np.testing.assert_allclose(terms["actor"]["agent"], wanted, rtol=2e-5)
+    np.testing.assert_allclose(actors_loss(terms), wanted, rtol=2e-5)
+    np.testing.assert_allclose(terms["actor"]["agent"], 0.7 * own, rtol=2e-6)
     assert terms["critic"]["agent"] is own
+
+
+def actors_loss(terms):
+    """[A]: what the actors minimise, of their own and of what is distilled."""
+    return terms["actor"]["agent"] + terms["distill"]["agent"]
 
 
 def labels(guide, spec, logits):
@@ -260,7 +266,7 @@ def test_two_teachers_both_teach():
         g, labelled, metrics = guidance.observe(g, params, jr.key(1), rollout, START, guidance.data)
         batch = jax.tree.map(lambda x: x.reshape(8, *x.shape[2:]), labelled)
         assert len(metrics) == len(guides)
-        return guidance.objective(g, params, batch, nothing)["actor"]["agent"]
+        return actors_loss(guidance.objective(g, params, batch, nothing))
 
     one, two = Distill(first, alpha=0.5), Distill(second, alpha=0.5)
     np.testing.assert_allclose(term(one, two), 0.5 * term(one) + term(two), rtol=1e-5)
@@ -275,7 +281,7 @@ def test_its_gradient_goes_to_the_actor_only():
     obs = jr.normal(jr.key(1), (6, 3, 18))
     batch = batch_of(labels(guide, STUDENT.spec, jr.normal(jr.key(2), (6, 3, 5))), jnp.ones((6, 3), bool), obs)
     zero = {"agent": jnp.zeros(3)}
-    value = lambda params: guidance.objective(g, params, batch, {"actor": zero, "critic": zero})["actor"]["agent"].sum()
+    value = lambda params: actors_loss(guidance.objective(g, params, batch, {"actor": zero, "critic": zero})).sum()
     grads = jax.grad(value)(params)
     assert all(np.asarray(x).any() for x in jax.tree.leaves(grads["actor"]) if x.ndim > 2)
     assert not any(np.asarray(x).any() for x in jax.tree.leaves(grads["critic"]))
@@ -547,5 +553,5 @@ def test_continuous_actions_are_imitated_too():
     assert isinstance(env.spec.roles["mover"].actions, Continuous)
     guide = Distill(teacher(config, env), alpha=1.0, alpha_end=1.0, scale=10.0)
     _, metrics = loop(env, config, 30, (guide,)).run()
-    loss = [float(np.asarray(m["learning"]["actor_loss"])[0]) for m in metrics]
+    loss = [float(np.asarray(m["learning"]["distill_loss"])[0]) for m in metrics]
     assert loss[-1] < 0.5 * loss[0]

@@ -114,15 +114,19 @@ class Distill:
         return distance
 
     def _objective(self, learner: Learner, distances: dict[str, Distance], label: str, alpha, params, batch, terms):
-        """Every guided role's actor term becomes α·scale·L_reuse + (1 − α)·L_actor, agent by agent."""
+        """Every guided role's actor term becomes (1 − α)·L_actor, agent by agent, beside a term α·scale·L_reuse of its own.
+
+        What another guidance of this kind has asked for before counts as a part of L_actor.
+        """
         _, students = learner.unroll(params, batch)
-        mixed = dict(terms[learner.policy_term])
+        acting, taught = dict(terms[learner.policy_term]), dict(terms.get("distill", {}))
         for role, wanted in batch.extras[label].items():
             distance = distances[role](wanted, students[role], batch.available and batch.available[role])
             reuse = learner.share[role] * masked_mean(distance, batch.alive[role], tuple(range(distance.ndim - 1)))
             reuse = jax.lax.stop_gradient(reuse) if self.detached else reuse
-            mixed[role] = alpha * self.scale * reuse + (1 - alpha) * mixed[role]
-        return {**terms, learner.policy_term: mixed}
+            acting[role] = (1 - alpha) * acting[role]
+            taught[role] = alpha * self.scale * reuse + (1 - alpha) * taught.get(role, 0.0)
+        return {**terms, learner.policy_term: acting, "distill": taught}
 
     def _observe(self, spec, teacher: FittedTeacher, g, rollout, clock: Clock):
         """Label the rollout with the teacher's logits and set this update's α."""
