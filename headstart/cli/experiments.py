@@ -28,7 +28,7 @@ def reproduce(args: list[str]) -> None:
             "scale",
             Literal[SCALES],
             "laptop",
-            "smoke: a minute or two, to see that it runs; laptop: five to twenty minutes on two cores; paper: as published, "
+            "smoke: a minute or two, to see that it runs; laptop: ten minutes to two hours on two cores; paper: as published, "
             "literal: as written where that can hardly be meant; both say first how long they take on this machine.",
         ),
         ("arms", str, "", f"Only these arms, separated by commas: {', '.join(arms)}; all if empty."),
