@@ -28,6 +28,7 @@ from headstart.learners.maac import MAAC
 from headstart.learners.ppo import PPO
 from headstart.learners.qlearning import QLearning
 from headstart.storage import schema
+from headstart.storage.conform import conform
 from headstart.teams.fit import fit_teacher
 from headstart.teams.policy import TeamPolicy
 from headstart.views.adapt import adapt, seats
@@ -280,7 +281,7 @@ def test_kinds_are_paired_like_agents():
 def test_a_spec_with_kinds_is_saved_and_read():
     spec = Treasure(4, 1).spec
     saved = json.loads(json.dumps(encode_spec(spec)))
-    schema.conform(saved, schema.Spec)
+    conform(saved, schema.Spec)
     assert decode_spec(saved) == spec
     assert {field[0]: field[5] for field in saved["roles"]["collector"]["obs"] if len(field) > 5} == {
         "held": [1], "agents": [1, 1], "treasures": [1],

@@ -20,7 +20,7 @@ from annotated_types import Interval
 from headstart.core.checks import HeadstartError
 from headstart.core.ranges import Count
 from headstart.storage import arrays, files, places
-from headstart.storage.schema import Misfit, conform
+from headstart.storage.conform import Misfit, conform
 from headstart.storage.tables import read_table
 
 TREE = {"a": jnp.arange(6.0).reshape(2, 3), "b": {"n": jnp.array([1, 2]), "key": jax.random.key(3)}}

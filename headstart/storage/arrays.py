@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from headstart.core.checks import HeadstartError
 from headstart.storage import files
-from headstart.storage.schema import Misfit, conform, shown
+from headstart.storage.conform import Misfit, conform, shown
 
 LARGEST_HEADER = 2**24
 Place = Annotated[int, Interval(ge=0, le=2**53)]

@@ -19,7 +19,7 @@ from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.permission import Permission
-from headstart.storage.schema import Misfit, conform, shown
+from headstart.storage.conform import Misfit, conform, shown
 
 FORMAT = 2
 """Version of the run directory and policy files. Readers refuse newer ones; files of format 1 have no digests."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from headstart.core.checks import HeadstartError
 from headstart.storage import files
-from headstart.storage.schema import shown
+from headstart.storage.conform import shown
 
 LARGEST = 2**30
 WHOLE = ("seed", "env_steps", "updates")

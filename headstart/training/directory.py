@@ -19,6 +19,7 @@ from headstart.core.checks import HeadstartError
 from headstart.registry import command
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
+from headstart.storage.conform import conform, shown
 from headstart.training import keep
 
 KEEP = 2
@@ -167,9 +168,9 @@ def _checked(path: Path, note: dict[str, str], most: int, run: str | None) -> di
     try:
         numbers: dict[str, Any] = {name: float(note.get(name, 0)) for name in ("run_s", "compile_s")}
         numbers |= {"updates": int(note["updates"]), "room": int(note.get("room", 0))}
-        schema.conform(numbers, schema.Note)
+        conform(numbers, schema.Note)
     except (KeyError, ValueError) as error:
-        raise HeadstartError(f"{path} is damaged (its note: {schema.shown(str(error))})") from None
+        raise HeadstartError(f"{path} is damaged (its note: {shown(str(error))})") from None
     updates = int(numbers["updates"])
     if updates > most or path.name != f"{updates:010d}.safetensors":
         raise HeadstartError(f"{path} is damaged: its note says that it was written after {updates} updates of {most}")
