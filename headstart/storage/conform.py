@@ -1,4 +1,4 @@
-"""Whether JSON is as a type says, for what is read from files: the types of headstart's own are in `schema`."""
+"""Whether JSON is as a type says, for what is read from files. `schema` has the types of headstart's own files."""
 
 import types
 from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
