@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from headstart.core.checks import HeadstartError
 from headstart.storage import files
-from headstart.storage.schema import shown
+from headstart.storage.conform import shown
 
 TORCH = "torch==2.13.0"
 PACKAGES = {

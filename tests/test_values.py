@@ -120,9 +120,9 @@ def test_settings_of_parts_are_refused_where_they_are_made(as_users, make, says)
     assert one_line(caught).startswith(says)
 
 
-def test_a_large_whole_number_in_place_of_a_real_one_is_one():
-    """As an int32 it would not fit into JAX's programs."""
-    assert PPO(lr=10**12).lr == 1e12 and type(PPO(lr=10**12).lr) is float and type(PPO(lr=1).lr) is int
+def test_a_whole_number_in_place_of_a_real_one_is_one():
+    """As an int32 a large one would not fit into JAX's programs."""
+    assert PPO(lr=10**12).lr == 1e12 and type(PPO(lr=10**12).lr) is type(PPO(lr=1).lr) is float
 
 
 # ------------------------------------------------------------------ memory
