@@ -407,6 +407,11 @@ def test_a_narrow_terminal_breaks_no_number(width):
     assert parts == {45: 6, 60: 6, 80: 3, 400: 1}[width], "the quantities once in each part"
 
 
+def test_one_seed_has_no_interval_to_explain():
+    assert "episode return, of one seed, so without an interval\n" in printed(build_report(EXPERIMENT, two_arms(seeds=1)), 200)
+    assert "interquartile mean [95 % interval] over 4 seeds\n" in printed(build_report(EXPERIMENT, two_arms()), 200)
+
+
 def test_times_that_are_missing_are_explained():
     arms = two_arms()
     flat = {name: arm | {"curve": Curve(arm["curve"].env_steps, 0 * arm["curve"].returns)} for name, arm in arms.items()}

@@ -72,3 +72,8 @@ def interval_text(interval: dict[str, Any] | None) -> str:
     size = max(abs(x) for x in (low, middle, high) if x is not None)
     shown = [text(low, size), *("never" if x is None else text(x, size) for x in (middle, high))]
     return f"{shown[1]} [{shown[0]}, {shown[2]}]"
+
+
+def over_seeds(count: int) -> str:
+    """What the numbers of a table are, by the number of seeds."""
+    return "of one seed, so without an interval" if count == 1 else f"interquartile mean [95 % interval] over {count} seeds"

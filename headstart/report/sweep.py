@@ -8,7 +8,7 @@ import numpy as np
 
 from headstart.report.figures import COLOURS, GREY, layout
 from headstart.report.metric import label
-from headstart.report.plain import interval_text, plain
+from headstart.report.plain import interval_text, over_seeds, plain
 from headstart.report.stats import as_json, interval, versus
 from headstart.report.transfer import Curve, final
 
@@ -92,10 +92,9 @@ def sweep_table(report: dict[str, Any]) -> "Table":
 
 def sweep_caption(report: dict[str, Any]) -> str:
     """What the numbers of the grid are."""
-    seeds = report["seeds"]
-    mean = f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"
+    mean = f"{label(str(report['metric']))}, {over_seeds(report['seeds'])}, of the last tenth of the evaluations"
     level = "level: it cannot be told from the best, since the interval of their difference contains 0"
-    return f"{mean}, of the last tenth of the evaluations\n{level}"
+    return mean if report["seeds"] == 1 else f"{mean}\n{level}"
 
 
 def sweep_figure(report: dict[str, Any]) -> "Figure | None":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.report.matrix import print_matrix
 from headstart.report.metric import label
-from headstart.report.plain import interval_text, text
+from headstart.report.plain import interval_text, over_seeds, text
 from headstart.report.summary import caution
 from headstart.report.sweep import sweep_caption, sweep_headline, sweep_table
 from headstart.report.transfer import teacher_steps
@@ -120,8 +120,8 @@ def transfer_table(report: dict[str, Any], arms: slice = slice(None)) -> "Table"
 
 def caption(report: dict[str, Any]) -> str:
     """What the table's numbers are: a line about all, one about the threshold, and one for each quantity."""
-    threshold, seeds = report.get("threshold"), report["seeds"]
-    lines = [f"{label(str(report['metric']))}, interquartile mean [95 % interval] over {seeds} seed{'s' * (seeds != 1)}"]
+    threshold = report.get("threshold")
+    lines = [f"{label(str(report['metric']))}, {over_seeds(report['seeds'])}"]
     if threshold is not None and report["kind"] != "run":
         improved = f"the return of {report['baseline']} before training and 90 % of its improvement"
         lines.append(f"threshold {text(threshold)}: {'stated by the experiment' if 'goal' in report else improved}")
