@@ -74,19 +74,21 @@ def test_observations_in_parts_are_read_as_the_environment_reads_them(form):
     """A Gymnasium Dict as it comes from the environment, perhaps with the mask inside."""
     inner = spaces.Dict({"near": spaces.Box(-1, 1, (2, 3)), "own": spaces.Dict({"v": spaces.Box(-1, 1, (2,))})})
     spec = TeamSpec({"agent": RoleSpec(2, observed(inner, "x"), Discrete((4,)))}, 10)
-    team, mask = fresh(spec), np.array([0, 1, 0, 1])
+    team, _ = fresh(spec), inner.seed(0)
     seen = {name: inner.sample() for name in ("agent_0", "agent_1")}
+    plain = {name: flat(inner, x) for name, x in seen.items()}
+    favourite = team.act(plain)[0]["agent_0"]
+    mask = np.arange(4) != favourite
     wrapped = {
         "parts": seen["agent_0"],
         "observation": {"observation": flat(inner, seen["agent_0"]), "action_mask": mask},
         "both": {"action_mask": mask, "observation": dict(reversed(seen["agent_0"].items()))},
     }[form]
-    plain = {name: flat(inner, x) for name, x in seen.items()}
     want, _ = team.act(plain, available=None if form == "parts" else {"agent_0": mask})
     assert team.act({"agent_0": wrapped, "agent_1": plain["agent_1"]})[0] == want
     if form != "parts":
-        only = np.eye(4)[2]
-        assert team.act({"agent_0": wrapped}, available={"agent_0": only})[0]["agent_0"] == 2
+        assert want["agent_0"] != favourite
+        assert team.act({"agent_0": wrapped}, available={"agent_0": ~mask})[0]["agent_0"] == favourite, "a mask beside counts"
 
 
 def test_continuous_actions_come_in_the_environments_units():

@@ -283,6 +283,7 @@ def fresh(config=TINY_PPO, spec=None) -> TeamPolicy:
 
 
 SEEN = {"agent_0": np.zeros(12), "agent_1": np.ones(12)}
+PARTS = {field.name: np.zeros(field.width) for field in Spread(2).spec.roles["agent"].obs}
 ACTS = [
     ({"obs": [1, 2]}, "obs must be a dict by agents' names, not a list"),
     ({"obs": SEEN | {"agent_1": "left"}}, "obs['agent_1'] must be an array of numbers, not str"),
@@ -295,6 +296,14 @@ ACTS = [
     ({"obs": SEEN | {3: np.zeros(12)}}, "unknown agent '3'"),
     ({"obs": {"agent_0": {"velocity": [0, 0]}}}, "obs['agent_0'] must have the parts velocity, position, landmarks, agents"),
     ({"obs": {"agent_0": {"obs": {}}}}, "obs['agent_0'] must have the parts velocity"),
+    (
+        {"obs": {"agent_0": PARTS | {"velocity": 1}}},
+        "obs['agent_0']['velocity'] must have 2 numbers, not 1: give a choice as a one-",
+    ),
+    (
+        {"obs": {"agent_0": PARTS | {"velocity": [[1], [1, 2]]}}},
+        "obs['agent_0']['velocity'] must be an array of numbers",
+    ),
     ({"available": [1]}, "available must be a dict by agents' names, not a list"),
     ({"available": {"agent_0": np.zeros(5)}}, "available['agent_0'] must allow at least one choice of each head"),
     ({"available": {"agent_0": [1, 0, 2, 0, 0]}}, "available['agent_0'] must be 1 or 0 (True or False) for each choice"),

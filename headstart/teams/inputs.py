@@ -53,10 +53,8 @@ def _joined(what: str, parts: Mapping[Any, Any], about: RoleSpec) -> tuple[Any, 
     found = dict(_leaves(rest, ""))
     if found.keys() != fields.keys():
         raise HeadstartError(f"{what} must have the parts {', '.join(fields)}, not {', '.join(found) or 'none'}")
-    for name, width in fields.items():
-        if np.size(found[name]) == 1 < width:
-            raise HeadstartError(f"{what}['{name}'] must have {width} numbers, not 1: give a choice as a one-hot vector")
-    return np.concatenate([_row(f"{what}['{name}']", found[name], width) for name, width in fields.items()]), mask
+    hint = ": give a choice as a one-hot vector"  # where its numbers begin is not known here
+    return np.concatenate([_row(f"{what}['{name}']", found[name], width, hint) for name, width in fields.items()]), mask
 
 
 def _leaves(parts: Mapping[Any, Any], name: str) -> Iterator[tuple[str, Any]]:
@@ -68,10 +66,10 @@ def _leaves(parts: Mapping[Any, Any], name: str) -> Iterator[tuple[str, Any]]:
             yield f"{name}{key}", value
 
 
-def _row(what: str, given: Any, size: int) -> np.ndarray:
+def _row(what: str, given: Any, size: int, if_one: str = "") -> np.ndarray:
     row = _numbers(what, given)
     if row.size != size:
-        raise HeadstartError(f"{what} must have {size} numbers, not {row.size}")
+        raise HeadstartError(f"{what} must have {size} numbers, not {row.size}{if_one if row.size == 1 else ''}")
     return row
 
 
