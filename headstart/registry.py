@@ -9,7 +9,8 @@ import importlib
 import math
 import pkgutil
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,8 @@ KINDS = {"env": "headstart.envs", "learner": "headstart.learners", "guidance": "
 _joined: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 used: set[str] = set()
 """Modules that the user has named."""
+_origin: dict[tuple[str, str], str] = {}
+"""{(kind, name): the module that the user has named for this preset}."""
 
 
 class Untrusted(HeadstartError):
@@ -80,16 +83,19 @@ def use(module: str | ModuleType) -> None:
         taken = [kind for kind in KINDS if name in presets(kind) and type(presets(kind)[name]) is not type(part)]
         if taken:
             raise HeadstartError(f"{where.__name__} names a part '{name}', which is already a {taken[0]}: choose another name")
-        _joined[_kind(name, part)][name] = part
+        kind = _kind(name, part)
+        _joined[kind][name], _origin[kind, name] = part, where.__name__
     presets.cache_clear()
 
 
-def command(verb: str, path: Path, ours: bool = True) -> str:
-    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named.
+def command(verb: str, path: Path, ours: bool = True, saved: Any = None) -> str:
+    """`headstart VERB PATH` as a shell takes it, with `--use` of the modules that the user has named, or that `saved` needs.
 
     With `--trust` as well if the user trusts the teachers of this command, and the directory is `ours`: that of the command.
+    `saved`: a configuration as JSON, e.g. of a run that another process began.
     """
-    told = [*(f"--use {module}" for module in sorted(used)), *(["--trust"] if trusts() and ours and verb == "resume" else [])]
+    modules = sorted(used | set(_modules(saved)))
+    told = [*(f"--use {module}" for module in modules), *(["--trust"] if trusts() and ours and verb == "resume" else [])]
     return " ".join(["headstart", verb, shlex.quote(str(path)), *told])
 
 
@@ -162,7 +168,8 @@ def _difference(part: Any, name: str) -> str:
 def encode(kind: str, part: Any) -> dict[str, Any]:
     """A part's settings as JSON: its name and its fields, without guidance's teacher (a value, not a setting).
 
-    A part inside also has its kind: {"part": kind, "name", "settings"}. Raises HeadstartError if something would be lost: an
+    A part of the user's own module also has "module", which a message names where the part is not known. A part inside also
+    has its kind: {"part": kind, "name", "settings"}. Raises HeadstartError if something would be lost: an
     unregistered part inside, or a value that JSON cannot hold. Only an unregistered environment may hold such values; it is
     saved without its settings, since a team can be used without its training environment.
     """
@@ -175,7 +182,8 @@ def encode(kind: str, part: Any) -> dict[str, Any]:
         if name is not None or kind != "env":
             raise
         settings = {}
-    return {"name": name or _class_name(part), "settings": settings}
+    module = _origin.get((kind, name or "")) or _foreign_module(part)
+    return {"name": name or _class_name(part), "settings": settings} | ({"module": module} if module else {})
 
 
 def _class_name(part: Any) -> str:
@@ -209,14 +217,47 @@ def decode(kind: str, saved: Any) -> Any:
     `Untrusted` for an environment of a module that the user has not named."""
     try:
         name, settings = saved["name"], saved["settings"]
-        own = (part for part in presets(kind).values() if _class_name(part) == name)  # saved before a module named it
-        part = dataclasses.replace(next(own, None) or preset(kind, name), **{k: _setting(k, x) for k, x in settings.items()})
+        _check_named(kind, name, saved)
+        settings = {key: _setting(key, value) for key, value in settings.items()}
+        cls = own_class(kind, name)
+        if cls and not settings and dataclasses.fields(cls):
+            raise HeadstartError(f"{kind} '{name}' was saved without its settings, which no file can hold")
+        part = cls(**settings) if cls else dataclasses.replace(preset(kind, name), **settings)
     except HeadstartError:
         raise
     except Exception as error:  # a part's own checks may raise anything for settings that no version has
         raise HeadstartError(f"the saved {kind} is not one this version can read ({error})") from None
     _check_trust(part)
     return part
+
+
+def own_class(kind: str, name: str) -> Any:
+    """The part's class "module:Class" of a module that the user has named, or of one of its presets; None if there is none."""
+    module, _, thing = name.partition(":")
+    near: list[Any] = [type(part) for part in presets(kind).values() if _class_name(part) == name]
+    if module in used and module in sys.modules:
+        near.append(getattr(sys.modules[module], thing, None))
+    return next((cls for cls in near if isinstance(cls, type) and getattr(cls, "kind", None) == kind), None)
+
+
+def _check_named(kind: str, name: str, saved: dict[str, Any]) -> None:
+    if name not in presets(kind) and (module := next(_own_module(saved), None)):
+        raise HeadstartError(f"{kind} '{name}' is of the module {module}: pass --use {module} (headstart.use)")
+
+
+def _modules(saved: Any) -> Iterator[str]:
+    """The modules of the user's own that a configuration as JSON names."""
+    if isinstance(saved, dict):
+        yield from _own_module(saved)
+    for inner in saved.values() if isinstance(saved, dict) else saved if isinstance(saved, list) else ():
+        yield from _modules(inner)
+
+
+def _own_module(saved: dict[str, Any]) -> Iterator[str]:
+    """The module of a part as JSON, if it names one: only ever text for a message, never imported."""
+    module = saved.get("module")
+    if isinstance(module, str) and all(word.isidentifier() for word in module.split(".")):
+        yield module
 
 
 def _setting(name: str, saved: Any) -> Any:
@@ -233,8 +274,13 @@ def _setting(name: str, saved: Any) -> Any:
     return {key: _setting("", entry) for key, entry in saved.items()}
 
 
+def _foreign_module(part: Any) -> str:
+    """The module whose code an environment of another library runs; else empty."""
+    return getattr(part, "module", "") if kind_of(part) == "env" else ""
+
+
 def _check_trust(part: Any) -> None:
-    module = getattr(part, "module", "") if kind_of(part) == "env" else ""
+    module = _foreign_module(part)
     if module and module not in used:
         raise Untrusted(f"a file names an environment of the module {module}: pass --use {module} (headstart.use) to trust it")
     for inner in parts_in(part):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -208,11 +209,35 @@ def test_top_level_parts_that_nobody_named():
     saved = written("learner", Unnamed(5))
     assert saved == {"name": f"{__name__}:Unnamed", "settings": {"size": 5, "function": None}}
     assert f"--use {__name__}" in refusal(lambda: registry.decode("learner", saved))
+    registry.use(sys.modules[__name__])  # no preset is of this class
+    assert registry.decode("learner", saved) == Unnamed(5)
+    assert "unknown env" in refusal(lambda: registry.decode("env", saved))
+    for name in ("Undeclared", "part", "absent"):
+        assert "unknown" in refusal(lambda name=name: registry.decode("env", saved | {"name": f"{__name__}:{name}"}))
+    assert "without its settings" in refusal(lambda: registry.decode("learner", saved | {"settings": {}}))
     registry.use(module("own", mine=Unnamed()))
     assert registry.decode("learner", saved) == Unnamed(5)
     assert written("env", Undeclared(4)) == {"name": f"{__name__}:Undeclared", "settings": {"size": 4}}
     odd = part("env")(type("Odd", (), {"__annotations__": {"way": Any}, "way": len}))
     assert written("env", odd())["settings"] == {}
+
+
+def test_a_file_says_which_module_its_parts_need(tmp_path):
+    """Wherever the part stands, and in the command by which a run goes on; what is no module's name is told to nobody."""
+    saved = written("env", Centralized(PettingZoo("theirs:Env"))) | {"learner": written("guidance", Nest())}
+    assert registry.command("resume", tmp_path / "r") == f"headstart resume {tmp_path / 'r'} --use nests"
+    assert registry.command("resume", tmp_path / "r", saved=saved).endswith("r --use nests --use theirs")
+    again = written("guidance", Nest())
+    assert again["module"] == "nests" and registry.decode("guidance", again) == Nest()
+    registry._joined["guidance"].clear()
+    registry.used.clear()
+    registry.presets.cache_clear()
+    told = "guidance 'nest' is of the module nests: pass --use nests (headstart.use)"
+    assert refusal(lambda: registry.decode("guidance", again)) == told
+    assert registry.command("resume", tmp_path, saved=[again]).endswith(" --use nests")
+    for odd in ("x; rm -rf", "", 3, ["nests"]):
+        assert "unknown guidance 'nest'" in refusal(lambda odd=odd: registry.decode("guidance", again | {"module": odd}))
+        assert "--use" not in registry.command("resume", tmp_path, saved=again | {"module": odd, "settings": {}})
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def write_marl_eval(directories: Sequence[Path], file: str | Path) -> dict[str, 
     manifests = {name: files.read_json(path / "run.json", schema.Run) for name, path in runs.items()}
     for name, manifest in manifests.items():
         if not manifest.get("finished"):
-            raise HeadstartError(f"{runs[name]} has not finished: {command('resume', runs[name])}")
+            raise HeadstartError(f"{runs[name]} has not finished: {command('resume', runs[name], saved=manifest['config'])}")
     tasks: dict[tuple[str, str], list[str]] = {}
     for name, manifest in manifests.items():
         tasks.setdefault(task_of(manifest["config"]["env"]), []).append(name)

@@ -111,7 +111,7 @@ def report_runs(directories: list[Path], out: Path, metric: str = RETURN) -> dic
     manifests = {path.name: files.read_json(path / "run.json", schema.Run) for path in directories}
     for path in directories:
         if not manifests[path.name].get("finished"):
-            raise HeadstartError(f"{path} has not finished: {command('resume', path)}")
+            raise HeadstartError(f"{path} has not finished: {command('resume', path, saved=manifests[path.name]['config'])}")
     rivals = {name: None if name == names[0] else names[0] for name in names}
     arms = {
         path.name: {

@@ -22,6 +22,7 @@ class Part(TypedDict):
 
     name: str
     settings: dict[str, Any]
+    module: NotRequired[str]
 
 
 class Guide(Part):

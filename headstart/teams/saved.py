@@ -25,8 +25,9 @@ def load(directory: str | Path, accept_changed: bool = False, *, digest: str | N
     if not directory.is_dir():
         raise HeadstartError(places.absent(directory, "the --out directory of a finished run"))
     if not (directory / "policy.json").exists() and (directory / "run.json").exists():
-        again = places.sweep_of(directory) or directory
-        raise HeadstartError(f"{directory} holds a run that has not finished: headstart resume {again}")
+        saved = files.read_json(directory / "run.json", schema.Run)["config"]
+        again = registry.command("resume", places.sweep_of(directory) or directory, saved=saved)
+        raise HeadstartError(f"{directory} holds a run that has not finished: {again}")
     if (directory / "experiment.json").exists():
         raise HeadstartError(f"{directory} is an experiment: its teams are in {directory / 'stages'}, one directory each")
     if (directory / "demos.json").exists():
@@ -80,7 +81,7 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
 
 def env_of(saved: Any) -> Any:
     """The environment that a file names; None if it names none, or one that is not known, or may not import its module."""
-    if not saved or saved["name"] not in registry.presets("env"):
+    if not saved or not (saved["name"] in registry.presets("env") or registry.own_class("env", saved["name"])):
         return None
     try:
         return registry.decode("env", saved)

@@ -18,6 +18,7 @@ import numpy as np
 from headstart.core.checks import HeadstartError
 from headstart.core.scope import innermost, scope
 from headstart.core.trust import trusting
+from headstart.registry import command
 from headstart.report.build import read_curve
 from headstart.report.stats import iqm
 from headstart.report.transfer import final
@@ -178,7 +179,8 @@ def swept(home: Path) -> Swept:
         path = places.inside(home, POINTS, each["name"])
         manifest = files.read_json(path / "run.json", schema.Run)
         if not manifest.get("finished") and "diverged" not in manifest:
-            raise HeadstartError(f"point {each['name']} of {home} has not finished: headstart resume {home}")
+            again = command("resume", home, saved=manifest["config"])
+            raise HeadstartError(f"point {each['name']} of {home} has not finished: {again}")
         returns = None if "diverged" in manifest else final(read_curve(path))
         points[each["name"]] = SweptPoint(path, each["values"], returns)
     if all(point.returns is None for point in points.values()):
