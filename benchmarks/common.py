@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,8 @@ class Options:
 
     def without(self, peer: str, title: str, what: str = "PYTHON") -> str:
         """What stands in a row in the place of a peer that is not there."""
-        return f"{title}: {self.lacking.get(peer) or f'pass --{peer} {what} or --peers DIR'}"
+        given = "it failed" if getattr(self, peer) else f"pass --{peer} {what} or --peers DIR"
+        return f"{title}: {self.lacking.get(peer, given)}"
 
 
 @dataclasses.dataclass
@@ -183,6 +185,22 @@ def elsewhere(python: str, module: str, title: str) -> Iterator[Callable[[str], 
 
         yield ask
         tell.close()
+
+
+def answer(python: str | None, module: str, *args: str) -> Any:
+    """What a module of the benchmarks prints last, as JSON, when another Python runs it to its end.
+
+    None without that Python; None, and the last line of the error on stderr, if it failed.
+    """
+    if not python:
+        return None
+    script = Path(__file__).with_name(f"{module}.py")
+    done = subprocess.run([python, str(script), *args], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip() or f"exit status {done.returncode}"
+        print(said.splitlines()[-1], file=sys.stderr)
+        return None
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def training(

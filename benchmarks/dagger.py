@@ -4,15 +4,10 @@ The peer is the package imitation, which knows single agents: CartPole, with net
 today's versions of what headstart uses, so it is timed in a Python of its own: `--imitation PYTHON`.
 """
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.random as jr
 
-from benchmarks.common import Options, alternate, row, spread_of, training
+from benchmarks.common import Options, alternate, answer, row, spread_of, training
 from headstart.envs.centralized import centralized
 from headstart.guidance.dagger import Dagger
 from headstart.learners.ddpg import DDPG
@@ -32,18 +27,7 @@ def main(options: Options) -> None:
     learner = Imitator(gradient_steps=1, num_envs=32, train_every=32, capacity=100_000)
     ours, _ = training(env, learner, 200 if options.quick else 2000, guides=(Dagger(expert),))
     alternate([ours], options.repeats)
-    peer = _imitation(options.imitation, 500 if options.quick else 5_000)
+    found = answer(options.imitation, "dagger_imitation", str(500 if options.quick else 5_000))
+    peer = found["env_steps_per_second"] if found else None
     name = "imitation, CartPole, one agent" if peer else options.without("imitation", "imitation")
     row("dagger-32", ours.rate, peer, name, "env-steps/s", agents=3, num_envs=32, **spread_of(ours))
-
-
-def _imitation(python: str | None, steps: int) -> float | None:
-    """Env-steps a second of imitation's DAgger in a Python that has it."""
-    if not python:
-        return None
-    script = Path(__file__).with_name("dagger_imitation.py")
-    done = subprocess.run([python, str(script), str(steps)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(done.stderr.strip().splitlines()[-1], file=sys.stderr)
-        return None
-    return json.loads(done.stdout.strip().splitlines()[-1])["env_steps_per_second"]

@@ -12,8 +12,6 @@ seeds run one after another, on one thread; headstart's rate is that of one seed
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import headstart as hs
-from benchmarks.common import Options, alternate, row, spread_of, training
+from benchmarks.common import Options, alternate, answer, row, spread_of, training
 from headstart.report.build import read_curve
 from headstart.report.stats import interval, versus
 
@@ -45,7 +43,9 @@ def main(options: Options) -> None:
         demos = hs.record(expert, episodes=RECORDED, actions=True)
         gail = hs.Gail(demos, 1.0, False, "softplus", "obs-action", penalty=0.0, steps=s["steps"], batch=s["batch"])
         clone = hs.Clone(demos, batch=s["batch"])
-        peer = _imitation(options.imitation, demos, s, Path(scratch))
+        file = Path(scratch) / "demos.npz"
+        np.savez(file, obs=demos.obs["agent"], actions=demos.actions["agent"], lengths=demos.lengths)
+        peer = answer(options.imitation, "gail_imitation", str(file), json.dumps(s))
         steps = s["updates"] * s["num_envs"] * s["rollout"]
         levels = {"gail": _returns(learner, gail, steps, s), "clone": _returns(cloner, clone, s["cloning"], s)}
         gail_program, _ = training(demos.env, learner, s["updates"], guides=(gail,))
@@ -81,16 +81,3 @@ def _returns(learner: Any, guide: Any, steps: int, s: dict) -> np.ndarray:
 
 def _told(found: dict[str, Any]) -> str:
     return f"{found['iqm']:.1f} [{found['low']:.1f}, {found['high']:.1f}]"
-
-
-def _imitation(python: str | None, demos: Any, s: dict, scratch: Path) -> dict[str, Any] | None:
-    """What imitation reaches in a Python that has it, from the same episodes."""
-    if not python:
-        return None
-    np.savez(scratch / "demos.npz", obs=demos.obs["agent"], actions=demos.actions["agent"], lengths=demos.lengths)
-    script = [python, str(Path(__file__).with_name("gail_imitation.py")), str(scratch / "demos.npz"), json.dumps(s)]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(done.stderr.strip().splitlines()[-1], file=sys.stderr)
-        return None
-    return json.loads(done.stdout.strip().splitlines()[-1])

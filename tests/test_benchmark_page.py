@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import page, peers
+from benchmarks import common, page, peers
 from headstart.core.checks import HeadstartError
 
 ROOT = Path(__file__).parent.parent
@@ -102,6 +102,19 @@ def test_a_peer_that_cannot_be_made_is_one_line_and_leaves_nothing(tmp_path, mon
     assert not found.places and found.lacking == {"jaxmarl": "it could not be made"}
     assert len(capsys.readouterr().err.splitlines()) == 2 and not (tmp_path / "peers/jaxmarl").exists()
     assert benchmarks.Options(lacking=found.lacking).without("jaxmarl", "JaxMARL") == "JaxMARL: it could not be made"
+
+
+def test_a_peer_that_fails_says_why_and_its_row_that_it_failed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(common, "__file__", str(tmp_path / "common.py"))
+    (tmp_path / "good.py").write_text("import json, sys\nprint('warming up')\nprint(json.dumps(sys.argv[1:]))")
+    (tmp_path / "bad.py").write_text("raise ValueError('no such wheel')")
+    (tmp_path / "mute.py").write_text("raise SystemExit(3)")
+    assert common.answer(None, "good") is None and common.answer(sys.executable, "good", "1", "two") == ["1", "two"]
+    assert not capsys.readouterr().err
+    assert common.answer(sys.executable, "bad") is None and common.answer(sys.executable, "mute") is None
+    assert capsys.readouterr().err.splitlines() == ["ValueError: no such wheel", "exit status 3"]
+    assert benchmarks.Options(imitation="python").without("imitation", "imitation") == "imitation: it failed"
+    assert "pass --imitation PYTHON or --peers DIR" in benchmarks.Options().without("imitation", "imitation")
 
 
 def test_a_mistake_ends_before_anything_runs(tmp_path, monkeypatch, capsys):
