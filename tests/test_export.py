@@ -98,7 +98,7 @@ def test_the_numpy_form_acts_as_the_team(name, tmp_path):
 
 @pytest.mark.parametrize("name", [*TEAMS, "fitted"])
 def test_the_onnx_form_acts_as_the_team(name, tmp_path):
-    pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     team = fitted() if name == "fitted" else made(name)
     export(team, tmp_path / "out", "onnx", seed=1)
@@ -109,6 +109,10 @@ def test_the_onnx_form_acts_as_the_team(name, tmp_path):
         for names in team.spec.names.values()
         for agent in names
     }
+    for agent in sessions:
+        graph = onnx.load(str(tmp_path / "out" / f"{agent}.onnx")).graph
+        read = {x for node in graph.node for x in node.input}
+        assert {x.name for x in graph.initializer} <= read  # a runtime warns of those that nothing reads
     memories = {}
     for first, obs, masks, actions in steps_of(team):
         for agent, x in obs.items():

@@ -136,7 +136,8 @@ def model(listing: Listing, inputs: dict[str, np.ndarray], outputs: Sequence[str
     for x, i in zip(outputs, listing.outputs, strict=True):
         if graph.shapes[i] != (0,):
             graph.node("Identity", [names[i]], x)
-    made = make.make_graph(graph.nodes, name, given, told, graph.constants)
+    used = {x for node in graph.nodes for x in node.input}  # a runtime warns of others
+    made = make.make_graph(graph.nodes, name, given, told, [x for x in graph.constants if x.name in used])
     opsets = [make.make_opsetid("", OPSET)]
     out = make.make_model(made, producer_name="headstart", opset_imports=opsets, ir_version=IR)
     make.set_model_props(out, about)
