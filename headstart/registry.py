@@ -105,7 +105,11 @@ def _kind(name: str, part: Any) -> str:
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         mend = f'write @headstart.part("env"), ("learner") or ("guidance") above class {type(part).__name__}'
         raise HeadstartError(f"'{name}' must say which kind of part it is: {mend}, in place of @dataclass")
-    raise HeadstartError(f"'{name}' must be an instance of a part's class, e.g. PRESETS = {{'{name}': Mine()}}")
+    if isinstance(part, type):
+        mend = f"an instance of a part's class, e.g. PRESETS = {{'{name}': {part.__name__}()}}, not the class"
+        raise HeadstartError(f"'{name}' must be {mend}")
+    mend = f'write @headstart.part("env"), ("learner") or ("guidance") above class {type(part).__name__}'
+    raise HeadstartError(f"'{name}' must be an instance of a part's class, e.g. PRESETS = {{'{name}': Mine()}}: {mend}")
 
 
 def preset(kind: str, name: str) -> Any:
@@ -116,11 +120,13 @@ def preset(kind: str, name: str) -> Any:
     """
     name, _, id = name.partition(":")
     if id and name not in presets(kind) and not any(c in name for c in " /"):
-        raise HeadstartError(f"unknown {kind} '{name}:{id}': if it is of your own module, pass --use {name} (headstart.use)")
+        use = f"if it is of your own module, pass --use {name} (headstart.use)"
+        raise HeadstartError(f"unknown {kind} '{name}:{id}': {_offered(kind, name, id) if name in used else use}")
     try:
         check_known(kind, name, presets(kind))
     except HeadstartError as error:
-        raise HeadstartError(f"{error} (a part of your own module needs --use MODULE, or headstart.use)") from None
+        use = "a part of your own module needs --use MODULE, or headstart.use"
+        raise HeadstartError(f"{error} ({_offered(kind, name) or use})") from None
     part = presets(kind)[name]
     if not id:
         return part
@@ -130,6 +136,23 @@ def preset(kind: str, name: str) -> Any:
     if "id" not in fields:
         raise HeadstartError(f"{kind} '{name}' has no id: write {name}, without :{id}")
     return dataclasses.replace(part, id=id)
+
+
+def _offered(kind: str, name: str, thing: str = "") -> str:
+    """What the modules that the user has named have in place of an unknown name; empty if none was named."""
+    if name in used:
+        near = f"{name}:{thing or 'CLASS'}"
+        foreign = (
+            f", and an environment of another library is {' or '.join(f'{x}:{near}' for x in ('pettingzoo', 'gymnasium'))}"
+        )
+        mend = f"name an instance in its PRESETS, e.g. PRESETS = {{'mine': {thing or 'Mine'}()}}"
+        return f"{name} is the module: {mend}{foreign if kind == 'env' else ''}"
+    offers = [f"{module} offers {_names_of(module) or 'no PRESETS'}" for module in sorted(used)]
+    return "; ".join(offers)
+
+
+def _names_of(module: str) -> str:
+    return ", ".join(name for (_, name), origin in _origin.items() if origin == module)
 
 
 LINE = 100

@@ -138,7 +138,10 @@ def test_in_the_users_directory_only_named_modules_and_their_own_imports_are_fou
         ("raise RuntimeError('one\\ntwo')", "RuntimeError: one two (TMP/hs_bad.py, line 1)"),
         ("import sys; sys.exit(3)", "SystemExit: 3 (TMP/hs_bad.py, line 1)"),
         ("def f(:", "SyntaxError: invalid syntax (hs_bad.py, line 1)"),
-        ("import hs_missing", "hs_bad needs something that is not installed (No module named 'hs_missing')"),
+        (
+            "import hs_missing",
+            "hs_bad needs something that is not installed (No module named 'hs_missing'; TMP/hs_bad.py, line 1)",
+        ),
         ("raise __import__('headstart').HeadstartError('no such part')", "hs_bad could not be imported: no such part"),
         ("PRESETS = []", "PRESETS of hs_bad must be a dict"),
     ],

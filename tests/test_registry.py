@@ -266,7 +266,7 @@ def test_a_part_says_what_it_is(as_users):
     for bad in (Spread, 3):
         assert "'mine' must be an instance" in refusal(lambda bad=bad: registry.use(module("own", mine=bad)))
     for args in ((Undeclared(), PPO()), ("spread", PPO()), (Spread(), Spread()), (Spread(), PPO(), (PPO(),))):
-        assert "@headstart.part" in refusal(lambda args=args: training.Config(*args))
+        assert "must be a part of this kind" in refusal(lambda args=args: training.Config(*args))
 
 
 def test_guidance_without_a_teacher():

@@ -127,7 +127,7 @@ def test_windows_of_initial_and_final():
     assert initial(ramp)[0] == np.mean(np.arange(21, 29))
     assert final(ramp)[0] == np.mean(np.arange(91, 101))
     assert initial(curve([0, 1, 2, 3], learning_starts=10))[0] == 2  # the evaluation at 10 is from before any gradient step
-    assert "without one at its very start" in MEANINGS["initial"]
+    assert "none before it counts" in MEANINGS["initial"]
     assert initial(curve([0, 1, 2, 3], learning_starts=999))[0] == 3
     assert final(curve([0, 1, 2, 3]))[0] == 3
 

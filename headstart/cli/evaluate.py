@@ -40,7 +40,7 @@ def evaluate(args: list[str]) -> None:
         for role in there.roles:
             check_known("role of this team", role, team.spec.roles)
             notes = describe_adaptation(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
-            agents = f"{there.roles[role].agents} agents by {team.spec.roles[role].agents} policies"
+            agents = f"{there.roles[role].agents} agents by a team of {team.spec.roles[role].agents}"
             print(f"adapted {role}: {', '.join([agents, *notes])}")
         team = team.adapt(there)
     for kind in ("greedy", "sampled")[: 1 + options.sample]:
@@ -68,17 +68,23 @@ def _team_and_env(args: list[str], command: str) -> tuple[list[str], Any, Any]:
     if helps and not given["--env"]:
         return rest, None, None
     from headstart import registry
-    from headstart.storage import files
     from headstart.teams.saved import load
 
     team = None if helps else load(directory)
-    env = registry.preset("env", given["--env"][-1]) if given["--env"] else team and team.env
-    if env is None:
-        trained_in = files.read_json(directory / "policy.json").get("env")
-        if trained_in:
-            registry.decode("env", trained_in)  # says which module is missing
-        raise HeadstartError(f"{directory} does not say where its team was trained: pass --env ENV")
+    env = registry.preset("env", given["--env"][-1]) if given["--env"] else team and _home(team, directory, "pass --env ENV")
     return rest, team, env
+
+
+def _home(team: Any, directory: Path, otherwise: str) -> Any:
+    """The environment that a team was trained in; HeadstartError with the module that is missing, or what is so `otherwise`."""
+    from headstart import registry
+    from headstart.storage import files
+
+    if team.env is not None:
+        return team.env
+    if trained_in := files.read_json(directory / "policy.json").get("env"):
+        registry.decode("env", trained_in)  # says which module is missing
+    raise HeadstartError(f"{directory} does not say where its team was trained: {otherwise}")
 
 
 def record(args: list[str]) -> None:
@@ -151,9 +157,8 @@ def render(args: list[str]) -> None:
         raise HeadstartError(f"episode must be a number from 0 on, not {options.episode}")
     if not 0 <= options.seed < len(team.seeds):
         raise HeadstartError(f"seed must be between 0 and {len(team.seeds) - 1}, not {options.seed}")
-    if team.env is None:
-        raise HeadstartError(f"{directory} does not say where its team was trained, so there is nothing to draw")
-    replay = record(team, team.env, options.seed, options.episode, directory.resolve().name)
+    env = _home(team, directory, "there is nothing to draw")
+    replay = record(team, env, options.seed, options.episode, directory.resolve().name)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         animate(replay, options.out, watch=lambda frames: bar.track(frames, description="drawing"))

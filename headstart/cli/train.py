@@ -258,5 +258,5 @@ def _say_if_finished(directory: Path) -> None:
 
     about = files.read_json(directory / "run.json", schema.Run)
     if about.get("finished"):
-        had = about["env_steps"]
-        print(f"{directory} has finished after {had:,} env-steps; to go on: {command('resume', directory)} --steps {2 * had}")
+        had, longer = about["env_steps"], command("resume", directory, saved=about["config"])
+        print(f"{directory} has finished after {had:,} env-steps; to go on: {longer} --steps {2 * had}")

@@ -2,7 +2,10 @@
 it is trained."""
 
 import functools
-from collections.abc import Iterator
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +18,14 @@ from headstart.core.types import RoleSpec, TeamSpec, TimeStep
 
 KINDS = {"numbers": (jnp.number,), "truth values": (jnp.bool_,), "counts": (jnp.number, jnp.bool_)}
 """{what an array holds, in words: its dtypes}."""
+
+
+TRACED = {
+    jax.errors.TracerBoolConversionError: "its numbers are not known while it is compiled: write jnp.where in place of if",
+    jax.errors.TracerArrayConversionError: "its numbers are not known while it is compiled: write jax.numpy in place of numpy",
+    jax.errors.ConcretizationTypeError: "its numbers are not known while it is compiled: keep them arrays",
+}
+"""{error of a function that JAX cannot trace: what to do}."""
 
 
 def check_env(env: Env) -> None:
@@ -49,11 +60,30 @@ def _looked_at(env: Env) -> None:
 def _look(env: Env) -> None:
     name, spec = type(env).__name__, env.spec
     action = {role: jnp.zeros((about.agents, about.actions.size)) for role, about in spec.roles.items()}
-    began = _returned(f"{name}.reset", jax.eval_shape(env.reset, jr.key(0)), spec)
-    after = _returned(f"{name}.step", jax.eval_shape(env.step, began[0], action, jr.key(0)), spec)
+    began = _returned(f"{name}.reset", _traced(f"{name}.reset", env.reset, jr.key(0)), spec)
+    after = _returned(f"{name}.step", _traced(f"{name}.step", env.step, began[0], action, jr.key(0)), spec)
     for what, before, then in (("state", began[0], after[0]), ("time step", began[1], after[1])):
         if told := next(_changed(before, then), None):
             raise HeadstartError(f"{name}.step must return a {what} like that of {name}.reset: {told}")
+
+
+def _traced(where: str, function: Callable, *args: Any) -> Any:
+    """The shapes of what a function returns; HeadstartError, with the place, for an error of its own."""
+    try:
+        return jax.eval_shape(function, *args)
+    except HeadstartError:
+        raise
+    except Exception as error:  # the environment's own code may raise anything
+        told = " ".join(str(error).partition("\n")[0].split())
+        mend = next((f"; {words}" for kind, words in TRACED.items() if isinstance(error, kind)), "")
+        raise HeadstartError(f"{where} failed: {type(error).__name__}: {told}{_place(error)}{mend}") from error
+
+
+def _place(error: Exception) -> str:
+    """The last line of code that is neither a library's nor headstart's: the user's own, if there is one."""
+    ours = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), "<")
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
 
 
 _once = functools.lru_cache(maxsize=256)(_look)
@@ -81,7 +111,7 @@ def _wanted(ts: TimeStep, spec: TeamSpec) -> Iterator[tuple[str, Any, tuple[int,
             continue
         roles = ", ".join(f"'{role}'" for role in spec.roles)
         if not isinstance(by_role, dict) or set(by_role) != set(spec.roles):
-            had = f"roles {sorted(by_role)}" if isinstance(by_role, dict) else type(by_role).__name__
+            had = f"roles {sorted(by_role)}" if isinstance(by_role, dict) else in_words(by_role)
             raise HeadstartError(f"{name} of a time step must be a dict with the spec's roles, {roles}, not {had}")
         for role, about in spec.roles.items():
             shape, why = _of_agents(name, about)
@@ -93,6 +123,11 @@ def _wanted(ts: TimeStep, spec: TeamSpec) -> Iterator[tuple[str, Any, tuple[int,
         yield name, getattr(ts, name), (), "truth values", "one for the team"
     for name, count in ts.events.items():
         yield f"events['{name}']", count, (), "counts", "one for the team"
+
+
+def in_words(value: Any) -> str:
+    """What a value is: "an array of shape (2,)", whether traced or not, or the name of its type."""
+    return f"an array of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
 
 
 def _of_agents(name: str, about: RoleSpec) -> tuple[tuple[int, ...], str]:

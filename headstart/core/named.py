@@ -59,15 +59,21 @@ def _failed(module: str, error: BaseException) -> str:
     """A module's own error in one line, with the place where the module raised it."""
     if isinstance(error, HeadstartError):
         return f"{module} could not be imported: {error}"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = "" if isinstance(error, SyntaxError) else f" ({place.filename}, line {place.lineno})"
+    where = "" if isinstance(error, SyntaxError) else f" ({_place(error)})"
     return " ".join(f"{module} could not be imported: {type(error).__name__}: {error}{where}".split())
+
+
+def _place(error: BaseException) -> str:
+    """The file and the line at which a module failed, or imported what failed."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}"
 
 
 def _why(path: str, module: str, error: ImportError) -> str:
     missing, top = error.name or "", module.split(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
-        return f"{path} needs something that is not installed ({error}): see the installation notes of its package"
+        mend = "check its name, or install it" if named_by_user(top) else "see the installation notes of its package"
+        return f"{path} needs something that is not installed ({error}; {_place(error)}): {mend}"
     if missing == top and top in EXTRAS:
         return _extra(path, top)
     if missing == top and named_by_user(top):
@@ -75,6 +81,8 @@ def _why(path: str, module: str, error: ImportError) -> str:
     if missing == top:
         own = f"check its name, or pass --use {module} if it is in this directory"
         return f"'{path}' needs the module {top}, which is not installed: {own}"
+    if missing == f"{top}.py":
+        return f"'{path}' is the name of a file: write {top}, without .py"
     parent = importlib.import_module(missing.rpartition(".")[0])
     names = [info.name for info in pkgutil.iter_modules(getattr(parent, "__path__", []))]
     near = get_close_matches(missing.rpartition(".")[2], names, 2, 0.5)

@@ -45,9 +45,16 @@ def kind_of(value: Any) -> Kind | None:
 def check_kind(kind: Kind, value: Any) -> None:
     """Raise HeadstartError unless a value is a part of this kind."""
     example = {"env": "Spread()", "learner": "DDPG()", "guidance": "Distill(teacher)"}[kind]
+    if kind_of(value) == kind:
+        return
+    if getattr(value, "kind", None) == kind and isinstance(value, type):
+        raise HeadstartError(f"{kind} must be a part of this kind, e.g. {value.__name__}(), and not the class {value.__name__}")
+    if other := kind_of(value):
+        raise HeadstartError(
+            f"{kind} must be a part of this kind, e.g. headstart.{example}; {type(value).__name__} is of kind {other}"
+        )
     own = f'a class of your own becomes one by @headstart.part("{kind}") in place of @dataclass'
-    if kind_of(value) != kind:
-        raise HeadstartError(f"{kind} must be a part of this kind, e.g. headstart.{example}, not {value!r}; {own}")
+    raise HeadstartError(f"{kind} must be a part of this kind, e.g. headstart.{example}, not {_shown(value)}; {own}")
 
 
 def parts_in(value: Any) -> Iterator[Any]:

@@ -28,7 +28,9 @@ def _game(saved: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         saved = encode("env", decode("env", saved))  # with the settings that are new to this version
     while isinstance(inner := saved["settings"].get("env"), Mapping) and "settings" in inner:
         saved = inner
-    return saved["name"], {name: x for name, x in saved["settings"].items() if name not in WITHOUT_EFFECT}
+    settings = {name: x for name, x in saved["settings"].items() if name not in WITHOUT_EFFECT}
+    id = settings.pop("id", "")
+    return f"{saved['name']}:{id}" if id else saved["name"], settings
 
 
 def _described(game: tuple[str, dict[str, Any]], games: list[tuple[str, dict[str, Any]]]) -> str:

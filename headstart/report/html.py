@@ -9,7 +9,7 @@ from headstart.report.metric import label
 from headstart.report.plain import interval_text, plain, script_json, text
 from headstart.report.summary import headline, leading_arm
 from headstart.report.sweep import grid_rows, sweep_figure
-from headstart.report.table import STYLES, filled, of_unknown_cost
+from headstart.report.table import STYLES, filled, of_unknown_cost, reasons
 from headstart.report.transfer import teacher_steps
 
 MOVE_DIGITS = 4  # decimals kept of a replay's positions: finer than a pixel
@@ -73,6 +73,7 @@ def _view(report: dict[str, Any]) -> dict[str, Any]:
         "measures": [(_sentence(name.replace("_", " ")), _sentence(x)) for name, x in report.get("measures", {}).items()],
         "uncharged": [name for name, arm in report["arms"].items() if teacher_steps(arm["stages"]) is None],
         "charged": any(teacher_steps(arm["stages"]) for arm in report["arms"].values()),
+        "reasons": [_sentence(reason) for reason in reasons(report)],
         "threshold": text(report["threshold"]) if report["threshold"] is not None else None,
     }
 

@@ -25,7 +25,7 @@ COLUMNS = (
     "gain",
 )
 MEANINGS = {
-    "initial": "initial: the mean of the evaluations in the first tenth of learning, without one at its very start",
+    "initial": "initial: the mean of the evaluations in the first tenth of learning, else the first; none before it counts",
     "jump start": "jump start: initial less the baseline's",
     "steps to threshold": "steps to threshold: env-steps until three evaluations in a row reach it on average",
     "time ratio": "time ratio: steps to threshold over the baseline's; a bound of 0 means that the baseline may never reach it",
@@ -118,6 +118,18 @@ def transfer_table(report: dict[str, Any], arms: slice = slice(None)) -> "Table"
     return table
 
 
+def reasons(report: dict[str, Any]) -> list[str]:
+    """Why a report has no times, or no time ratio; empty if it has, or has nothing to compare."""
+    threshold, columns = report.get("threshold"), filled(report)[0]
+    if report["kind"] == "run":
+        return []
+    if threshold is None:
+        return [f"no threshold, and so no times to it: the return of {report['baseline']} did not improve"]
+    if "time ratio" not in columns and any(arm.get("versus") for arm in report["arms"].values()):
+        return [f"no time ratio: too few seeds of {report['baseline']}, or of all others, reach the threshold"]
+    return []
+
+
 def caption(report: dict[str, Any]) -> str:
     """What the table's numbers are: a line about all, one about the threshold, and one for each quantity."""
     threshold = report.get("threshold")
@@ -125,12 +137,8 @@ def caption(report: dict[str, Any]) -> str:
     if threshold is not None and report["kind"] != "run":
         improved = f"the return of {report['baseline']} before training and 90 % of its improvement"
         lines.append(f"threshold {text(threshold)}: {'stated by the experiment' if 'goal' in report else improved}")
-    elif report["kind"] != "run":
-        lines.append(f"no threshold, and so no times to it: the return of {report['baseline']} did not improve")
     meant, columns = meanings(report), filled(report)[0]
-    if threshold is not None and "time ratio" not in columns and any(arm.get("versus") for arm in report["arms"].values()):
-        lines.append(f"no time ratio: too few seeds of {report['baseline']}, or of all others, reach the threshold")
-    return "\n".join([*lines, *(meant[column] for column in columns if column in meant)])
+    return "\n".join([*lines, *reasons(report), *(meant[column] for column in columns if column in meant)])
 
 
 def print_report(report: dict[str, Any], console: "Console | None" = None) -> None:

@@ -70,7 +70,7 @@ def pair_roles(
     pairs = list(zip(roles or both, into or both, strict=True))
     if not pairs:
         names = f"the {who} has roles {', '.join(theirs.roles)} and the student has {', '.join(ours.roles)}"
-        raise HeadstartError(f"{names}: none in common")
+        raise HeadstartError(f"{names}: none in common, and a role learns from that of the same name")
     return pairs
 
 

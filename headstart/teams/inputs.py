@@ -19,6 +19,9 @@ def check_names_of(obs: Any, available: Any, agents: list[str]) -> None:
         if not isinstance(given, Mapping) and (what == "obs" or given is not None):
             raise HeadstartError(f"{what} must be a dict by agents' names, not a {type(given).__name__}")
         for name in given or ():
+            if name not in agents and len(given or ()) > len(agents):
+                other = f"the team has {', '.join(agents)}: team.adapt(env.spec) fits it to another team"
+                raise HeadstartError(f"unknown agent '{name}': {other}")
             if name not in agents:
                 check_known("agent", name, agents)
     if not obs:

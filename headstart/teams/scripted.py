@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from headstart.core.checks import HeadstartError
 from headstart.core.env import Env, WithExpert
+from headstart.core.env_check import in_words
 from headstart.core.types import Discrete, TeamSpec
 
 HOST = "host=True (headstart.Scripted(function, env.spec, host=True))"
@@ -88,7 +89,7 @@ class Scripted:
             actions = self.spec.roles[role].actions
             want = (*np.shape(x)[:-1], actions.size)
             if not isinstance(said, dict):
-                raise HeadstartError(f"the scripted teacher must return a dict {{'{role}': {want}}}, not {type(said).__name__}")
+                raise HeadstartError(f"the scripted teacher must return a dict {{'{role}': {want}}}, not {in_words(said)}")
             if role not in said:
                 had = ", ".join(map(str, said)) or "no role"
                 raise HeadstartError(f"the scripted teacher must answer '{role}' with shape {want}: it answered {had}")

@@ -176,15 +176,21 @@ def restore(manifest: dict[str, Any], directory: Path, teacher: Any = None) -> C
     return Config(env, learner, tuple(guides), **scalars, **since)
 
 
-def resumption(config: Config, directory: Path) -> str:
-    """How a run of `config` goes on: the command, or the call in Python if it learns from functions, which no file keeps."""
+def resumption(config: Config, directory: Path, steps: int | None = None) -> str:
+    """How a run of `config` goes on, perhaps to `steps` env-steps in all: the command, or the call in Python if it learns from
+    functions, which no file keeps."""
     teachers = [teacher_of(guide) for guide in config.guidance]
     functions = sum(teacher is not None and not isinstance(teacher, SAVED) for teacher in teachers)
-    return _call(directory, functions) if functions else registry.command("resume", directory)
+    if functions:
+        return _call(directory, functions, steps)
+    return registry.command("resume", directory) + (f" --steps {steps}" if steps else "")
 
 
-def _call(directory: Path, functions: int) -> str:
-    return f"headstart.resume({str(directory)!r}, teacher={'...' if functions == 1 else '[..., ...]'})"
+def _call(directory: Path, functions: int, steps: int | None = None) -> str:
+    """The call in Python by which a run that learns from functions goes on, after the user's own modules are named."""
+    named = "".join(f"headstart.use({module!r}); " for module in sorted(registry.used))
+    longer = f", steps={steps}" if steps else ""
+    return f"{named}headstart.resume({str(directory)!r}, teacher={'...' if functions == 1 else '[..., ...]'}{longer})"
 
 
 def _scripted(guides: list[dict[str, Any]], given: Any, directory: Path) -> list[Any]:

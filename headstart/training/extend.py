@@ -22,10 +22,9 @@ from headstart.core.guidance import Clock
 from headstart.core.part import checked
 from headstart.core.ranges import Steps
 from headstart.core.trainer import Trainer
-from headstart.registry import command
 from headstart.report.build import read_column
 from headstart.storage.places import sweep_of
-from headstart.training.config import Config
+from headstart.training.config import Config, resumption
 from headstart.training.directory import RunDir
 
 
@@ -49,8 +48,8 @@ def extension(directory: RunDir, manifest: dict[str, Any], config: Config, steps
     before = list(manifest.get("extended", ()))
     had = manifest["env_steps"] if finished else max(kept, fresh_at(before, per_update) * per_update)
     if -(-steps // per_update) * per_update <= had:
-        longer = command("resume", path)
-        raise HeadstartError(f"{path} has {had:,} env-steps already: ask for more in all, e.g. {longer} --steps {2 * had}")
+        longer = resumption(config, path, 2 * had)
+        raise HeadstartError(f"{path} has {had:,} env-steps already: ask for more in all, e.g. {longer}")
     if not finished and steps == config.steps:
         return Extension(config, before, [])
     entry = {"steps": config.steps, "evaluations": config.evaluations, "env_steps": had, "finished": finished}

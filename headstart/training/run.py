@@ -26,6 +26,7 @@ from headstart.teams.playing import in_env
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.teams.saved_demos import load_teacher
+from headstart.teams.scripted import Scripted
 from headstart.training import cores, extend, footprint
 from headstart.training.config import Config, restore
 from headstart.training.directory import RunDir, check_free, undone_if_refused
@@ -168,7 +169,9 @@ def episode_scores(team: TeamPolicy, env: Env, episodes: int, sample: bool = Fal
     a team fitted by `adapt`.
     """
     if not isinstance(team, TeamPolicy):
-        raise HeadstartError(f"team must be a trained team, e.g. headstart.load(directory), not a {type(team).__name__}")
+        told = f"team must be a trained team, e.g. headstart.load(directory), not a {type(team).__name__}"
+        how = "; headstart.record(controller, env, episodes=50).means has its returns" if isinstance(team, Scripted) else ""
+        raise HeadstartError(told + how)
     episodes = checked("episodes", episodes, Count)
     team, learner = in_env(team, env, sample)
     with footprint.no_overflow():

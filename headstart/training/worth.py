@@ -35,6 +35,8 @@ EPISODES = 32
 
 
 WHO = ("teacher", "random", "student")
+NAMES = {"random": "random actions", "student": "the untrained team"}
+"""What those are called, whom a teacher should surpass."""
 
 
 class Player(NamedTuple):
@@ -237,8 +239,10 @@ def warn(found: Sequence[dict[str, Any]]) -> None:
     """A line on stderr for each teacher that is no better than random actions or the untrained team."""
     for worth in found:
         if not worth["better"]:
-            how = "worse" if all(_below(worth["teacher"], worth[who]) for who in WHO if who != "teacher") else "no better"
-            notice(
-                f"warning: {_which(worth, found)} is {how} in this environment than random actions or the untrained team: "
-                "it may cost more than it teaches"
+            worse = [NAMES[who] for who in NAMES if _below(worth["teacher"], worth[who])]
+            how = (
+                f"worse in this environment than {' and '.join(worse)}"
+                if worse
+                else (f"no better in this environment than {' or '.join(NAMES.values())}")
             )
+            notice(f"warning: {_which(worth, found)} is {how}: it may cost more than it teaches")
