@@ -594,7 +594,7 @@ def test_a_teacher_is_measured_beside_random_actions_and_the_untrained_team(caps
     worth.warn([good, bad])
     worth.warn([bad | {"teacher": bad["student"]}])
     worse, level = capsys.readouterr().err.splitlines()
-    assert "guidance 1 (Distill) is worse in" in worse and "is no better in" in level
+    assert "guidance 1 (Distill) is worse in" in worse and "is worse in this environment than random actions:" in level
     assert all("random actions have" in line for line in worth.in_words([good, bad]))
 
 
