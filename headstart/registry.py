@@ -141,18 +141,12 @@ def preset(kind: str, name: str) -> Any:
 def _offered(kind: str, name: str, thing: str = "") -> str:
     """What the modules that the user has named have in place of an unknown name; empty if none was named."""
     if name in used:
-        near = f"{name}:{thing or 'CLASS'}"
-        foreign = (
-            f", and an environment of another library is {' or '.join(f'{x}:{near}' for x in ('pettingzoo', 'gymnasium'))}"
-        )
+        theirs = " or ".join(f"{library}:{name}:{thing or 'CLASS'}" for library in ("pettingzoo", "gymnasium"))
+        foreign = f", and an environment of another library is {theirs}"
         mend = f"name an instance in its PRESETS, e.g. PRESETS = {{'mine': {thing or 'Mine'}()}}"
         return f"{name} is the module: {mend}{foreign if kind == 'env' else ''}"
-    offers = [f"{module} offers {_names_of(module) or 'no PRESETS'}" for module in sorted(used)]
-    return "; ".join(offers)
-
-
-def _names_of(module: str) -> str:
-    return ", ".join(name for (_, name), origin in _origin.items() if origin == module)
+    names = {module: [name for (_, name), origin in _origin.items() if origin == module] for module in sorted(used)}
+    return "; ".join(f"{module} offers {', '.join(has) or 'no PRESETS'}" for module, has in names.items())
 
 
 LINE = 100
@@ -264,7 +258,8 @@ def own_class(kind: str, name: str) -> Any:
 
 
 def _check_named(kind: str, name: str, saved: dict[str, Any]) -> None:
-    if name not in presets(kind) and (module := next(_own_module(saved), None)):
+    module = next(_own_module(saved), None)
+    if module and module not in used and name not in presets(kind):
         raise HeadstartError(f"{kind} '{name}' is of the module {module}: pass --use {module} (headstart.use)")
 
 

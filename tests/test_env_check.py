@@ -30,7 +30,7 @@ CHANGES = {
     "role": (lambda ts: {"reward": {}}, r"reward of a time step must be a dict with the spec's roles, 'agent', not roles \[\]"),
     "no dict": (
         lambda ts: {"alive": jnp.ones(2, bool)},
-        "alive of a time step must be a dict with the spec's roles, 'agent', not",
+        r"alive of a time step must be a dict with the spec's roles, 'agent', not an array of shape \(2,\)",
     ),
     "state": (lambda ts: {"state": ts.state[1:]}, r"state of shape \(8,\), not \(7,\): the spec's state_size"),
     "kind": (lambda ts: {"terminated": ts.terminated.astype(float)}, "terminated as truth values, not float32"),
@@ -54,6 +54,10 @@ class Odd(Plates):
 
     def step(self, state, action, key):
         state, ts = super().step(state, action, key)
+        if self.change == "name":
+            return stat, ts  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+        if self.change == "branch" and ts.reward["agent"][0] > 0:
+            return state, ts
         if self.change == "clock":
             state = state._replace(time=state.time.astype(jnp.float32))
         return state, self.changed(ts)
@@ -81,6 +85,19 @@ def test_what_the_spec_says_otherwise_is_named(as_users, change):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("name", r"Odd\.step failed: NameError: name 'stat' is not defined \(.*test_env_check\.py, line \d+\)$"),
+        ("branch", r"Odd\.step failed: TracerBoolConversionError: .* \(.*test_env_check\.py, line \d+\); .* write jnp\.where"),
+    ],
+)
+def test_an_error_of_the_environments_own_is_told_in_one_line_with_its_place(change, says):
+    with pytest.raises(HeadstartError, match=says) as told:
+        check_env(Odd(change=change))
+    assert "\n" not in str(told.value)
+
+
 def test_an_episode_that_is_never_cut_off_is_refused_once_it_must_have_been(as_users, tmp_path):
     with pytest.raises(HeadstartError, match=r"^no episode of Odd has ended in 32 env-steps, .* lasts 20 at most \(horizon\)"):
         hs.train(Odd(change="endless"), hs.PPO(num_envs=2, rollout=16), tmp_path / "run", steps=128, evaluations=2, episodes=2)

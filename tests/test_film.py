@@ -125,3 +125,7 @@ def test_the_command_line_draws_it(tmp_path, capsys, monkeypatch):
     told = capsys.readouterr().err
     assert end.value.code == 2 and told.count("\n") == 1 and "offers no rgb_array" in told
     assert not (tmp_path / "match" / "replay.gif").exists()
+    registry.used.clear()
+    with pytest.raises(SystemExit):
+        cli.main(["render", str(tmp_path / "match")])
+    assert "--use toy_envs" in capsys.readouterr().err

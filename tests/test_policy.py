@@ -136,8 +136,10 @@ def test_a_recurrent_team_remembers_what_it_is_handed():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda obs: obs | {"agent_9": obs["agent_0"]}, "unknown agent 'agent_9'"),
+        (lambda obs: {"agent_0": obs["agent_0"], "agent_9": obs["agent_0"]}, "unknown agent 'agent_9'"),
         (lambda obs: obs | {"agent_1": np.zeros(7)}, r"obs\['agent_1'\] must have 12 numbers, not 7"),
+        (lambda obs: {**obs, "agent_2": obs["agent_0"]}, "'agent_2': the team has agent_0, agent_1: team.adapt"),
+        (lambda obs: {"agent_2": obs["agent_0"]}, "did you mean"),
         (lambda obs: {}, "obs is empty"),
     ],
 )

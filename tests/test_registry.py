@@ -222,6 +222,15 @@ def test_top_level_parts_that_nobody_named():
     assert written("env", odd())["settings"] == {}
 
 
+def test_what_a_named_module_offers_stands_in_place_of_advice_to_name_it(as_users):
+    registry.use(module("bare"))
+    told = refusal(lambda: registry.preset("env", "bare:Mine"))
+    assert "bare is the module: name an instance in its PRESETS" in told and "pettingzoo:bare:Mine" in told
+    assert "pettingzoo" not in refusal(lambda: registry.preset("learner", "bare"))
+    assert refusal(lambda: registry.preset("env", "hauling")).endswith("(bare offers no PRESETS; nests offers nest)")
+    assert "pass --use other" in refusal(lambda: registry.preset("env", "other:Mine"))
+
+
 def test_a_file_says_which_module_its_parts_need(tmp_path):
     """Wherever the part stands, and in the command by which a run goes on; what is no module's name is told to nobody."""
     saved = written("env", Centralized(PettingZoo("theirs:Env"))) | {"learner": written("guidance", Nest())}

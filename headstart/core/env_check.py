@@ -2,24 +2,19 @@
 it is trained."""
 
 import functools
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, place
 from headstart.core.env import Env, Vectorised, is_traced, unwrapped
 from headstart.core.types import RoleSpec, TeamSpec, TimeStep
 
 KINDS = {"numbers": (jnp.number,), "truth values": (jnp.bool_,), "counts": (jnp.number, jnp.bool_)}
 """{what an array holds, in words: its dtypes}."""
-
-
 TRACED = {
     jax.errors.TracerBoolConversionError: "its numbers are not known while it is compiled: write jnp.where in place of if",
     jax.errors.TracerArrayConversionError: "its numbers are not known while it is compiled: write jax.numpy in place of numpy",
@@ -76,14 +71,7 @@ def _traced(where: str, function: Callable, *args: Any) -> Any:
     except Exception as error:  # the environment's own code may raise anything
         told = " ".join(str(error).partition("\n")[0].split())
         mend = next((f"; {words}" for kind, words in TRACED.items() if isinstance(error, kind)), "")
-        raise HeadstartError(f"{where} failed: {type(error).__name__}: {told}{_place(error)}{mend}") from error
-
-
-def _place(error: Exception) -> str:
-    """The last line of code that is neither a library's nor headstart's: the user's own, if there is one."""
-    ours = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), "<")
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
-    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+        raise HeadstartError(f"{where} failed: {type(error).__name__}: {told} ({place(error)}){mend}") from error
 
 
 _once = functools.lru_cache(maxsize=256)(_look)

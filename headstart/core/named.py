@@ -5,11 +5,10 @@ import importlib
 import json
 import pkgutil
 import sys
-import traceback
 from difflib import get_close_matches
 from typing import Any
 
-from headstart.core.checks import HeadstartError
+from headstart.core.checks import HeadstartError, place
 from headstart.core.own import installed, named_by_user
 
 EXTRAS = {
@@ -59,21 +58,15 @@ def _failed(module: str, error: BaseException) -> str:
     """A module's own error in one line, with the place where the module raised it."""
     if isinstance(error, HeadstartError):
         return f"{module} could not be imported: {error}"
-    where = "" if isinstance(error, SyntaxError) else f" ({_place(error)})"
+    where = "" if isinstance(error, SyntaxError) else f" ({place(error)})"
     return " ".join(f"{module} could not be imported: {type(error).__name__}: {error}{where}".split())
-
-
-def _place(error: BaseException) -> str:
-    """The file and the line at which a module failed, or imported what failed."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
-    return f"{frames[-1].filename}, line {frames[-1].lineno}"
 
 
 def _why(path: str, module: str, error: ImportError) -> str:
     missing, top = error.name or "", module.split(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{missing}."):
         mend = "check its name, or install it" if named_by_user(top) else "see the installation notes of its package"
-        return f"{path} needs something that is not installed ({error}; {_place(error)}): {mend}"
+        return f"{path} needs something that is not installed ({error}; {place(error)}): {mend}"
     if missing == top and top in EXTRAS:
         return _extra(path, top)
     if missing == top and named_by_user(top):

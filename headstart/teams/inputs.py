@@ -18,12 +18,11 @@ def check_names_of(obs: Any, available: Any, agents: list[str]) -> None:
     for what, given in (("obs", obs), ("available", available)):
         if not isinstance(given, Mapping) and (what == "obs" or given is not None):
             raise HeadstartError(f"{what} must be a dict by agents' names, not a {type(given).__name__}")
-        for name in given or ():
-            if name not in agents and len(given or ()) > len(agents):
-                other = f"the team has {', '.join(agents)}: team.adapt(env.spec) fits it to another team"
-                raise HeadstartError(f"unknown agent '{name}': {other}")
-            if name not in agents:
-                check_known("agent", name, agents)
+        for name in [name for name in given or () if name not in agents]:
+            if len(given or ()) > len(agents):
+                fits = f"the team has {', '.join(agents)}: team.adapt(env.spec) fits it to another team"
+                raise HeadstartError(f"unknown agent '{name}': {fits}")
+            check_known("agent", name, agents)
     if not obs:
         raise HeadstartError(f"obs is empty: give the observation of at least one of {', '.join(agents)}")
 

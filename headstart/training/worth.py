@@ -240,9 +240,6 @@ def warn(found: Sequence[dict[str, Any]]) -> None:
     for worth in found:
         if not worth["better"]:
             worse = [NAMES[who] for who in NAMES if _below(worth["teacher"], worth[who])]
-            how = (
-                f"worse in this environment than {' and '.join(worse)}"
-                if worse
-                else (f"no better in this environment than {' or '.join(NAMES.values())}")
-            )
-            notice(f"warning: {_which(worth, found)} is {how}: it may cost more than it teaches")
+            how, whom = ("worse", " and ".join(worse)) if worse else ("no better", " or ".join(NAMES.values()))
+            told = f"{_which(worth, found)} is {how} in this environment than {whom}"
+            notice(f"warning: {told}: it may cost more than it teaches")
