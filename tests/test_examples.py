@@ -79,7 +79,9 @@ def test_without_use_a_strangers_run_imports_nothing(met, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["evaluate", str(met)])
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert end.value.code == 2 and "unknown env 'rendezvous'" in told and "--use MODULE" in told
+    assert end.value.code == 2
+    assert "env 'rendezvous' is of the module examples.rendezvous" in told and "--use examples.rendezvous" in told
+    assert not registry.used
 
 
 @pytest.mark.parametrize(
