@@ -112,7 +112,10 @@ def _asked(verb: str, about: str, example: str, args: list[str], more: list[Any]
     fields += [("guidance" if one else f"guidance{i}", None, guide, "") for i, guide in enumerate(guides)]
     inside = [flag for flag in ("--guidance.learner",) if any(hasattr(guide, "learner") for guide in guides)]
     shown = (*choices, "--trust", "--use", *inside)
-    options = read_flags(options_of(fields), rest, f"headstart {verb} {name}", about, shown, example)
+    deciding = [f"{flag} {value}" for flag in ("--learner", "--guidance") for value in given[flag]]  # which flags there are
+    used = [f"--use {module}" for module in sorted(registry.used)]
+    prog = " ".join(["headstart", verb, name, *deciding, *used])
+    options = read_flags(options_of(fields), rest, prog, about, shown, example)
     chosen = [options.guidance] if one else [getattr(options, f"guidance{i}") for i in range(len(guides))]
     taught = _taught(chosen, given["--teacher"])
     names = ("steps", "seeds", "first_seed", "evaluations", "episodes", "worth", "keep")

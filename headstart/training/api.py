@@ -137,11 +137,14 @@ def _watching(
 
 def _config(env: Any, learner: Any, guidance: Any, keep: Any, **scalars: Any) -> Config:
     """A configuration, with names in place of parts allowed, and one guidance or wish to keep in place of a tuple."""
-    if isinstance(guidance, str):
-        raise HeadstartError(f"guidance must be a part, e.g. headstart.Distill(teacher), not {guidance!r}")
     made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
     made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
-    guides = tuple(guidance) if isinstance(guidance, Sequence) else (guidance,)
+    guides = tuple(guidance) if isinstance(guidance, Sequence) and not isinstance(guidance, str) else (guidance,)
+    for name in guides:
+        if isinstance(name, str):
+            part = type(registry.preset("guidance", name))
+            home = "headstart" if part.__module__.startswith("headstart.") else part.__module__
+            raise HeadstartError(f"guidance must be a part, which holds its teacher: {name} is {home}.{part.__name__}(teacher=..)")
     kept: Any = (keep,) if isinstance(keep, str) else keep
     return Config(made_env, made_learner, guides, keep=kept, **scalars)
 
