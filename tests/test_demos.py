@@ -208,6 +208,8 @@ def test_a_directory_gives_back_what_was_saved_without_the_padding(tmp_path):
     found = hs.load_demos(tmp_path / "demos")
     alike(found, demos)
     assert found.env == Spread(2) and found.loaded_from == str(tmp_path / "demos")
+    shown = f"<Demos: 2 agent, 20 episodes, {demos.lengths.sum():,} env-steps, with actions, from {tmp_path / 'demos'}>"
+    assert repr(found) == shown
     about = json.loads((tmp_path / "demos/demos.json").read_text())
     assert about["means"]["win"] == pytest.approx((demos.lengths % 2).mean()) and about["episodes"] == 20
     each = 2 * (4 * 2 + 1 + 4 * 3 + 3)  # bytes of a step: two agents' observations, whether they live, actions and masks

@@ -1,5 +1,6 @@
 """A trained team outside its training: acting by names, one role or agent alone, another team's size, files."""
 
+import dataclasses
 import json
 
 import jax
@@ -148,6 +149,14 @@ def test_bad_observations_get_one_line(change, says):
     with pytest.raises(HeadstartError, match=says) as told:
         team.act(change(seen_by(team.spec)[0]))
     assert "\n" not in str(told.value)
+
+
+def test_a_team_is_shown_in_a_line(tmp_path):
+    team = fresh(Spread(2).spec)
+    assert repr(team) == "<TeamPolicy: 2 agent, by DDPG, 2 seeds, 0 env-steps>"
+    team.save(tmp_path / "team")
+    assert repr(load(tmp_path / "team")).endswith(f", from {tmp_path / 'team'}>")
+    assert repr(dataclasses.replace(team, env_steps=None)).endswith("env-steps unknown>")
 
 
 def test_a_seed_that_is_not_there_is_refused():

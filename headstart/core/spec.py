@@ -164,6 +164,11 @@ class TeamSpec(NamedTuple):
         return [(size, head not in spoken) for head, size in enumerate(space.heads)]
 
     @property
+    def sizes(self) -> str:
+        """Its roles in words, e.g. "3 predator, 1 prey"."""
+        return ", ".join(f"{about.agents} {role}" for role, about in self.roles.items())
+
+    @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """{role: names of its agents}, in the order of the agent axis."""
         return {role: s.names or tuple(f"{role}_{i}" for i in range(s.agents)) for role, s in self.roles.items()}

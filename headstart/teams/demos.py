@@ -57,6 +57,12 @@ class Demos:
     loaded_from: str = ""
     """The directory that they were loaded from, for messages."""
 
+    def __repr__(self) -> str:
+        """A line without the arrays: `<Demos: 3 agent, 200 episodes, 5,000 env-steps, with actions, from runs/demos>`."""
+        parts = [self.spec.sizes, f"{len(self.lengths):,} episodes", f"{self.steps:,} env-steps"]
+        parts += ["with actions"] * (self.actions is not None) + [f"from {self.loaded_from}"] * bool(self.loaded_from)
+        return f"<Demos: {', '.join(parts)}>"
+
     def __post_init__(self):
         require(len(self.lengths) > 0, "the number of episodes", 0, "at least 1")
         require(int(self.lengths.min()) > 0, "the length of an episode", int(self.lengths.min()), "at least 1")

@@ -69,6 +69,13 @@ class TeamPolicy:
     loaded_from: str = ""
     """The directory that it was loaded from, for messages."""
 
+    def __repr__(self) -> str:
+        """A line without the parameters: `<TeamPolicy: 3 agent, by PPO, 2 seeds, 500,000 env-steps, from runs/three>`."""
+        seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
+        steps = "env-steps unknown" if self.env_steps is None else f"{self.env_steps:,} env-steps"
+        parts = [self.spec.sizes, f"by {type(self.config).__name__}", seeds, steps]
+        return f"<TeamPolicy: {', '.join(parts + [f'from {self.loaded_from}'] * bool(self.loaded_from))}>"
+
     def __getstate__(self) -> dict[str, Any]:
         """The fields: what is computed from them on first use is made anew in a copy or after pickling."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
