@@ -144,7 +144,8 @@ def _config(env: Any, learner: Any, guidance: Any, keep: Any, **scalars: Any) ->
         if isinstance(name, str):
             part = type(registry.preset("guidance", name))
             home = "headstart" if part.__module__.startswith("headstart.") else part.__module__
-            raise HeadstartError(f"guidance must be a part, which holds its teacher: {name} is {home}.{part.__name__}(teacher=..)")
+            written = f"{home}.{part.__name__}(teacher=..)"
+            raise HeadstartError(f"guidance must be a part, which holds its teacher: {name} is {written}")
     kept: Any = (keep,) if isinstance(keep, str) else keep
     return Config(made_env, made_learner, guides, keep=kept, **scalars)
 
