@@ -139,7 +139,9 @@ def _config(env: Any, learner: Any, guidance: Any, keep: Any, **scalars: Any) ->
     """A configuration, with names in place of parts allowed, and one guidance or wish to keep in place of a tuple."""
     made_env: Any = registry.preset("env", env) if isinstance(env, str) else env
     made_learner: Any = registry.preset("learner", learner) if isinstance(learner, str) else learner
-    guides = tuple(guidance) if isinstance(guidance, Sequence) and not isinstance(guidance, str) else (guidance,)
+    guides: tuple[Any, ...] = (
+        (guidance,) if isinstance(guidance, str) or not isinstance(guidance, Sequence) else tuple(guidance)
+    )
     for name in guides:
         if isinstance(name, str):
             part = type(registry.preset("guidance", name))
