@@ -458,9 +458,10 @@ def test_an_evaluation_opens_no_more_environments_at_once_than_they_allow():
 
 def test_the_environment_is_blamed_for_its_own_numbers(tmp_path):
     directory = RunDir(tmp_path / "run")
-    told = ends.divergence(np.array([-1, -2 - 7]), np.array([0, 1]), directory)
+    told = ends.divergence(np.array([-1, -2 - 7]), np.array([0, 1]), directory, "headstart resume run")
     assert told.startswith("the environment's observations or rewards became NaN or infinite: seed 1 at update 7")
-    told = ends.divergence(np.array([3, -1]), np.array([0, 1]), directory)
+    assert told.endswith("no checkpoint was due yet; mend the environment and go on with: headstart resume run")
+    told = ends.divergence(np.array([3, -1]), np.array([0, 1]), directory, "headstart resume run")
     assert told.startswith("a loss or parameter became NaN or infinite: seed 0 at update 3") and "learning rate" in told
 
 

@@ -292,7 +292,7 @@ class Session:
         """Go on without the points of a sweep that have diverged; a run alone ends."""
         for point, place in self._active:
             if (broken[place] != -1).any():
-                why = divergence(broken[place], point.seeds, point.directory)
+                why = divergence(broken[place], point.seeds, point.directory, "" if self.home else self.resume)
                 if self.home is None:
                     raise Diverged(why)
                 point.set_aside(why)
