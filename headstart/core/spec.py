@@ -39,11 +39,16 @@ class Discrete(NamedTuple):
     `start` is the environment's number of each head's first option; empty if that is 0. `options` says what the options
     mean, e.g. `(("stay", "left", "right", "down", "up"), ())`: a name for each option of each head, none for a head of which
     nothing is known (or whose words have no meaning of their own). Two teams' options of one name are the same option.
+
+    `aims` names for each head the observed field among whose entities its last options choose, in their order, e.g.
+    `("enemies",)` if they are attacks; "" for a head that does not choose one, empty if none does. A team then chooses among
+    other numbers of entities as it sees other numbers of them.
     """
 
     heads: tuple[int, ...]
     start: tuple[int, ...] = ()
     options: tuple[tuple[str, ...], ...] = ()
+    aims: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -133,6 +138,28 @@ class RoleSpec(NamedTuple):
         """O, the numbers in one agent's observation."""
         return sum(field.width for field in self.obs)
 
+    @property
+    def aimed(self) -> dict[str, range]:
+        """{field: places in an action vector of the options that choose one of its entities}; see `Discrete.aims`."""
+        if not isinstance(self.actions, Discrete):
+            return {}
+        counts, ends = {field.name: field.count for field in self.obs}, np.cumsum(self.actions.heads).tolist()
+        found = zip(self.actions.aims, ends, strict=False)
+        return {field: range(end - counts[field], end) for field, end in found if field}
+
+
+def check_aims(about: RoleSpec, role: str) -> None:
+    """Raise HeadstartError unless each head aims at an observed field of its own with no more entities than it has options."""
+    if not isinstance(about.actions, Discrete) or not (aims := about.actions.aims):
+        return
+    heads, counts = about.actions.heads, {field.name: field.count for field in about.obs}
+    require(len(aims) == len(heads), f"role {role}: aims", aims, "the name of a field, or an empty one, for each head")
+    named = [(field, size) for field, size in zip(aims, heads, strict=True) if field]
+    fine = len({field for field, _ in named}) == len(named) and all(
+        counts.get(field, size + 1) <= size for field, size in named
+    )
+    require(fine, f"role {role}: aims", aims, "fields with no more entities than their heads have options")
+
 
 class Route(NamedTuple):
     """A message's way: the choice of `speaker`'s action head `head` appears in `listener`'s observed field `field`.
@@ -218,7 +245,8 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
         given = role["actions"]
         if "discrete" in given:
             heads, start = (tuple(int(n) for n in given.get(part, ())) for part in ("discrete", "start"))
-            space = Discrete(heads, start, tuple(tuple(str(n) for n in names) for names in given.get("options", ())))
+            named = tuple(tuple(str(n) for n in names) for names in given.get("options", ()))
+            space = Discrete(heads, start, named, tuple(str(field) for field in given.get("aims", ())))
             if len(space.start) not in (0, len(space.heads)):
                 raise ValueError(f"role {name} has {len(space.start)} starts for {len(space.heads)} heads")
         else:
@@ -227,17 +255,18 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
             space = Continuous(int(given["continuous"]), low, high, names, units)
             if {len(low), len(high)} - {0, space.size} or len(low) != len(high):
                 raise ValueError(f"role {name} has bounds of the wrong length")
-        try:
-            check_names(space, name)
-        except HeadstartError as error:
-            raise ValueError(str(error)) from None
         fields = tuple(_decode_field(f) for f in role["obs"])
         agents, names = int(role["agents"]), tuple(str(n) for n in role.get("names", ()))
         if agents < 1 or space.size < 1 or min((min(f.count, f.size) for f in fields), default=0) < 0:
             raise ValueError(f"role {name} has impossible sizes")
         if names and len(set(names)) != agents:
             raise ValueError(f"role {name} has {agents} agents and the names {names}")
-        roles[str(name)] = RoleSpec(agents, fields, space, names)
+        roles[str(name)] = about = RoleSpec(agents, fields, space, names)
+        try:
+            check_names(space, name)
+            check_aims(about, name)
+        except HeadstartError as error:
+            raise ValueError(str(error)) from None
     routes = tuple(Route(str(r[0]), int(r[1]), str(r[2]), str(r[3])) for r in saved.get("messages", ()))
     for route in routes:
         if route.speaker not in roles or route.listener not in roles:

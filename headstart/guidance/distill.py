@@ -102,8 +102,10 @@ class Distill:
         return self.loss
 
     def _distance(self, loss: str, space: Any, theirs: Outputs, mine: Outputs) -> Distance:
-        if loss == "mse":
-            return lambda teacher, student, legal: jnp.square(teacher - student).mean(-1)
+        if loss == "mse":  # the teacher has no logit for an entity beyond as many as it knows
+            return lambda teacher, student, legal: jnp.where(
+                teacher > actions.ILLEGAL, jnp.square(teacher - student), 0.0
+            ).mean(-1)
         compare = actions.cross_entropy if loss == "ce" else actions.kl
         hot = TEMPERATURES[theirs] if self.temperature is None else self.temperature
         own = TEMPERATURES[mine] if self.student_temperature is None else self.student_temperature

@@ -1,6 +1,6 @@
 """Which team teaches whom: students of every size with teachers of every size, for three kinds of guidance.
 
-This is in none of the papers. It asks a user's first question on two worlds, with one learner, and settings that are the same
+This is in none of the papers. It asks a user's first question on three worlds, with one learner, and settings that are the same
 in every cell.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.core.env import Env
 from headstart.core.guidance import GuidanceConfig
+from headstart.envs.battle.smax import SMAX
 from headstart.envs.particle.spread import Spread
 from headstart.envs.particle.tag import Tag
 from headstart.experiments.base import Arm, Experiment, Scale, Stage, planned
@@ -60,6 +61,7 @@ class World:
 WORLDS = {
     "spread": World("cooperative navigation", {str(n): partial(Spread, n) for n in (3, 4, 6, 8)}),
     "tag": World("predators of a random prey", {str(n): partial(Tag, n, policy="random") for n in (1, 3, 5)}),
+    "smax": World("battles of marines", {name: partial(SMAX, name) for name in ("3m", "5m_vs_6m", "8m")}),
 }
 
 

@@ -40,6 +40,7 @@ class Actions(TypedDict, total=False):
     discrete: Annotated[tuple[Some, ...], MinLen(1)]
     start: tuple[int, ...]
     options: tuple[tuple[str, ...], ...]
+    aims: tuple[str, ...]
     continuous: Some
     low: tuple[float, ...]
     high: tuple[float, ...]

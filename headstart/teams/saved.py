@@ -8,7 +8,7 @@ import jax
 from headstart import registry
 from headstart.core.checks import HeadstartError
 from headstart.core.env import unwrapped
-from headstart.core.spec import TeamSpec, decode_spec
+from headstart.core.spec import ActionSpace, Discrete, TeamSpec, decode_spec
 from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
 from headstart.teams.policy import TeamPolicy
@@ -90,14 +90,20 @@ def env_of(saved: Any) -> Any:
 
 
 def _named(spec: TeamSpec, env: Any) -> TeamSpec:
-    """The spec of a file from before actions had names, with those that headstart's own environment has now."""
-    inner = unwrapped(env)
-    nameless = not any(
-        getattr(role.actions, "options", ()) or getattr(role.actions, "names", ()) for role in spec.roles.values()
-    )
-    if inner is None or not nameless or not type(inner).__module__.startswith("headstart.envs.particle."):
+    """The spec of a file from before actions had names or aims, with those that headstart's own environment has now."""
+    if not type(unwrapped(env)).__module__.startswith(("headstart.envs.particle.", "headstart.envs.battle.")):
         return spec
-    now = env.spec.roles
-    same = lambda name, role: name in now and sizes_of(now[name].actions) == sizes_of(role.actions)
-    roles = {n: role._replace(actions=now[n].actions) if same(n, role) else role for n, role in spec.roles.items()}
+    now = {name: role.actions for name, role in env.spec.roles.items()}
+
+    def newer(name: str, space: ActionSpace) -> ActionSpace:
+        mine = now.get(name, space)
+        if type(mine) is not type(space) or sizes_of(mine) != sizes_of(space):
+            return space
+        if isinstance(space, Discrete) and isinstance(mine, Discrete):
+            older = not space.aims and space.options in ((), mine.options)
+        else:
+            older = not getattr(space, "names", ())
+        return mine if older else space
+
+    roles = {name: role._replace(actions=newer(name, role.actions)) for name, role in spec.roles.items()}
     return spec._replace(roles=roles)

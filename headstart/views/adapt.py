@@ -7,12 +7,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from headstart.core.checks import HeadstartError, notice
 from headstart.core.modules import LayerNorm, Linear, PerNumber
 from headstart.core.networks import RoleNet
-from headstart.core.types import Field, TeamSpec
+from headstart.core.types import Field, RoleSpec, TeamSpec
 from headstart.views.meaning import translations
 
 Select = Literal["nearest", "first"]
@@ -25,25 +25,23 @@ def adapt(
 
     A field of the same count is copied. A larger one keeps its `count` nearest entities, nearest first (or simply the first
     ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two numbers; a
-    field that `follows` another takes that field's ranks. Kinds (`Field.kinds`) are paired as agents are: kind j of many is
-    kind j mod k of few, and few are filled up with kinds that never occur. Raises HeadstartError if entities of one name differ
-    in size otherwise.
+    field that `follows` another takes that field's ranks. Entities of zeros, such as units out of sight, come last. Kinds
+    (`Field.kinds`) are paired as agents are: kind j of many is kind j mod k of few, and few are filled up with kinds that never
+    occur. Raises HeadstartError if entities of one name differ in size otherwise.
     """
     if from_fields == to_fields:
         return obs
-    cuts = np.cumsum([field.width for field in from_fields])[:-1].tolist()
-    have = {
-        field.name: (field, block.reshape(*obs.shape[:-1], field.count, field.size))
-        for field, block in zip(from_fields, jnp.split(obs, cuts, -1), strict=True)
-    }
+    have = _entities(obs, from_fields)
     blocks = []
     for want in to_fields:
         field, entities = have.get(want.name, (want, jnp.zeros((*obs.shape[:-1], want.count, want.size), obs.dtype)))
+        if field.count > want.count:
+            kept = entities[..., : want.count, :]
+            if select == "nearest":
+                kept = jnp.take_along_axis(entities, _nearest(have, field)[..., : want.count, None], -2)
+            entities = kept
         if field.size != want.size:
             entities = _with_kinds(entities, field, want)
-        if field.count > want.count:
-            ranked_by = have[field.follows][1] if select == "nearest" and field.follows in have else entities
-            entities = _keep(entities, ranked_by, want.count, select)
         missing = want.count - entities.shape[-2]
         padding = [(0, 0)] * (entities.ndim - 2) + [(0, max(missing, 0)), (0, 0)]
         blocks.append(jnp.pad(entities, padding).reshape(*obs.shape[:-1], want.width))
@@ -67,12 +65,18 @@ def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tu
     return lines + [f"{field.name} left out" for field in from_fields if field.name not in wanted]
 
 
-def _keep(entities: Array, ranked_by: Array, count: int, select: Select) -> Array:
-    if select == "first":
-        return entities[..., :count, :]
+def _entities(obs: Array, fields: tuple[Field, ...]) -> dict[str, tuple[Field, Array]]:
+    """{name: (field, its entities [.. N size])} of an observation."""
+    cuts = np.cumsum([field.width for field in fields])[:-1].tolist()
+    blocks = zip(fields, jnp.split(obs, cuts, -1), strict=True)
+    return {field.name: (field, block.reshape(*obs.shape[:-1], field.count, field.size)) for field, block in blocks}
+
+
+def _nearest(have: dict[str, tuple[Field, Array]], field: Field) -> Int[Array, "*n N"]:
+    """The entities of a field, those of zeros last."""
+    ranked_by = have[field.follows if field.follows in have else field.name][1]
     distance = jnp.square(ranked_by[..., :2]).sum(-1)
-    order = jnp.argsort(distance, -1)[..., :count]
-    return jnp.take_along_axis(entities, order[..., None], -2)
+    return jnp.argsort(jnp.where((ranked_by != 0).any(-1), distance, jnp.inf), -1)
 
 
 def _with_kinds(entities: Array, field: Field, want: Field) -> Array:
@@ -171,7 +175,7 @@ def adapted_policy(
     policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
 ) -> Callable:
     """`policy(params, carry, obs)` of a team trained on one spec, for agents of another: observations are adapted field by
-    field, actions translated by name.
+    field, actions translated by name, and choices of an entity (`Discrete.aims`) are of those that the team was shown.
 
     Raises HeadstartError if a role has no field in common, or if its actions cannot be translated.
     """
@@ -182,9 +186,23 @@ def adapted_policy(
     def seen(params, carry, obs):
         adapted = {role: adapt(obs[role], spec.roles[role].obs, trained.roles[role].obs, select) for role in roles}
         carry, out = policy(params, carry, adapted)
-        return carry, {role: found[role](x) for role, x in out.items()}
+        ours = {role: found[role](x) for role, x in out.items()}
+        if select == "nearest":
+            ours = {role: _among_shown(x, obs[role], trained.roles[role], spec.roles[role]) for role, x in ours.items()}
+        return carry, ours
 
     return seen
+
+
+def _among_shown(logits: Array, obs: Array, theirs: RoleSpec, ours: RoleSpec) -> Array:
+    """Logits whose k-th choice of an entity is of the k-th nearest one, as those of the entities in their own order."""
+    have = _entities(obs, ours.obs)
+    for name, places in ours.aimed.items():
+        if len(theirs.aimed[name]) < len(places):
+            rank = jnp.argsort(_nearest(have, have[name][0]), -1)
+            before, chosen, after = jnp.split(logits, [places.start, places.stop], -1)
+            logits = jnp.concatenate([before, jnp.take_along_axis(chosen, rank, -1), after], -1)
+    return logits
 
 
 def transplant(

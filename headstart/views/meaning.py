@@ -1,7 +1,8 @@
 """What actions mean: one team's actions as another's, by the names of options and numbers.
 
 Two teams may act by spaces of equal sizes whose options stand in another order, whose numbers have opposite signs, or other
-bounds. If both have names, a translation is exact; options without names are taken in their order.
+bounds. If both have names, a translation is exact; options without names are taken in their order. Choices of an entity, such
+as attacks, may be among another number of entities (`Discrete.aims`).
 """
 
 import dataclasses
@@ -12,24 +13,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from headstart.core.actions import ILLEGAL
 from headstart.core.checks import HeadstartError, notice
-from headstart.core.spec import ActionSpace, Continuous, Discrete, RoleSpec, check_names
+from headstart.core.spec import ActionSpace, Continuous, Discrete, RoleSpec, check_aims, check_names
 
 LONGEST = 120
 """Characters of a list of names in a message."""
 
 
 class Translation(NamedTuple):
-    """From action vectors (or logits) of one space to those of another; called with `theirs` [*n U], it returns ours."""
+    """From action vectors (or logits) of one space to those of another; called with theirs, it returns ours [*n U]."""
 
     order: tuple[int, ...]
-    """[U]: where each of our numbers stands in theirs."""
+    """[U]: where each of our numbers stands in theirs; −1 for the choice of an entity beyond as many as they know."""
     scale: tuple[float, ...] = ()
     """[U]: factor on each number; empty if that is 1."""
     offset: tuple[float, ...] = ()
     """[U]: what is added after that; empty if that is 0."""
     words: str = ""
     """Their names → ours, if they differ."""
+    theirs: int = 0
+    """Their U, if they choose among other numbers of entities; else 0."""
+    among: tuple[tuple[range, range], ...] = ()
+    """The places of the options that choose one of those entities, in theirs and in ours."""
 
     @property
     def same(self) -> bool:
@@ -39,7 +45,7 @@ class Translation(NamedTuple):
     @property
     def moves(self) -> bool:
         """Whether numbers change places."""
-        return self.order != tuple(range(len(self.order)))
+        return bool(self.theirs) or self.order != tuple(range(len(self.order)))
 
     @property
     def signs(self) -> tuple[float, ...] | None:
@@ -48,10 +54,13 @@ class Translation(NamedTuple):
             return None
         return self.scale or (1.0,) * len(self.order)
 
-    def __call__(self, theirs: Float[Array, "*n U"]) -> Float[Array, "*n U"]:
-        """Their vector as ours. Numbers that our bounds cannot express are clipped."""
+    def __call__(self, theirs: Float[Array, "*n _"]) -> Float[Array, "*n U"]:
+        """Their vector as ours. Numbers that our bounds cannot express are clipped; what they do not know is `ILLEGAL`."""
         if self.same:
             return theirs
+        if self.theirs:
+            known = np.array(self.order) >= 0
+            return jnp.where(known, theirs[..., np.maximum(self.order, 0)], ILLEGAL)
         ours = theirs[..., np.array(self.order)] if self.moves else theirs
         if not self.scale:
             return ours
@@ -60,8 +69,11 @@ class Translation(NamedTuple):
         return ours if self.signs else jnp.clip(ours, -1.0, 1.0)
 
     def back(self, ours: Array) -> Array:
-        """Our mask of legal choices as theirs."""
-        return ours[..., np.argsort(self.order)] if self.moves else ours
+        """Our mask of legal choices as theirs; entities that are not here cannot be chosen."""
+        if not self.theirs:
+            return ours[..., np.argsort(self.order)] if self.moves else ours
+        places = np.array([self.order.index(i) if i in self.order else -1 for i in range(self.theirs)])
+        return jnp.where(places >= 0, ours[..., np.maximum(places, 0)], False)
 
 
 Translations = Mapping[str, Translation]
@@ -70,9 +82,13 @@ Translations = Mapping[str, Translation]
 
 def translation(theirs: RoleSpec, ours: RoleSpec, role: str) -> Translation:
     """From the actions of `theirs` to those of `ours`; HeadstartError if they cannot mean the same."""
-    for space in (theirs.actions, ours.actions):
-        check_names(space, role)
+    for about in (theirs, ours):
+        check_names(about.actions, role)
+        check_aims(about, role)
     if isinstance(theirs.actions, Discrete) and isinstance(ours.actions, Discrete):
+        among = [{field: len(places) for field, places in about.aimed.items()} for about in (theirs, ours)]
+        if among[0].keys() == among[1].keys() and among[0] != among[1]:
+            return _of_entities(theirs, ours, role)
         return _of_options(theirs.actions, ours.actions, role)
     if isinstance(theirs.actions, Continuous) and isinstance(ours.actions, Continuous):
         return _of_numbers(theirs.actions, ours.actions, role)
@@ -146,6 +162,32 @@ def _of_options(theirs: Discrete, ours: Discrete, role: str) -> Translation:
         if i != j or there[j] != here[i]:
             moved.append(f"{_listed(there[j])} → {_listed(here[i])}" if named else f"head {j} → head {i}")
     return Translation(tuple(order), words="; ".join(moved))
+
+
+def _of_entities(theirs: RoleSpec, ours: RoleSpec, role: str) -> Translation:
+    """Of choices among other numbers of entities: choice k is that of entity k, and other options are those of their names."""
+    (known, there), (mine, here) = _others(theirs), _others(ours)
+    rest = _of_options(known, mine, role)
+    order = [-1] * ours.actions.size
+    for place, i in zip(here, rest.order, strict=True):
+        order[place] = there[i]
+    words, among = [rest.words] if rest.words else [], []
+    for field, places in ours.aimed.items():
+        among.append((theirs.aimed[field], places))
+        for place, i in zip(places, theirs.aimed[field], strict=False):
+            order[place] = i
+        words.append(f"one of {len(theirs.aimed[field])} {field} → one of {len(places)}")
+    return Translation(tuple(order), words="; ".join(words), theirs=theirs.actions.size, among=tuple(among))
+
+
+def _others(about: RoleSpec) -> tuple[Discrete, list[int]]:
+    """The options that choose no entity, and their places in an action vector."""
+    space: Any = about.actions
+    aimed = {place for places in about.aimed.values() for place in places}
+    ends = np.cumsum(space.heads).tolist()
+    heads = [[i for i in range(end - size, end) if i not in aimed] for end, size in zip(ends, space.heads, strict=True)]
+    names = [words[: len(places)] for words, places in zip(space.options or ((),) * len(heads), heads, strict=True)]
+    return Discrete(tuple(map(len, heads)), options=tuple(names)), [i for places in heads for i in places]
 
 
 def _paired_heads(there: Sequence[tuple[str, ...]], here: Sequence[tuple[str, ...]]) -> list[int]:

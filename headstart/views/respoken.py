@@ -18,7 +18,8 @@ Inputs = Mapping[str, Translation]
 
 
 def acting(net: RoleNet, found: Translation, role: str) -> RoleNet:
-    """An actor (or a network of action values) whose outputs are translated.
+    """An actor (or a network of action values) whose outputs are translated. Those for entities beyond as many as it knows are
+    the mean of those for entities that it knows.
 
     Raises HeadstartError for actions in other bounds, which no parameters express, and for networks without a last layer.
     """
@@ -28,14 +29,21 @@ def acting(net: RoleNet, found: Translation, role: str) -> RoleNet:
     order, signs = np.array(found.order), _signs(found, role)
     done = []
 
+    def taken(x):
+        ours = _taken(x, np.maximum(order, 0), signs)
+        for there, here in found.among:
+            unknown = [i for i in here if order[i] < 0]
+            ours = ours.at[..., unknown].set(x[..., np.array(there)].mean(-1, keepdims=True))
+        return ours
+
     def changed(layer):
         if not isinstance(layer, Linear) or not layer.last:
             return layer
         done.append(layer)
-        return Linear(_taken(layer.weight, order, signs), _taken(layer.bias, order, signs), layer.reads, True)
+        return Linear(taken(layer.weight), taken(layer.bias), layer.reads, True)
 
     out = jax.tree.map(changed, net, is_leaf=lambda x: isinstance(x, Linear))
-    if len(done) != 1 or done[0].weight.shape[-1] != len(order):
+    if len(done) != 1 or done[0].weight.shape[-1] != (found.theirs or len(order)):
         raise HeadstartError(
             f"the teacher's '{role}' acts by other actions, and the layer that puts them out is not marked "
             "(Linear.last): its parameters cannot be copied"
@@ -105,7 +113,7 @@ def reseated(net: RoleNet, pairs: np.ndarray) -> RoleNet:
     return jax.tree.map(changed, net, is_leaf=lambda x: isinstance(x, Linear))
 
 
-def _taken(x: Float[Array, "*n U"], order: np.ndarray, signs: tuple[float, ...]) -> Float[Array, "*n U"]:
+def _taken(x: Float[Array, "*n _"], order: np.ndarray, signs: tuple[float, ...]) -> Float[Array, "*n U"]:
     return x[..., order] * np.asarray(signs, np.float32).reshape((1,) * (x.ndim - 1) + (-1,))
 
 

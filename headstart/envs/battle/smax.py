@@ -96,7 +96,7 @@ class SMAX:
     def spec(self) -> TeamSpec:
         """One role, `ally`."""
         units = self.units
-        ally = RoleSpec(units.allies, sight.fields(units), orders(units.enemies))
+        ally = RoleSpec(units.allies, sight.fields(units), orders(units.enemies)._replace(aims=("enemies",)))
         return TeamSpec({"ally": ally}, self.horizon, len(units.kind) * sight.UNIT)
 
     def reset(self, key: Array) -> tuple[BattleState, TimeStep]:
