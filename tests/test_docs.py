@@ -1,5 +1,6 @@
 """What the documents tell people to type works: every command and every Python example, with the work made small."""
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -127,7 +128,7 @@ def test_python_examples(page, tmp_path, monkeypatch):
         small = {"steps": 400, "evaluations": 2, "episodes": 4, "progress": False}
         learner = headstart.preset("learner", learner) if isinstance(learner, str) else learner
         quick = {"warmup": 100, "batch": 16} if hasattr(learner, "warmup") else {}
-        return api.train(env, type(learner)(**quick), out, **(settings | small))
+        return api.train(env, dataclasses.replace(learner, **quick), out, **(settings | small))
 
     monkeypatch.setattr(headstart, "train", train, raising=False)
     for block in blocks(page, "python"):

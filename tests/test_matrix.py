@@ -70,6 +70,13 @@ def test_gains_are_shares_of_what_the_team_alone_improves_by(report):
     assert not cell(report, "final gain", "6", "3").endswith(("+", "−")), "its interval contains 0"
 
 
+def test_a_team_alone_that_does_not_improve_sets_no_threshold():
+    arms = {"alone-3": arm(rising(-20, -25)), "distill-3-to-3": arm(rising(-22, -10), "alone-3", versus="alone-3")}
+    cells = [matrix.Cell("distill-3-to-3", "distill", "3", "3")]
+    header = {"experiment": "transfer/toy", "scale": "laptop", "headline": "distill-3-to-3", "matrix": matrix.summary(cells)}
+    assert cell(build_report(header, arms), "time ratio, env-steps", "3", "3") == "no threshold"
+
+
 def test_it_is_drawn_and_told(report, capsys):
     page, words = render_html(report, [], {}), ledger.section(report)
     assert 'id="matrix"' in page and 'id="curves"' not in page

@@ -95,16 +95,20 @@ def _told(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> s
 
 
 def _words(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> str:
-    """A number with its interval, or how many seeds of the student and of the team alone arrive, if too few of them do."""
+    """A number with its interval, or how many seeds of the student and of the team alone arrive, if too few of them do.
+
+    A team alone that does not improve sets no threshold.
+    """
     found = value(report, arm, quantity)
     if quantity in GAINS or found["iqm"] is not None:
         return interval_text(found)
     if arm.get("reached") == 0:
         return "never"
     alone, seeds = report["arms"][arm["versus"]], report["seeds"]
-    shares = [who.get("reached") for who in (arm, alone)]
-    mine, theirs = ("?" if share is None else str(round(share * seeds)) for share in shares)
-    return f"{mine} of {seeds} seeds arrive, {theirs} alone"
+    mine, theirs = (who.get("reached") for who in (arm, alone))
+    if mine is None or theirs is None:
+        return "no threshold"
+    return f"{round(mine * seeds)} of {seeds} seeds arrive, {round(theirs * seeds)} alone"
 
 
 def markdown(report: Mapping[str, Any]) -> str:
