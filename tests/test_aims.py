@@ -1,5 +1,6 @@
 """Teams that choose among entities, such as enemies to attack, fitted to other numbers of them: beside plain loops."""
 
+import dataclasses
 import json
 
 import jax
@@ -13,7 +14,7 @@ import headstart as hs
 from headstart.core import actions
 from headstart.core.checks import HeadstartError
 from headstart.core.env import vectorise
-from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec, check_aims, decode_spec, encode_spec
+from headstart.core.spec import Continuous, Discrete, Field, RoleSpec, TeamSpec, check_actions, decode_spec, encode_spec
 from headstart.envs.battle.smax import SMAX
 from headstart.envs.battle.units import MOVES
 from headstart.learners.ppo import PPO
@@ -21,7 +22,7 @@ from headstart.learners.qlearning import QLearning
 from headstart.teams.policy import TeamPolicy
 from headstart.views.meaning import translation
 
-ILLEGAL = actions.ILLEGAL
+UNKNOWN = actions.UNKNOWN
 WORDS = ("wait", "walk")
 
 
@@ -65,7 +66,7 @@ def by_hand(team: TeamPolicy, obs: np.ndarray, foes: int, known: int, select: st
         shown = shown[:known]
         there = [foe[i] for i in shown] + [np.zeros(3, np.float32)] * (known - len(shown))
         said = answers(team, np.concatenate([each[:2], *there, each[2 + 3 * foes :]])[None, None].repeat(2, 1))[0, n % 2]
-        row = np.full(2 + foes + 3, ILLEGAL, np.float32)
+        row = np.full(2 + foes + 3, UNKNOWN, np.float32)
         row[:2], row[2 + foes :] = said[:2], said[2 + known :]
         for slot, i in enumerate(shown):
             row[2 + i] = said[2 + slot]
@@ -95,14 +96,77 @@ def test_a_fitted_team_never_chooses_what_it_was_not_shown():
             assert act[f"agent_{i}"][0] in (0, 1, *(2 + k for k in near))
 
 
-def test_masks_go_back_to_the_entities_that_are_known():
-    theirs, ours = task(4).roles["agent"], task(2).roles["agent"]
-    few = translation(theirs, ours, "agent")
-    mask = np.array([True, False, True, False, True, True, False])
-    assert np.asarray(few.back(jnp.asarray(mask))).tolist() == [True, False, True, False, False, False, True, True, False]
-    many = translation(ours, theirs, "agent")
-    mask = np.array([True, False, True, False, True, False, True, True, False])
-    assert np.asarray(many.back(jnp.asarray(mask))).tolist() == [True, False, True, False, True, True, False]
+def test_what_it_was_not_shown_is_chosen_only_if_nothing_else_is_legal():
+    team, obs = fresh(task(2)).adapt(task(4)), seen(4)[0]
+    masks = np.array([False] * 5 + [True] + [True] * 3)  # of all foes the last
+    for i in range(2):
+        foe = obs[i, 2:14].reshape(4, 3)
+        foe[3] = (9.0, 9.0, 1.0)  # the farthest
+        obs[i, 2:14] = foe.reshape(-1)
+        foe[:3] = np.abs(foe[:3]) + 0.1
+        obs[i, 2:14] = foe.reshape(-1)
+    act, _ = team.act(dict(zip(("agent_0", "agent_1"), obs, strict=True)), available={"agent_0": masks})
+    assert act["agent_0"][0] == 5 and act["agent_1"][0] != 5
+
+
+def test_a_team_fitted_twice_is_fitted_to_its_own_task_and_kept_in_files(tmp_path):
+    team, obs = fresh(task(2)), seen(5)
+    twice = team.adapt(task(4)).adapt(task(5))
+    np.testing.assert_array_equal(answers(twice, obs), answers(team.adapt(task(5)), obs))
+    twice.save(tmp_path / "five")
+    np.testing.assert_array_equal(answers(hs.load(tmp_path / "five"), obs), answers(twice, obs))
+
+
+def test_a_team_is_no_team_of_other_numbers_of_entities_by_its_sizes_alone():
+    """Three foes of two numbers and two pals are as many numbers as four foes and one pal."""
+    shapes = [TeamSpec({"agent": RoleSpec(1, (Field("foes", n, 2), Field("pals", m, 2)),
+              Discrete((2 + n,), aims=("foes",)))}, 10) for n, m in ((3, 2), (4, 1))]  # fmt: skip
+    team = fresh(shapes[0])
+    assert team.fits(shapes[0]) and not team.fits(shapes[1])
+    with pytest.raises(HeadstartError, match="one of 3 foes → one of 4: fit it by --adapt"):
+        team.learner_in(shapes[1])
+
+
+def heads(first: str, second: str, foes: int = 2, pals: int = 2, named: bool = True) -> RoleSpec:
+    """A role that selects one entity of each of two fields, after an option for none."""
+    counts = {"foes": foes, "pals": pals}
+    words = {name: ("none", *(f"{name} {i}" for i in range(n))) for name, n in counts.items()}
+    fields = tuple(Field(name, n, 3) for name, n in counts.items())
+    sizes = tuple(1 + counts[name] for name in (first, second))
+    return RoleSpec(1, fields, Discrete(sizes, (), (words[first], words[second]) if named else (), (first, second)))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_heads_are_paired_by_the_field_of_their_entities(named):
+    theirs, ours = heads("foes", "pals", named=named), heads("pals", "foes", 3, 1, named)
+    found = translation(theirs, ours, "agent")
+    assert found.order == (3, 4, 0, 1, 2, -1)
+    same = translation(theirs, heads("pals", "foes", named=named), "agent")
+    assert same.order == (3, 4, 5, 0, 1, 2)
+    for order in (found.order, same.order):
+        assert all(isinstance(i, int) for i in order)
+
+
+def test_a_team_without_aims_and_one_with_them_are_translated_by_name():
+    """A team from before an environment of one's own said what its choices are of."""
+    spec = task(3)
+    role = spec.roles["agent"]
+    before = spec._replace(roles={"agent": role._replace(actions=role.actions._replace(aims=()))})
+    team, obs = fresh(before), seen(3)
+    np.testing.assert_array_equal(answers(team.adapt(spec), obs), answers(team, obs))
+    guide = hs.Distill(team).make(spec, team.config.make(spec))
+    assert guide.observe is not None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_entities_are_last_if_all_that_is_known_of_them_is_zero(there):
+    """Of an entity at the observer's own place, a field that follows tells that it is there."""
+    fields = Field("foes", 3, 2), Field("healths", 3, 1, follows="foes")
+    less = Field("foes", 2, 2), Field("healths", 2, 1, follows="foes")
+    obs = jnp.array([3.0, 3.0, 0.0, 0.0, 1.0, 0.0, 0.5, 0.7 * there, 0.9])
+    want = [0.0, 0.0, 1.0, 0.0, 0.7, 0.9] if there else [1.0, 0.0, 3.0, 3.0, 0.9, 0.5]
+    np.testing.assert_allclose(hs.adapt(obs, fields, less), want)
+    np.testing.assert_allclose(hs.adapt(obs[:6], fields[:1], less[:1]), [0.0, 0.0, 1.0, 0.0])  # only places: it is there
 
 
 @pytest.mark.parametrize("config", [PPO(), QLearning(shared=False)], ids=["ppo", "dqn"])
@@ -126,11 +190,11 @@ def test_a_warm_start_copies_choices_and_begins_new_ones_at_their_mean(known, fo
 
 @pytest.mark.parametrize("loss", ["mse", "ce", "kl"])
 def test_what_a_teacher_does_not_know_adds_nothing_to_the_loss(loss):
-    """Against sums over the choices that it knows."""
+    """Against sums over the choices that it knows: the others are the student's own."""
     rng = np.random.default_rng(0)
     teacher, student = rng.normal(size=(2, 6, 10)).astype(np.float32)
     space = Discrete((7, 3))
-    teacher[:, 4:7] = ILLEGAL
+    teacher[:, 4:7] = UNKNOWN
     distance = hs.Distill(loss=loss)._distance(loss, space, "logits", "logits")
     got, slope = jax.value_and_grad(lambda x: distance(jnp.asarray(teacher), x, None).sum())(jnp.asarray(student))
     soft = lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)
@@ -139,10 +203,12 @@ def test_what_a_teacher_does_not_know_adds_nothing_to_the_loss(loss):
         if loss == "mse":
             want += ((t - s)[[0, 1, 2, 3, 7, 8, 9]] ** 2).sum() / 10
             continue
-        for known, cut in ((slice(0, 4), slice(0, 7)), (slice(7, 10), slice(7, 10))):
-            p, q = soft(t[known]), soft(s[cut])[: known.stop - known.start]
+        for known in (slice(0, 4), slice(7, 10)):
+            p, q = soft(t[known]), soft(s[known])
             want += -(p * np.log(q)).sum() + (p * np.log(p)).sum() * (loss == "kl")
-    assert got == pytest.approx(want, rel=1e-4) and np.isfinite(slope).all()
+    assert got == pytest.approx(want, rel=1e-4) and np.isfinite(slope).all() and not np.asarray(slope)[:, 4:7].any()
+    only = jnp.ones((6, 10), bool).at[:, :4].set(False)
+    assert distance(jnp.asarray(teacher), jnp.asarray(student), only).max() < 10 * (1 + (loss == "mse"))
 
 
 def test_aims_survive_their_json_and_impossible_ones_are_refused():
@@ -151,16 +217,51 @@ def test_aims_survive_their_json_and_impossible_ones_are_refused():
     about = spec.roles["agent"]
     assert about.aimed == {"foes": range(2, 5)} and "aims" not in encode_spec(hs.Spread(3).spec)["roles"]["agent"]["actions"]
     assert RoleSpec(1, about.obs, Continuous(2)).aimed == {}
-    for aims in (("foes",), ("nobody", ""), ("foes", "foes"), ("", "foes"[:3])):
+    for aims in (("foes",), ("nobody", ""), ("foes", "foes"), ("", "foe")):
         wrong = about._replace(actions=about.actions._replace(aims=aims))
         with pytest.raises(HeadstartError, match="aims must be"):
-            check_aims(wrong, "agent")
+            check_actions(wrong, "agent")
         saved = encode_spec(spec._replace(roles={"agent": wrong}))
         with pytest.raises(ValueError, match="aims must be"):
             decode_spec(saved)
 
 
+def test_an_environment_of_wrong_aims_is_refused_before_training(tmp_path):
+    class Wrong(SMAX):
+        @property
+        def spec(self):
+            spec = super().spec
+            ally = spec.roles["ally"]
+            return spec._replace(roles={"ally": ally._replace(actions=ally.actions._replace(aims=("foes",)))})
+
+    with pytest.raises(HeadstartError, match="role ally: aims must be observed fields"):
+        hs.train(Wrong("3m"), "ippo", tmp_path / "run", steps=4, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_demonstrations_from_before_aims_are_those_of_the_team():
+    env = SMAX("3m")
+    demos = hs.record(hs.load("zoo:3m"), env, episodes=2, actions=True)
+    ally = demos.spec.roles["ally"]
+    old = demos.spec._replace(roles={"ally": ally._replace(actions=ally.actions._replace(aims=()))})
+    dataclasses.replace(demos, spec=old).check_fits(env.spec)
+
+
+def test_a_fitted_battle_team_from_before_aims_has_them_in_both_specs(tmp_path):
+    team = hs.load("zoo:3m").role("ally")
+    team.save(tmp_path / "role")
+    path = tmp_path / "role/policy.json"
+    saved = json.loads(path.read_text())
+    for spec in ("spec", "trained"):
+        del saved[spec]["roles"]["ally"]["actions"]["aims"]
+    path.write_text(json.dumps(saved))
+    back = hs.load(tmp_path / "role", accept_changed=True)
+    assert back.spec == team.spec and back.trained == team.trained
+
+
 def test_teams_that_aim_at_other_things_are_not_translated():
+    with pytest.raises(HeadstartError, match="chooses among foes, and here it chooses among pals"):
+        translation(*(heads("foes", "pals")._replace(actions=Discrete((3,), aims=(x,))) for x in ("foes", "pals")), "agent")
     about = task(3).roles["agent"]
     other = task(4).roles["agent"]
     other = other._replace(actions=other.actions._replace(aims=()))

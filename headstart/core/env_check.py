@@ -11,6 +11,7 @@ import jax.random as jr
 
 from headstart.core.checks import HeadstartError, place
 from headstart.core.env import Env, Vectorised, is_traced, unwrapped
+from headstart.core.spec import check_actions
 from headstart.core.types import RoleSpec, TeamSpec, TimeStep
 
 KINDS = {"numbers": (jnp.number,), "truth values": (jnp.bool_,), "counts": (jnp.number, jnp.bool_)}
@@ -54,6 +55,8 @@ def _looked_at(env: Env) -> None:
 
 def _look(env: Env) -> None:
     name, spec = type(env).__name__, env.spec
+    for role, about in spec.roles.items():
+        check_actions(about, role)
     action = {role: jnp.zeros((about.agents, about.actions.size)) for role, about in spec.roles.items()}
     began = _returned(f"{name}.reset", _traced(f"{name}.reset", env.reset, jr.key(0)), spec)
     after = _returned(f"{name}.step", _traced(f"{name}.step", env.step, began[0], action, jr.key(0)), spec)

@@ -40,9 +40,9 @@ class Discrete(NamedTuple):
     mean, e.g. `(("stay", "left", "right", "down", "up"), ())`: a name for each option of each head, none for a head of which
     nothing is known (or whose words have no meaning of their own). Two teams' options of one name are the same option.
 
-    `aims` names for each head the observed field among whose entities its last options choose, in their order, e.g.
-    `("enemies",)` if they are attacks; "" for a head that does not choose one, empty if none does. A team then chooses among
-    other numbers of entities as it sees other numbers of them.
+    `aims` names, for each head, the observed field whose entities its last options select: of a field of five entities, the
+    last five options are entities 0 to 4, e.g. `("enemies",)` for attacks. "" stands for a head that selects none; empty if no
+    head does. A team that knows another number of entities then selects among as many as it knows.
     """
 
     heads: tuple[int, ...]
@@ -148,17 +148,19 @@ class RoleSpec(NamedTuple):
         return {field: range(end - counts[field], end) for field, end in found if field}
 
 
-def check_aims(about: RoleSpec, role: str) -> None:
-    """Raise HeadstartError unless each head aims at an observed field of its own with no more entities than it has options."""
+def check_actions(about: RoleSpec, role: str) -> None:
+    """Raise HeadstartError for names of options that are not as many, and for aims at no observed field of the role."""
+    check_names(about.actions, role)
     if not isinstance(about.actions, Discrete) or not (aims := about.actions.aims):
         return
     heads, counts = about.actions.heads, {field.name: field.count for field in about.obs}
     require(len(aims) == len(heads), f"role {role}: aims", aims, "the name of a field, or an empty one, for each head")
     named = [(field, size) for field, size in zip(aims, heads, strict=True) if field]
-    fine = len({field for field, _ in named}) == len(named) and all(
-        counts.get(field, size + 1) <= size for field, size in named
+    once = len({field for field, _ in named}) == len(named)
+    fits = all(counts.get(field, size + 1) <= size for field, size in named)
+    require(
+        once and fits, f"role {role}: aims", aims, "observed fields, each once, of no more entities than the head has options"
     )
-    require(fine, f"role {role}: aims", aims, "fields with no more entities than their heads have options")
 
 
 class Route(NamedTuple):
@@ -263,8 +265,7 @@ def decode_spec(saved: dict[str, Any]) -> TeamSpec:
             raise ValueError(f"role {name} has {agents} agents and the names {names}")
         roles[str(name)] = about = RoleSpec(agents, fields, space, names)
         try:
-            check_names(space, name)
-            check_aims(about, name)
+            check_actions(about, name)
         except HeadstartError as error:
             raise ValueError(str(error)) from None
     routes = tuple(Route(str(r[0]), int(r[1]), str(r[2]), str(r[3])) for r in saved.get("messages", ()))

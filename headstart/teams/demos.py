@@ -193,7 +193,7 @@ class Demos:
             if fields != wanted:
                 seen = f"{which} show {name} {_told(fields)}, and the team observes {_told(wanted)}"
                 raise HeadstartError(f"{seen}: record a team of its environment")
-            if self.actions is not None and role.actions != ours.actions:
+            if self.actions is not None and _unaimed(role.actions) != _unaimed(ours.actions):
                 raise HeadstartError(f"{which} have other actions of {name} than the team: record a team of its environment")
 
     def save(self, directory: str | Path, compact: bool = False) -> None:
@@ -268,6 +268,11 @@ def check_free(directory: Path) -> None:
     """Refuse a directory that holds anything, so that nothing is ever overwritten."""
     if not places.empty(directory):
         raise HeadstartError(f"{directory} already holds something: choose another --out")
+
+
+def _unaimed(space: ActionSpace) -> ActionSpace:
+    """The space without aims, which recordings from before them lack."""
+    return space._replace(aims=()) if isinstance(space, Discrete) else space
 
 
 def _told(fields: list[tuple[str, int]]) -> str:

@@ -33,7 +33,7 @@ from headstart.views.adapt import (
     resized,
     select_agents,
 )
-from headstart.views.meaning import spoken_by, tell, translations
+from headstart.views.meaning import Translations, spoken_by, tell, translations
 
 
 @jax.jit
@@ -170,10 +170,20 @@ class TeamPolicy:
         if not self.same_sizes(spec):
             return False
         try:
-            translations(self.spec.roles, spec.roles, [(role, role) for role in spec.roles])
+            self._translated(spec)
         except HeadstartError:
             return False
         return True
+
+    def _translated(self, spec: TeamSpec) -> Translations:
+        """Translations into actions of the same sizes; HeadstartError if there is none."""
+        found = translations(self.spec.roles, spec.roles, [(role, role) for role in spec.roles])
+        for role, each in found.items():
+            if each.width:
+                raise HeadstartError(
+                    f"the team's '{role}' chooses {each.words}: fit it by --adapt, or team.adapt(env) in Python"
+                )
+        return found
 
     def same_sizes(self, spec: TeamSpec) -> bool:
         """Whether `spec` has the team's roles, with the same numbers of agents and of observed numbers."""
@@ -186,7 +196,7 @@ class TeamPolicy:
 
         Raises HeadstartError if they cannot be translated.
         """
-        found = translations(self.spec.roles, spec.roles, [(role, role) for role in spec.roles])
+        found = self._translated(spec)
         tell(found, "the team's")
         return reordered(spoken_by(self.learner, found), self.spec, spec)
 

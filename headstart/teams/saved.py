@@ -63,7 +63,8 @@ def _made(directory: Path, manifest: dict[str, Any]) -> TeamPolicy:
     try:
         spec = decode_spec(manifest["spec"])
         trained = decode_spec(manifest["trained"]) if "trained" in manifest else None
-        spec = _named(spec, env)
+        old, spec = spec, _named(spec, env)
+        trained = trained and _renamed(trained, old, spec)
         learner = config.make(trained or spec)
         of_all = lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype)
         like = jax.tree.map(of_all, jax.eval_shape(learner.init, jax.random.key(0)))
@@ -87,6 +88,12 @@ def env_of(saved: Any) -> Any:
         return registry.decode("env", saved)
     except registry.Untrusted:
         return None
+
+
+def _renamed(trained: TeamSpec, old: TeamSpec, new: TeamSpec) -> TeamSpec:
+    """The spec of a fitted team's networks, with the actions of `new` where it had those of `old`."""
+    newer = lambda name, space: new.roles[name].actions if space == old.roles[name].actions else space
+    return trained._replace(roles={n: role._replace(actions=newer(n, role.actions)) for n, role in trained.roles.items()})
 
 
 def _named(spec: TeamSpec, env: Any) -> TeamSpec:

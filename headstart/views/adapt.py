@@ -73,10 +73,15 @@ def _entities(obs: Array, fields: tuple[Field, ...]) -> dict[str, tuple[Field, A
 
 
 def _nearest(have: dict[str, tuple[Field, Array]], field: Field) -> Int[Array, "*n N"]:
-    """The entities of a field, those of zeros last."""
-    ranked_by = have[field.follows if field.follows in have else field.name][1]
-    distance = jnp.square(ranked_by[..., :2]).sum(-1)
-    return jnp.argsort(jnp.where((ranked_by != 0).any(-1), distance, jnp.inf), -1)
+    """The entities of a field, those last of which all numbers are 0, with those of fields that follow the same one. An entity
+    of which only the position is known may be at 0."""
+    leader = field.follows if field.follows in have else field.name
+    distance = jnp.square(have[leader][1][..., :2]).sum(-1)
+    known = [x for each, x in have.values() if leader in (each.name, each.follows) and each.count == field.count]
+    if sum(x.shape[-1] for x in known) > 2:
+        there = jnp.concatenate(known, -1).any(-1)
+        distance = jnp.where(there, distance, jnp.inf)
+    return jnp.argsort(distance, -1)
 
 
 def _with_kinds(entities: Array, field: Field, want: Field) -> Array:
@@ -198,7 +203,7 @@ def _among_shown(logits: Array, obs: Array, theirs: RoleSpec, ours: RoleSpec) ->
     """Logits whose k-th choice of an entity is of the k-th nearest one, as those of the entities in their own order."""
     have = _entities(obs, ours.obs)
     for name, places in ours.aimed.items():
-        if len(theirs.aimed[name]) < len(places):
+        if len(theirs.aimed.get(name, places)) < len(places):
             rank = jnp.argsort(_nearest(have, have[name][0]), -1)
             before, chosen, after = jnp.split(logits, [places.start, places.stop], -1)
             logits = jnp.concatenate([before, jnp.take_along_axis(chosen, rank, -1), after], -1)

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.core.actions import ILLEGAL
+from headstart.core.actions import UNKNOWN
 from headstart.core.checks import HeadstartError, notice
-from headstart.core.spec import ActionSpace, Continuous, Discrete, RoleSpec, check_aims, check_names
+from headstart.core.spec import ActionSpace, Continuous, Discrete, RoleSpec, check_actions
 
 LONGEST = 120
 """Characters of a list of names in a message."""
@@ -32,7 +32,7 @@ class Translation(NamedTuple):
     """[U]: what is added after that; empty if that is 0."""
     words: str = ""
     """Their names → ours, if they differ."""
-    theirs: int = 0
+    width: int = 0
     """Their U, if they choose among other numbers of entities; else 0."""
     among: tuple[tuple[range, range], ...] = ()
     """The places of the options that choose one of those entities, in theirs and in ours."""
@@ -45,7 +45,7 @@ class Translation(NamedTuple):
     @property
     def moves(self) -> bool:
         """Whether numbers change places."""
-        return bool(self.theirs) or self.order != tuple(range(len(self.order)))
+        return bool(self.width) or self.order != tuple(range(len(self.order)))
 
     @property
     def signs(self) -> tuple[float, ...] | None:
@@ -55,12 +55,12 @@ class Translation(NamedTuple):
         return self.scale or (1.0,) * len(self.order)
 
     def __call__(self, theirs: Float[Array, "*n _"]) -> Float[Array, "*n U"]:
-        """Their vector as ours. Numbers that our bounds cannot express are clipped; what they do not know is `ILLEGAL`."""
+        """Their vector as ours. Numbers that our bounds cannot express are clipped; what they do not know is `UNKNOWN`."""
         if self.same:
             return theirs
-        if self.theirs:
+        if self.width:
             known = np.array(self.order) >= 0
-            return jnp.where(known, theirs[..., np.maximum(self.order, 0)], ILLEGAL)
+            return jnp.where(known, theirs[..., np.maximum(self.order, 0)], UNKNOWN)
         ours = theirs[..., np.array(self.order)] if self.moves else theirs
         if not self.scale:
             return ours
@@ -69,11 +69,8 @@ class Translation(NamedTuple):
         return ours if self.signs else jnp.clip(ours, -1.0, 1.0)
 
     def back(self, ours: Array) -> Array:
-        """Our mask of legal choices as theirs; entities that are not here cannot be chosen."""
-        if not self.theirs:
-            return ours[..., np.argsort(self.order)] if self.moves else ours
-        places = np.array([self.order.index(i) if i in self.order else -1 for i in range(self.theirs)])
-        return jnp.where(places >= 0, ours[..., np.maximum(places, 0)], False)
+        """Our mask of legal choices as theirs, of a space of the same size."""
+        return ours[..., np.argsort(self.order)] if self.moves else ours
 
 
 Translations = Mapping[str, Translation]
@@ -83,11 +80,15 @@ Translations = Mapping[str, Translation]
 def translation(theirs: RoleSpec, ours: RoleSpec, role: str) -> Translation:
     """From the actions of `theirs` to those of `ours`; HeadstartError if they cannot mean the same."""
     for about in (theirs, ours):
-        check_names(about.actions, role)
-        check_aims(about, role)
+        check_actions(about, role)
     if isinstance(theirs.actions, Discrete) and isinstance(ours.actions, Discrete):
-        among = [{field: len(places) for field, places in about.aimed.items()} for about in (theirs, ours)]
-        if among[0].keys() == among[1].keys() and among[0] != among[1]:
+        there, here = ({field: len(places) for field, places in about.aimed.items()} for about in (theirs, ours))
+        if there and here and there.keys() != here.keys():
+            raise HeadstartError(
+                f"the teacher's (or the other team's) '{role}' chooses among {', '.join(there)}, and here it chooses among "
+                f"{', '.join(here)}: they cannot be translated"
+            )
+        if there and here and there != here:
             return _of_entities(theirs, ours, role)
         return _of_options(theirs.actions, ours.actions, role)
     if isinstance(theirs.actions, Continuous) and isinstance(ours.actions, Continuous):
@@ -123,7 +124,8 @@ def tell(found: Translations, whose: str) -> None:
     """Say which roles' actions are translated; `whose` names the owner, e.g. "the teacher's"."""
     for role, each in found.items():
         if not each.same:
-            notice(f"{whose} '{role}' acts by other actions, which are translated by name: {each.words}")
+            how = "" if each.width else " by name"
+            notice(f"{whose} '{role}' acts by other actions, which are translated{how}: {each.words}")
 
 
 def spoken_by(learner: Any, found: Translations) -> Any:
@@ -148,7 +150,8 @@ def _of_options(theirs: Discrete, ours: Discrete, role: str) -> Translation:
     if sorted(theirs.heads) != sorted(ours.heads):
         raise _other(theirs, ours, role)
     there, here = (space.options or ((),) * len(space.heads) for space in (theirs, ours))
-    pairs = _paired_heads(there, here)
+    aimed = {i: theirs.aims.index(field) for i, field in enumerate(ours.aims) if field and field in theirs.aims}
+    pairs = _paired_heads(there, here, aimed)
     starts, order, moved = np.cumsum([0, *theirs.heads]), [], []
     for i, j in enumerate(pairs):
         if theirs.heads[j] != ours.heads[i]:
@@ -177,7 +180,7 @@ def _of_entities(theirs: RoleSpec, ours: RoleSpec, role: str) -> Translation:
         for place, i in zip(places, theirs.aimed[field], strict=False):
             order[place] = i
         words.append(f"one of {len(theirs.aimed[field])} {field} → one of {len(places)}")
-    return Translation(tuple(order), words="; ".join(words), theirs=theirs.actions.size, among=tuple(among))
+    return Translation(tuple(order), words="; ".join(words), width=theirs.actions.size, among=tuple(among))
 
 
 def _others(about: RoleSpec) -> tuple[Discrete, list[int]]:
@@ -187,12 +190,13 @@ def _others(about: RoleSpec) -> tuple[Discrete, list[int]]:
     ends = np.cumsum(space.heads).tolist()
     heads = [[i for i in range(end - size, end) if i not in aimed] for end, size in zip(ends, space.heads, strict=True)]
     names = [words[: len(places)] for words, places in zip(space.options or ((),) * len(heads), heads, strict=True)]
-    return Discrete(tuple(map(len, heads)), options=tuple(names)), [i for places in heads for i in places]
+    return Discrete(tuple(map(len, heads)), (), tuple(names), space.aims), [i for places in heads for i in places]
 
 
-def _paired_heads(there: Sequence[tuple[str, ...]], here: Sequence[tuple[str, ...]]) -> list[int]:
-    """The number of their head for each of ours: that of the same names, in the same place if possible; else by place."""
-    pairs: dict[int, int] = {}
+def _paired_heads(there: Sequence[tuple[str, ...]], here: Sequence[tuple[str, ...]], aimed: dict[int, int]) -> list[int]:
+    """The number of their head for each of ours: that which selects an entity of the same field (`aimed`), else that of the
+    same names, in the same place if possible; else by place."""
+    pairs = dict(aimed)
     alike = lambda i, j: bool(here[i]) and set(here[i]) == set(there[j]) and j not in pairs.values()
     for near in (True, False):
         for i in range(len(here)):

@@ -33,7 +33,7 @@ def acting(net: RoleNet, found: Translation, role: str) -> RoleNet:
         ours = _taken(x, np.maximum(order, 0), signs)
         for there, here in found.among:
             unknown = [i for i in here if order[i] < 0]
-            ours = ours.at[..., unknown].set(x[..., np.array(there)].mean(-1, keepdims=True))
+            ours = ours.at[..., unknown].set(x[..., there.start : there.stop].mean(-1, keepdims=True) if there else 0.0)
         return ours
 
     def changed(layer):
@@ -43,7 +43,7 @@ def acting(net: RoleNet, found: Translation, role: str) -> RoleNet:
         return Linear(taken(layer.weight), taken(layer.bias), layer.reads, True)
 
     out = jax.tree.map(changed, net, is_leaf=lambda x: isinstance(x, Linear))
-    if len(done) != 1 or done[0].weight.shape[-1] != (found.theirs or len(order)):
+    if len(done) != 1 or done[0].weight.shape[-1] != (found.width or len(order)):
         raise HeadstartError(
             f"the teacher's '{role}' acts by other actions, and the layer that puts them out is not marked "
             "(Linear.last): its parameters cannot be copied"
@@ -88,7 +88,7 @@ def judging(net: RoleNet, inputs: Inputs, role: str) -> RoleNet:
             if field.name != "action" and not field.name.endswith("/action"):
                 break
             start, found = end - field.width, inputs.get(field.name)
-            if found is not None and len(found.order) == field.width:
+            if found is not None and not found.width and len(found.order) == field.width:
                 order[start:end], signs[start:end] = start + np.array(found.order), _signs(found, role)
             end = start
         columns = _taken(jnp.swapaxes(layer.weight, -1, -2), order, tuple(signs))
