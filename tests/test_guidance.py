@@ -25,7 +25,8 @@ from headstart.learners.ddpg import DDPG
 from headstart.learners.ppo import PPO
 from headstart.teams.fit import fit_teacher
 from headstart.teams.policy import TeamPolicy
-from headstart.views.adapt import adapt, pairing, select_agents, transplant
+from headstart.views.adapt import adapt, pairing, select_agents
+from headstart.views.transplant import transplant
 
 FOUR = {"num_envs": 4, "train_every": 4, "rollout": 5, "batch": 16, "warmup": 8, "capacity": 64, "hidden": (8,)}
 DDPG4, PPO4 = small(DDPG(), **FOUR), small(PPO(), **FOUR)

@@ -23,7 +23,7 @@ from headstart.learners.normaliser import moments
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
 from headstart.training import run, session
-from headstart.views.adapt import transplant
+from headstart.views.transplant import transplant
 
 BANK = RoleSpec(2, (Field("place", 1, 3),), Discrete((4,)))
 COLLECTOR = RoleSpec(3, (Field("word", 1, 2),), Discrete((2, 3)))

@@ -24,7 +24,8 @@ from headstart.learners.ppo import PPO
 from headstart.learners.values import fresh_stats, learn_scale, outputs_for, value_loss, values_of
 from headstart.teams.policy import TeamPolicy
 from headstart.teams.saved import load
-from headstart.views.adapt import adapt, transplant
+from headstart.views.adapt import adapt
+from headstart.views.transplant import transplant
 
 # ------------------------------------------------------------------ value losses
 

@@ -1,7 +1,7 @@
 """Warm start: begin training with a teacher's parameters instead of random ones.
 
 The "+ initialisation" control of Gao et al. 2021 (§4.2). Networks, roles and agents are matched by name, parameters by tree
-path, observed fields and actions by name; see `adapt.transplant`. A teacher may have a part of the student's continuous
+path, observed fields and actions by name; see `views.transplant`. A teacher may have a part of the student's continuous
 actions: the others begin at 0. The optimiser starts afresh.
 """
 
@@ -21,8 +21,9 @@ from headstart.core.ranges import Unit
 from headstart.core.types import TeamSpec
 from headstart.teams.fit import check_teacher, pair_roles
 from headstart.views import respoken
-from headstart.views.adapt import by_place, seats, transplant
+from headstart.views.adapt import by_place, seats
 from headstart.views.meaning import Translation, part_of, tell, translation
+from headstart.views.transplant import transplant
 
 
 @part("guidance")
