@@ -211,6 +211,14 @@ def test_what_a_teacher_does_not_know_adds_nothing_to_the_loss(loss):
     assert distance(jnp.asarray(teacher), jnp.asarray(student), only).max() < 10 * (1 + (loss == "mse"))
 
 
+@pytest.mark.parametrize("loss", ["ce", "kl"])
+def test_what_a_teacher_would_never_choose_is_compared(loss):
+    """A teacher that puts out −10⁹ for a choice, as some do for those that are not legal, knows it."""
+    teacher, student = jnp.array([0.0, 0.5, actions.ILLEGAL]), jnp.zeros(3)
+    distance = hs.Distill(loss=loss)._distance(loss, Discrete((3,)), "logits", "logits")
+    assert jax.grad(lambda x: distance(teacher, x, None))(student)[2] > 0.1
+
+
 def test_aims_survive_their_json_and_impossible_ones_are_refused():
     spec = task(3)
     assert decode_spec(json.loads(json.dumps(encode_spec(spec)))) == spec

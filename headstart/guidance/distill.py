@@ -104,14 +104,14 @@ class Distill:
     def _distance(self, loss: str, space: Any, theirs: Outputs, mine: Outputs) -> Distance:
         if loss == "mse":
             return lambda teacher, student, legal: jnp.where(
-                teacher > actions.UNKNOWN, jnp.square(teacher - student), 0.0
+                teacher != actions.UNKNOWN, jnp.square(teacher - student), 0.0
             ).mean(-1)
         compare = actions.cross_entropy if loss == "ce" else actions.kl
         hot = TEMPERATURES[theirs] if self.temperature is None else self.temperature
         own = TEMPERATURES[mine] if self.student_temperature is None else self.student_temperature
 
         def distance(teacher, student, legal):
-            known = teacher > actions.UNKNOWN  # entities beyond as many as the teacher knows are the student's own choice
+            known = teacher != actions.UNKNOWN  # entities beyond as many as it knows are the student's own choice
             legal = known if legal is None else legal & known
             return own * compare(space, actions.legal(teacher / hot, legal), actions.legal(student / own, legal))
 
