@@ -194,8 +194,8 @@ def _others(about: RoleSpec) -> tuple[Discrete, list[int]]:
 
 
 def _paired_heads(there: Sequence[tuple[str, ...]], here: Sequence[tuple[str, ...]], aimed: dict[int, int]) -> list[int]:
-    """The number of their head for each of ours: that which selects an entity of the same field (`aimed`), else that of the
-    same names, in the same place if possible; else by place."""
+    """The number of their head for each of ours. `aimed` has the pairs that select entities of the same field; other heads are
+    paired by names, in the same place if possible, and then by place."""
     pairs = dict(aimed)
     alike = lambda i, j: bool(here[i]) and set(here[i]) == set(there[j]) and j not in pairs.values()
     for near in (True, False):
