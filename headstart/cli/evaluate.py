@@ -10,12 +10,13 @@ from headstart.core.checks import HeadstartError, check_known
 
 def evaluate(args: list[str]) -> None:
     """Score a trained team on fresh episodes with greedy actions: headstart evaluate DIR [--env ENV] [--adapt] [--sample]."""
-    from headstart.core.ranges import Count
+    from headstart.core.ranges import Count, Select
 
     rest, team, env = _team_and_env(args, "evaluate")
     fields = [
         ("episodes", Count, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: pair agents, adapt observations by field."),
+        ("select", Select, "nearest", "With --adapt: the entities that the team observes if there are more than it knows."),
         ("sample", bool, False, "Also score the actions of the exploring learner, as at the end of training."),
         *([("env", None, env, "")] if env is not None else []),
     ]
@@ -35,14 +36,17 @@ def evaluate(args: list[str]) -> None:
         raise HeadstartError(f"episodes must be at least 1, not {options.episodes}")
     if options.adapt and options.sample:
         raise HeadstartError("a team that was fitted to other agents has greedy actions only: leave --sample out")
+    if options.select != "nearest" and not options.adapt:
+        raise HeadstartError("--select goes with --adapt: a team that is not fitted observes all that there is")
     if options.adapt:
         there = options.env.spec
         for role in there.roles:
             check_known("role of this team", role, team.spec.roles)
-            notes = describe_adaptation(role, there.roles[role].obs, (team.trained or team.spec).roles[role].obs)
+            learned = (team.trained or team.spec).roles[role]
+            notes = describe_adaptation(role, there.roles[role].obs, learned.obs, options.select, learned.aimed)
             agents = f"{there.roles[role].agents} agents by a team of {team.spec.roles[role].agents}"
             print(f"adapted {role}: {', '.join([agents, *notes])}")
-        team = team.adapt(there)
+        team = team.adapt(there, options.select)
     for kind in ("greedy", "sampled")[: 1 + options.sample]:
         found = scores(team, options.env, options.episodes, kind == "sampled")
         returns, word = found.pop("return"), "" if kind == "greedy" else "sampled "

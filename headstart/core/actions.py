@@ -15,8 +15,6 @@ from headstart.core.types import ActionSpace, Continuous, Discrete
 
 ILLEGAL = -1e9
 """Logit of an action that is not available: its probability is exactly 0, and the gradient stays finite."""
-UNKNOWN = -1e8
-"""Logit of a choice that a team does not know: it is chosen only if no other choice is available."""
 
 
 def over_heads(function, space: Discrete, *xs: Float[Array, "*n U"]) -> Float[Array, "*n _"]:

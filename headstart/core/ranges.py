@@ -27,6 +27,8 @@ Steps = Annotated[int, Interval(ge=1, le=10**12)]
 Evaluations = Annotated[int, Interval(ge=1, le=10**6)]
 Sizes = tuple[Count, ...]
 """Widths of layers."""
+Select = Literal["nearest", "first"]
+"""The entities of a field that a team is shown if there are more than it knows."""
 
 
 class Unfit(ValueError):

@@ -26,10 +26,9 @@ from headstart.core.guidance import Clock, Guidance, TeacherLike
 from headstart.core.learner import TEMPERATURES, Learner, Outputs
 from headstart.core.ops import linear_schedule, masked_mean
 from headstart.core.part import part
-from headstart.core.ranges import NonNegative, Positive, Unit
+from headstart.core.ranges import NonNegative, Positive, Select, Unit
 from headstart.core.types import ActionSpace, Continuous, TeamSpec
 from headstart.teams.fit import FittedTeacher, fit_teacher, role_pairs
-from headstart.views.adapt import Select
 
 Distance = Callable[[Array, Array, Array | None], Array]
 """teacher's outputs [*n U], student's [*n U], legal choices [*n U] or None -> [*n]."""
@@ -64,7 +63,7 @@ class Distill:
     roles: tuple[str, ...] = ()
     """Roles to guide; if empty, all that the teacher has. The others learn as without guidance."""
     select: Select = "nearest"
-    """The entities that a teacher of a smaller task observes."""
+    """The entities that a teacher of a smaller task observes. Those that actions choose are always the first ones."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is {"teacher": its parameters, "carry", "alpha": []}.
@@ -103,19 +102,14 @@ class Distill:
 
     def _distance(self, loss: str, space: Any, theirs: Outputs, mine: Outputs) -> Distance:
         if loss == "mse":
-            return lambda teacher, student, legal: jnp.where(
-                teacher != actions.UNKNOWN, jnp.square(teacher - student), 0.0
-            ).mean(-1)
+            return lambda teacher, student, legal: jnp.square(teacher - student).mean(-1)
         compare = actions.cross_entropy if loss == "ce" else actions.kl
         hot = TEMPERATURES[theirs] if self.temperature is None else self.temperature
         own = TEMPERATURES[mine] if self.student_temperature is None else self.student_temperature
 
-        def distance(teacher, student, legal):
-            known = teacher != actions.UNKNOWN  # entities beyond as many as it knows are the student's own choice
-            legal = known if legal is None else legal & known
-            return own * compare(space, actions.legal(teacher / hot, legal), actions.legal(student / own, legal))
-
-        return distance
+        return lambda teacher, student, legal: (
+            own * compare(space, actions.legal(teacher / hot, legal), actions.legal(student / own, legal))
+        )
 
     def _objective(self, learner: Learner, distances: dict[str, Distance], label: str, alpha, params, batch, terms):
         """Every guided role's actor term becomes (1 − α)·L_actor, agent by agent, beside a term α·scale·L_reuse of its own.

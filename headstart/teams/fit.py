@@ -9,9 +9,10 @@ import numpy as np
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.ops import unroll
+from headstart.core.ranges import Select
 from headstart.core.types import TeamSpec
 from headstart.teams.demos import Demos
-from headstart.views.adapt import Select, adapted_policy, pair_carry, pair_params
+from headstart.views.adapt import adapted_policy, pair_carry, pair_params
 from headstart.views.meaning import tell, translations
 
 

@@ -17,6 +17,7 @@ from headstart.core.checks import HeadstartError, check_known
 from headstart.core.env import Env
 from headstart.core.learner import Learner, LearnerConfig
 from headstart.core.part import checked
+from headstart.core.ranges import Select
 from headstart.core.spec import TeamSpec, encode_spec
 from headstart.envs.host.spaces import native
 from headstart.storage import arrays as storage
@@ -24,7 +25,6 @@ from headstart.storage import files, places, schema
 from headstart.teams.acting import Acting, acting
 from headstart.teams.inputs import check_names_of, in_parts, masks_of, memory_like, rows_of
 from headstart.views.adapt import (
-    Select,
     adapt,
     adapted_policy,
     describe_adaptation,
@@ -212,6 +212,9 @@ class TeamPolicy:
         """The team fitted to a spec or an environment: agents paired cyclically, observations adapted field by field, actions
         translated by name (which a line on stderr says).
 
+        Of a field with more entities than the team knows, it observes the `select` ones; of those that actions choose, such as
+        enemies to attack (`Discrete.aims`), always the first, so that its choices are of whom it sees.
+
         Roles that the team does not have are left out, and so are networks that do not act (critics).
         Raises HeadstartError if no role is shared, or if fields or actions do not fit.
         """
@@ -251,7 +254,7 @@ class TeamPolicy:
         for role in roles:  # checked now, so that a team that cannot be adapted is refused now
             mine, theirs = spec.roles[role], trained.roles[role]
             describe_adaptation(role, mine.obs, theirs.obs)
-            jax.eval_shape(lambda x, a=mine, b=theirs: adapt(x, a.obs, b.obs, select), jnp.zeros((1, mine.obs_size)))
+            jax.eval_shape(lambda x, a=mine, b=theirs: adapt(x, a.obs, b.obs), jnp.zeros((1, mine.obs_size)))
         params = jax.vmap(lambda params: pair_params(params, self.learner.policy_networks, self.spec, spec, roles))(self.params)
         env = self.env if spec == self.spec else None  # the fitted team has other agents than its environment
         return dataclasses.replace(self, spec=spec, params=params, trained=trained, select=select, env=env)

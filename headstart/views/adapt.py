@@ -1,8 +1,8 @@
 """Fit a team to another task or team size: observations by field name, agents by pairing, actions by name."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Collection
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +11,26 @@ from jaxtyping import Array, Float, Int
 
 from headstart.core.checks import HeadstartError, notice
 from headstart.core.networks import RoleNet
-from headstart.core.types import Field, RoleSpec, TeamSpec
+from headstart.core.ranges import Select
+from headstart.core.types import Field, TeamSpec
 from headstart.views.meaning import translations
-
-Select = Literal["nearest", "first"]
 
 
 def adapt(
-    obs: Float[Array, "*n O"], from_fields: tuple[Field, ...], to_fields: tuple[Field, ...], select: Select = "nearest"
+    obs: Float[Array, "*n O"],
+    from_fields: tuple[Field, ...],
+    to_fields: tuple[Field, ...],
+    select: Select = "nearest",
+    numbered: Collection[str] = (),
 ) -> Float[Array, "*n P"]:
     """An observation of one task as an observation of another, field by field.
 
     A field of the same count is copied. A larger one keeps its `count` nearest entities, nearest first (or simply the first
     ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two numbers; a
     field that `follows` another takes that field's ranks. Entities of zeros, such as units out of sight, come last if more than
-    their position is known. Kinds (`Field.kinds`) are paired as agents are: kind j of many is kind j mod k of few, and few are
-    filled up with kinds that never occur. Raises HeadstartError if entities of one name differ in size otherwise.
+    their position is known. Fields in `numbered` always keep their first entities, in their order: actions may choose them by
+    their numbers (`Discrete.aims`). Kinds (`Field.kinds`) are paired as agents are: kind j of many is kind j mod k of few, and
+    few are filled up with kinds that never occur. Raises HeadstartError if entities of one name differ in size otherwise.
     """
     if from_fields == to_fields:
         return obs
@@ -36,7 +40,7 @@ def adapt(
         field, entities = have.get(want.name, (want, jnp.zeros((*obs.shape[:-1], want.count, want.size), obs.dtype)))
         if field.count > want.count:
             kept = entities[..., : want.count, :]
-            if select == "nearest":
+            if select == "nearest" and not {field.name, field.follows} & set(numbered):
                 kept = jnp.take_along_axis(entities, _nearest(have, field)[..., : want.count, None], -2)
             entities = kept
         if field.size != want.size:
@@ -47,7 +51,13 @@ def adapt(
     return jnp.concatenate(blocks, -1)
 
 
-def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tuple[Field, ...]) -> list[str]:
+def describe_adaptation(
+    role: str,
+    from_fields: tuple[Field, ...],
+    to_fields: tuple[Field, ...],
+    select: Select = "nearest",
+    numbered: Collection[str] = (),
+) -> list[str]:
     """The changes that `adapt` makes to each field, in words; HeadstartError if the tasks have no field in common."""
     have, lines = {field.name: field for field in from_fields}, []
     if not have.keys() & {field.name for field in to_fields}:
@@ -56,8 +66,9 @@ def describe_adaptation(role: str, from_fields: tuple[Field, ...], to_fields: tu
     for want in to_fields:
         count = have[want.name].count if want.name in have else 0
         few = f"filled up with zeros to {want.count}" if count else f"all zeros ({want.width} numbers)"
+        which = "first" if select == "first" or {want.name, want.follows} & set(numbered) else "nearest"
         if count != want.count:
-            lines.append(f"{want.name} {f'the nearest {want.count} of {count}' if count > want.count else few}")
+            lines.append(f"{want.name} {f'the {which} {want.count} of {count}' if count > want.count else few}")
         if want.name in have and (kinds := have[want.name].kinds) != want.kinds:
             lines.append(f"{want.name} of {max(kinds, default=0)} kinds as of {max(want.kinds, default=0)}")
     wanted = {field.name for field in to_fields}
@@ -180,31 +191,18 @@ def adapted_policy(
     policy: Callable, trained: TeamSpec, spec: TeamSpec, roles: tuple[str, ...], select: Select = "nearest"
 ) -> Callable:
     """`policy(params, carry, obs)` of a team trained on one spec, for agents of another: observations are adapted field by
-    field, actions translated by name, and choices of an entity (`Discrete.aims`) are of those that the team was shown.
+    field, and actions translated by name.
 
     Raises HeadstartError if a role has no field in common, or if its actions cannot be translated.
     """
+    here, there = spec.roles, trained.roles
     for role in roles:
-        describe_adaptation(role, spec.roles[role].obs, trained.roles[role].obs)
+        describe_adaptation(role, here[role].obs, there[role].obs)
     found = translations(trained.roles, spec.roles, [(role, role) for role in roles])
 
     def seen(params, carry, obs):
-        adapted = {role: adapt(obs[role], spec.roles[role].obs, trained.roles[role].obs, select) for role in roles}
-        carry, out = policy(params, carry, adapted)
-        ours = {role: found[role](x) for role, x in out.items()}
-        if select == "nearest":
-            ours = {role: _among_shown(x, obs[role], trained.roles[role], spec.roles[role]) for role, x in ours.items()}
-        return carry, ours
+        shown = {role: adapt(obs[role], here[role].obs, there[role].obs, select, there[role].aimed) for role in roles}
+        carry, out = policy(params, carry, shown)
+        return carry, {role: found[role](x) for role, x in out.items()}
 
     return seen
-
-
-def _among_shown(logits: Array, obs: Array, theirs: RoleSpec, ours: RoleSpec) -> Array:
-    """Logits whose k-th choice of an entity is of the k-th nearest one, as those of the entities in their own order."""
-    have = _entities(obs, ours.obs)
-    for name, places in ours.aimed.items():
-        if len(theirs.aimed.get(name, places)) < len(places):
-            rank = jnp.argsort(_nearest(have, have[name][0]), -1)
-            before, chosen, after = jnp.split(logits, [places.start, places.stop], -1)
-            logits = jnp.concatenate([before, jnp.take_along_axis(chosen, rank, -1), after], -1)
-    return logits

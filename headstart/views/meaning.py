@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from headstart.core.actions import UNKNOWN
 from headstart.core.checks import HeadstartError, notice
 from headstart.core.spec import ActionSpace, Continuous, Discrete, RoleSpec, check_actions
 
@@ -25,7 +24,7 @@ class Translation(NamedTuple):
     """From action vectors (or logits) of one space to those of another; called with theirs, it returns ours [*n U]."""
 
     order: tuple[int, ...]
-    """[U]: where each of our numbers stands in theirs; −1 for the choice of an entity beyond as many as they know."""
+    """[U]: where each of our numbers stands in theirs; −1 for the choice of an entity that they do not know."""
     scale: tuple[float, ...] = ()
     """[U]: factor on each number; empty if that is 1."""
     offset: tuple[float, ...] = ()
@@ -55,12 +54,17 @@ class Translation(NamedTuple):
         return self.scale or (1.0,) * len(self.order)
 
     def __call__(self, theirs: Float[Array, "*n _"]) -> Float[Array, "*n U"]:
-        """Their vector as ours. Numbers that our bounds cannot express are clipped; what they do not know is `UNKNOWN`."""
+        """Their vector as ours. Numbers that our bounds cannot express are clipped. The choice of an entity that they do not
+        know is worth the mean of those that they know."""
         if self.same:
             return theirs
         if self.width:
-            known = np.array(self.order) >= 0
-            return jnp.where(known, theirs[..., np.maximum(self.order, 0)], UNKNOWN)
+            known, places = np.array(self.order) >= 0, np.arange(len(self.order))
+            ours = theirs[..., np.maximum(self.order, 0)]
+            for there, here in self.among:
+                new = ~known & (here.start <= places) & (places < here.stop)
+                ours = jnp.where(new, theirs[..., there.start : there.stop].mean(-1, keepdims=True), ours)
+            return ours
         ours = theirs[..., np.array(self.order)] if self.moves else theirs
         if not self.scale:
             return ours
