@@ -195,6 +195,10 @@ def test_adapting_is_told(trained, capsys):
     cli.main(["evaluate", str(trained), "--env.agents", "5", "--adapt", "--episodes", "2"])
     out = capsys.readouterr().out
     assert "adapted agent: 5 agents by a team of 3, landmarks the nearest 3 of 5, agents the nearest 2 of 4, messages" in out
+    cli.main(["evaluate", str(trained), "--env.agents", "5", "--adapt", "--select", "first", "--episodes", "2"])
+    first = capsys.readouterr().out
+    assert "landmarks the first 3 of 5, agents the first 2 of 4" in first and first.split("return")[1] != out.split("return")[1]
+    assert "--select goes with --adapt" in refused(capsys, "evaluate", str(trained), "--select", "first")
 
 
 def test_names_stand_for_parts_in_python_too(tmp_path):
