@@ -1,9 +1,9 @@
 """A long run's memory: fifty million env-steps as `headstart train` runs them, with evaluations, checkpoints and metrics.csv.
 
 Resident memory is read twice a second or so. Each tenth of the run gives its median; the first tenth, in which programs are
-compiled and caches fill, is left out of the fit. A shorter run does not tell a leak from the few megabytes by which an allocator
-steps up and down. Memory grows if the 95 % interval of the slope through the other nine lies
-above 0 and the line rises by more than the readings differ from it.
+compiled and caches fill, is left out of the fit. Memory grows if the 95 % interval of the slope through the other nine lies
+above 0 and the line rises by more than the readings differ from it. A shorter run does not tell a leak from the few megabytes
+by which an allocator steps up and down.
 """
 
 import statistics
