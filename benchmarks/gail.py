@@ -2,10 +2,10 @@
 
 Both learn from the same recorded episodes, with the same settings and networks. What had to be looked at:
 
-discriminator       observation and action, 64 · 64 tanh, Adam at 1e-3, no gradient penalty (imitation has none)
-reward              −log(1 − D) on both sides (`softplus`), which favours survival: CartPole's episodes have no fixed length
-rounds              imitation trains its discriminator after the learner, headstart before it
-PPO                 as in `benchmarks.sb3_ppo`
+    discriminator       observation and action, 64 · 64 tanh, Adam at 1e-3, no gradient penalty (imitation has none)
+    reward              −log(1 − D) on both sides (`softplus`), which favours survival: CartPole's episodes have no fixed length
+    rounds              imitation trains its discriminator after the learner, headstart before it
+    PPO                 as in `benchmarks.sb3_ppo`
 
 imitation does not go with today's versions of what headstart uses, so it has a Python of its own: `--imitation PYTHON`. Its
 seeds run one after another, on one thread; headstart's rate is that of one seed as well.

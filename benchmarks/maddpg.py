@@ -2,9 +2,9 @@
 
 BenchMARL's MADDPG takes turns with it, at the same settings on VMAS's simple_spread: `--benchmarl PYTHON`. What differs:
 
-actions       BenchMARL's MADDPG has continuous ones only, of two numbers; headstart's are five moves, by Gumbel-softmax
-environment   VMAS, which steps all environments as one batch in PyTorch
-threads       as many as there are cores, on both sides
+    actions       BenchMARL's MADDPG has continuous ones only, of two numbers; headstart's are five moves, by Gumbel-softmax
+    environment   VMAS, which steps all environments as one batch in PyTorch
+    threads       as many as there are cores, on both sides
 """
 
 import contextlib

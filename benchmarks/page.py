@@ -158,9 +158,9 @@ def _sections(rows: Sequence[dict[str, Any]], machines: Sequence[str]) -> Iterat
 
 
 def _about(benchmark: str) -> str:
-    """The first paragraph of a benchmark's own description."""
+    """A benchmark's own description, whose indented parts are a page's too."""
     source = (Path(__file__).parent / f"{benchmark}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")[0]
+    return ast.get_docstring(ast.parse(source)) or ""
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
