@@ -94,8 +94,8 @@ def transfer(name: str, scale: Scale) -> Experiment:
         matrix=tuple(cells),
         notes=(
             "A teacher of another size that is asked, or that demonstrates, sees as many of each kind of entity as in its own "
-            "task, the nearest ones. The agents of a larger team are paired with its agents in turn. Warm start copies the "
-            "rows of a first layer by observed field.",
+            "task: the nearest ones, or the first ones if actions choose among them. The agents of a larger team are paired "
+            "with its agents in turn. Warm start copies the rows of a first layer by observed field.",
             "Distillation and warm start give a student of seed s the teacher of seed s. For GAIL the teacher's best seed "
             f"demonstrates in the student's own task, with its most likely actions. These {plan.shown} episodes, and as many "
             "of each other seed from which the best is chosen, are not counted among the teacher's env-steps.",
