@@ -21,6 +21,7 @@ from headstart.learners.ppo import PPO
 from headstart.learners.qlearning import QLearning
 from headstart.teams.fit import fit_teacher
 from headstart.teams.policy import TeamPolicy
+from headstart.views.adapt import describe_adaptation
 from headstart.views.meaning import translation
 
 WORDS = ("wait", "walk")
@@ -80,14 +81,34 @@ def test_a_fitted_team_chooses_what_it_does_not_know_if_nothing_else_is_legal():
     team, obs = fresh(task(2)).adapt(task(4)), seen(4)[0]
     masks = np.array([False] * 5 + [True] + [True] * 3)  # of all foes the last
     act, _ = team.act(dict(zip(("agent_0", "agent_1"), obs, strict=True)), available={"agent_0": masks})
-    assert act["agent_0"][0] == 5 and act["agent_1"][0] != 5
+    assert act["agent_0"][0] == 5
+
+
+def test_a_team_that_knows_nobody_of_a_field_puts_out_zero_for_all_of_it():
+    spec = lambda pals: TeamSpec({"agent": RoleSpec(1, (Field("pals", pals, 2), Field("goal", 1, 2)),
+                                 Discrete((1 + pals,), aims=("pals",)))}, 10)  # fmt: skip
+    team = fresh(spec(0))
+    obs = np.ones((1, 1, 8), np.float32)
+    got = answers(team.adapt(spec(3)), obs)[0, 0]
+    np.testing.assert_array_equal(got, [answers(team, obs[..., :2])[0, 0, 0], 0.0, 0.0, 0.0])
 
 
 def test_a_field_that_follows_chosen_entities_keeps_their_numbers_and_others_the_nearest():
     fields = lambda n: (Field("foes", n, 2), Field("healths", n, 1, follows="foes"), Field("pals", n, 2))
     obs = jnp.array([3.0, 3.0, 2.0, 2.0, 1.0, 1.0, 0.3, 0.2, 0.1, 6.0, 6.0, 5.0, 5.0, 4.0, 4.0])
     want = np.float32([3.0, 3.0, 2.0, 2.0, 0.3, 0.2, 4.0, 4.0, 5.0, 5.0])
-    np.testing.assert_array_equal(hs.adapt(obs, fields(3), fields(2), numbered=("foes",)), want)
+    for numbered in (("foes",), ("healths",)):
+        np.testing.assert_array_equal(hs.adapt(obs, fields(3), fields(2), numbered=numbered), want)
+        told = describe_adaptation("agent", fields(3), fields(2), numbered=numbered)
+        assert told == ["foes the first 2 of 3", "healths the first 2 of 3", "pals the nearest 2 of 3"]
+    assert np.asarray(hs.adapt(obs, fields(3), fields(2)))[:2].tolist() == [1.0, 1.0]
+
+
+def test_a_teacher_labels_entities_by_their_numbers():
+    guide, obs = fresh(task(2)), seen(4)
+    teacher = fit_teacher(guide, task(4), (), "nearest")
+    got = teacher.policy(teacher.params(0), (), {"agent": jnp.asarray(obs)})[1]["agent"]
+    np.testing.assert_allclose(got, by_hand(guide, obs, 4, 2), rtol=1e-5, atol=1e-5)
 
 
 def test_a_team_fitted_twice_is_fitted_to_its_own_task_and_kept_in_files(tmp_path):
@@ -261,7 +282,7 @@ def test_a_battle_team_from_before_aims_has_them_now(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_team_of_three_marines_wins_with_four():
-    """Without a step of training."""
-    env = SMAX("4m")
-    assert hs.record(hs.load("zoo:3m").adapt(env), env, episodes=200, sample=False).means["win"] > 0.6
+def test_a_team_of_three_marines_wins_with_eight():
+    """Without a step of training; with the nearest enemies instead of the first it wins one battle in ten."""
+    env = SMAX("8m")
+    assert hs.record(hs.load("zoo:3m").adapt(env), env, episodes=200, sample=False).means["win"] > 0.4

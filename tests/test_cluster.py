@@ -111,7 +111,7 @@ def test_a_driver_that_is_killed_leaves_what_goes_on(alone, tmp_path):
 def test_ctrl_c_leaves_what_goes_on_in_one_process(alone, tmp_path):
     out = begin(tmp_path / "out")
     toy_cluster.after(out / "stages/teacher", signal.SIGINT, os.getpid())
-    with pytest.raises(Interrupted, match=r"stopped in .*'teacher'.*; go on with: headstart resume"):
+    with pytest.raises(Interrupted, match=r"stopped in .*'teacher'.*; go on with: headstart resume .* --on local:2$"):
         go_on(out, "local:2")
     assert not (out / "tasks").exists() and (out / "stages/teacher/checkpoints").exists()
     same(out, go_on(out), alone)

@@ -16,7 +16,12 @@ def evaluate(args: list[str]) -> None:
     fields = [
         ("episodes", Count, 1000, "Episodes of each seed."),
         ("adapt", bool, False, "Fit the team to an environment of another size: pair agents, adapt observations by field."),
-        ("select", Select, "nearest", "With --adapt: the entities that the team observes if there are more than it knows."),
+        (
+            "select",
+            Select,
+            "nearest",
+            "With --adapt: the entities to observe of more than it knows (the first, if actions choose them).",
+        ),
         ("sample", bool, False, "Also score the actions of the exploring learner, as at the end of training."),
         *([("env", None, env, "")] if env is not None else []),
     ]

@@ -42,7 +42,8 @@ class Discrete(NamedTuple):
 
     `aims` names, for each head, the observed field whose entities its last options select: of a field of five entities, the
     last five options are entities 0 to 4, e.g. `("enemies",)` for attacks. "" stands for a head that selects none; empty if no
-    head does. A team that knows another number of entities then keeps its choices of those that both tasks have.
+    head does. A team that knows another number of entities then chooses them by their numbers, and new ones at the mean of
+    those that it knows.
     """
 
     heads: tuple[int, ...]

@@ -5,6 +5,7 @@ DIR/tasks/   what the workers tell while they work; it stays if one failed witho
 
 import dataclasses
 import os
+import shlex
 import shutil
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -90,7 +91,7 @@ def _carry_out(tasks: Sequence[Task], out: Path, on: Make, view: View | None) ->
         folder.mkdir(exist_ok=True)
     keep = False
     try:
-        graph = Graph(tasks, on(), registry.command("resume", out), view)
+        graph = Graph(tasks, on(), f"{registry.command('resume', out)} --on {shlex.quote(on.address)}", view)
         try:
             graph.run()
         finally:

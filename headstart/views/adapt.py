@@ -28,19 +28,20 @@ def adapt(
     A field of the same count is copied. A larger one keeps its `count` nearest entities, nearest first (or simply the first
     ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two numbers; a
     field that `follows` another takes that field's ranks. Entities of zeros, such as units out of sight, come last if more than
-    their position is known. Fields in `numbered` always keep their first entities, in their order: actions may choose them by
-    their numbers (`Discrete.aims`). Kinds (`Field.kinds`) are paired as agents are: kind j of many is kind j mod k of few, and
-    few are filled up with kinds that never occur. Raises HeadstartError if entities of one name differ in size otherwise.
+    their position is known. Fields in `numbered`, and those of the same entities, always keep their first ones, in their order:
+    actions may choose them by their numbers (`Discrete.aims`). Kinds (`Field.kinds`) are paired as agents are: kind j of many is
+    kind j mod k of few, and few are filled up with kinds that never occur. Raises HeadstartError if entities of one name differ
+    in size otherwise.
     """
     if from_fields == to_fields:
         return obs
-    have = _entities(obs, from_fields)
+    have, first = _entities(obs, from_fields), _leaders(from_fields, numbered)
     blocks = []
     for want in to_fields:
         field, entities = have.get(want.name, (want, jnp.zeros((*obs.shape[:-1], want.count, want.size), obs.dtype)))
         if field.count > want.count:
             kept = entities[..., : want.count, :]
-            if select == "nearest" and not {field.name, field.follows} & set(numbered):
+            if select == "nearest" and not first & _leaders(from_fields, [field.name]):
                 kept = jnp.take_along_axis(entities, _nearest(have, field)[..., : want.count, None], -2)
             entities = kept
         if field.size != want.size:
@@ -59,20 +60,26 @@ def describe_adaptation(
     numbered: Collection[str] = (),
 ) -> list[str]:
     """The changes that `adapt` makes to each field, in words; HeadstartError if the tasks have no field in common."""
-    have, lines = {field.name: field for field in from_fields}, []
+    have, lines, first = {field.name: field for field in from_fields}, [], _leaders(from_fields, numbered)
     if not have.keys() & {field.name for field in to_fields}:
         here, there = (", ".join(field.name for field in fields) for fields in (from_fields, to_fields))
         raise HeadstartError(f"role '{role}' would see nothing: it observes {here} here and {there} there, no field in common")
     for want in to_fields:
         count = have[want.name].count if want.name in have else 0
         few = f"filled up with zeros to {want.count}" if count else f"all zeros ({want.width} numbers)"
-        which = "first" if select == "first" or {want.name, want.follows} & set(numbered) else "nearest"
+        which = "first" if select == "first" or first & _leaders(from_fields, [want.name]) else "nearest"
         if count != want.count:
             lines.append(f"{want.name} {f'the {which} {want.count} of {count}' if count > want.count else few}")
         if want.name in have and (kinds := have[want.name].kinds) != want.kinds:
             lines.append(f"{want.name} of {max(kinds, default=0)} kinds as of {max(want.kinds, default=0)}")
     wanted = {field.name for field in to_fields}
     return lines + [f"{field.name} left out" for field in from_fields if field.name not in wanted]
+
+
+def _leaders(fields: tuple[Field, ...], names: Collection[str]) -> set[str]:
+    """The fields that rank the entities of the named ones."""
+    known = {field.name for field in fields}
+    return {field.follows if field.follows in known else field.name for field in fields if field.name in names}
 
 
 def _entities(obs: Array, fields: tuple[Field, ...]) -> dict[str, tuple[Field, Array]]:
@@ -85,7 +92,7 @@ def _entities(obs: Array, fields: tuple[Field, ...]) -> dict[str, tuple[Field, A
 def _nearest(have: dict[str, tuple[Field, Array]], field: Field) -> Int[Array, "*n N"]:
     """The entities of a field, those last of which all numbers are 0, with those of fields that follow the same one. An entity
     of which only the position is known may be at 0."""
-    leader = field.follows if field.follows in have else field.name
+    (leader,) = _leaders(tuple(each for each, _ in have.values()), [field.name])
     distance = jnp.square(have[leader][1][..., :2]).sum(-1)
     known = [x for each, x in have.values() if leader in (each.name, each.follows) and each.count == field.count]
     if sum(x.shape[-1] for x in known) > 2:

@@ -55,7 +55,7 @@ class Translation(NamedTuple):
 
     def __call__(self, theirs: Float[Array, "*n _"]) -> Float[Array, "*n U"]:
         """Their vector as ours. Numbers that our bounds cannot express are clipped. The choice of an entity that they do not
-        know is worth the mean of those that they know."""
+        know is worth the mean of those that they know, or 0 if there are none."""
         if self.same:
             return theirs
         if self.width:
@@ -63,7 +63,8 @@ class Translation(NamedTuple):
             ours = theirs[..., np.maximum(self.order, 0)]
             for there, here in self.among:
                 new = ~known & (here.start <= places) & (places < here.stop)
-                ours = jnp.where(new, theirs[..., there.start : there.stop].mean(-1, keepdims=True), ours)
+                mean = theirs[..., there.start : there.stop].mean(-1, keepdims=True) if there else 0.0
+                ours = jnp.where(new, mean, ours)
             return ours
         ours = theirs[..., np.array(self.order)] if self.moves else theirs
         if not self.scale:

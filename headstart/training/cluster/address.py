@@ -5,12 +5,12 @@ from typing import Any
 
 from headstart.core.checks import HeadstartError, check_known
 from headstart.training.cluster import on_ray, on_slurm
-from headstart.training.cluster.engine import Make, Wanted
+from headstart.training.cluster.engine import Engine, Make, Wanted
 from headstart.training.cluster.local import Local
 
 
 def engine(text: str) -> Make:
-    """The engine of `ADDRESS[,NAME=VALUE..]`, e.g. "slurm,partition=gpu,gpus=1,hours=8", to be made once it is needed.
+    """What makes the engine of `ADDRESS[,NAME=VALUE..]`, e.g. "slurm,partition=gpu,gpus=1,hours=8".
 
     Raises HeadstartError for a text of another form, and if the engine's package is not installed.
     """
@@ -18,15 +18,15 @@ def engine(text: str) -> Make:
     wanted = _wanted(given)
     kind, _, rest = address.partition(":")
     if kind == "local":
-        return _local(rest, given)
+        return Make(text, _local(rest, given))
     if kind == "ray":
-        return on_ray.engine(address, wanted)
+        return Make(text, on_ray.engine(address, wanted))
     if address in ("slurm", "slurm-here"):
-        return on_slurm.engine(wanted, here=address == "slurm-here")
+        return Make(text, on_slurm.engine(wanted, here=address == "slurm-here"))
     raise HeadstartError(f"--on must be local:N, ray, ray://HOST:PORT or slurm, not '{address}'")
 
 
-def _local(count: str, given: Sequence[str]) -> Make:
+def _local(count: str, given: Sequence[str]) -> Callable[[], Engine]:
     if given:
         raise HeadstartError(f"--on local:N takes no settings: leave out {', '.join(given)}")
     if not count.isdecimal() or not 1 <= int(count) <= 2**10:

@@ -76,5 +76,13 @@ class Wanted:
                 raise HeadstartError(f"--on: {name} must be a finite number above 0, not {value}")
 
 
-Make = Callable[[], Engine]
-"""Makes an engine that has been chosen, once there is something to run."""
+@dataclasses.dataclass(frozen=True)
+class Make:
+    """An engine that is made once it is needed, by a call."""
+
+    address: str
+    """What `--on` takes for it."""
+    make: Callable[[], Engine]
+
+    def __call__(self) -> Engine:
+        return self.make()

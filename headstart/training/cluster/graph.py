@@ -20,6 +20,8 @@ from headstart.training.signals import Signals
 from headstart.training.watch import Progress, Watcher
 
 POLL_SECONDS = 0.2
+NAMED = 3
+"""Tasks that an interruption names."""
 View = Callable[[str], Watcher]
 """The name of a task -> what shows its progress, by `begin` with {"env_steps"} and `progress`."""
 
@@ -57,7 +59,8 @@ class Graph:
                 for name, why in self.engine.ended().items():
                     self._end(name, why, stop.is_set())
         if stop.is_set():
-            where = ", ".join(repr(name) for name in self.tasks if name in self.left)
+            left = [repr(name) for name in self.tasks if name in self.left]
+            where = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
             raise Interrupted(f"stopped in {where or 'the last task'}; go on with: {self.again}")
         if self.failed:
             raise self._error()

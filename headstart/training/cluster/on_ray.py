@@ -7,15 +7,16 @@ import importlib
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.own import installed
-from headstart.training.cluster.engine import FAR, NEAR, TRIES, Make, Task, Wanted
+from headstart.training.cluster.engine import FAR, NEAR, TRIES, Engine, Task, Wanted
 from headstart.training.cluster.working import work
 
 
-def engine(address: str, wanted: Wanted) -> Make:
+def engine(address: str, wanted: Wanted) -> Callable[[], Engine]:
     """The engine, to be made later; HeadstartError for what it does not know, or if Ray is not installed."""
     if address != "ray" and (not address.startswith("ray://") or not address[6:]):
         raise HeadstartError(f"--on must be ray, or ray://HOST:PORT with a running cluster's address, not '{address}'")

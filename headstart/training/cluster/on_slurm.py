@@ -8,20 +8,21 @@ import importlib
 import math
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from headstart.core.checks import HeadstartError
 from headstart.core.own import installed
 from headstart.training import cores
-from headstart.training.cluster.engine import FAR, NEAR, TRIES, Make, Task, Wanted
+from headstart.training.cluster.engine import FAR, NEAR, TRIES, Engine, Task, Wanted
 from headstart.training.cluster.working import work
 
 HOURS = 24.0
 """The limit of a job if the user names none; a job that reaches it goes on in another."""
 
 
-def engine(wanted: Wanted, here: bool) -> Make:
+def engine(wanted: Wanted, here: bool) -> Callable[[], Engine]:
     """The engine, to be made later; HeadstartError if submitit or SLURM is not installed."""
     if not installed("submitit"):
         raise HeadstartError("--on slurm needs the package submitit: pip install 'headstart[cluster]'")
