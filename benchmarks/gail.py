@@ -1,6 +1,7 @@
 """GAIL and cloning of one agent in CartPole beside the package imitation: levels at equal env-steps, and speed.
 
-Both learn from the same recorded episodes, with the same settings and networks. What had to be looked at:
+Both learn from the same recorded episodes, with the same settings and networks. The rows have the speeds; the bare numbers have
+the returns at the end, with intervals over seeds. What had to be looked at:
 
     discriminator       observation and action, 64 · 64 tanh, Adam at 1e-3, no gradient penalty (imitation has none)
     reward              −log(1 − D) on both sides (`softplus`), which favours survival: CartPole's episodes have no fixed length

@@ -1,7 +1,9 @@
 """An update of MADDPG with agnn critics beside its own matrix products, and its growth from 3 to 24 agents.
 
-An update is the gradient of the objective on simple_spread: N critics, a vertex for each of N agents, default sizes. What
-counts as its products, at the shapes and in the layout that the critics have (numbers first, batch last):
+An update is the gradient of the objective on simple_spread: N critics, a vertex for each of N agents, networks of default
+sizes. `agnn-floor` has a batch of 1024, and the other rows one of 256. `agnn-growth` compares exponents: time grows with the
+number of agents to this power; its goal, for ours, is 2. What counts as products, at the shapes and in the layout that the
+critics have (numbers first, batch last):
 
     linear layers   embedding; inputs and reduction of each round; reduction of the pooling; the head. Forward on the next
                     observations with the target; forward and backward to weights and inputs on the taken actions; forward

@@ -1,7 +1,9 @@
-"""What several seeds cost, as a multiple of one seed alone: a call a lane from a thread a core, against one call of all.
+"""What several seeds cost, as a multiple of one seed alone: a call for each seed, beside one call for all of them.
 
-Columns take turns within one round, and a row quotes the median over rounds of their ratio to the one seed of their round:
-what slows the machine down for longer than a round then cancels out.
+`lanes-ippo-8` has eight seeds of IPPO. headstart calls the compiled program once for each seed, from as many threads as there
+are cores; the other side calls a program whose arrays have all seeds side by side. Both take turns with one seed alone, and a
+row quotes the median over rounds of their ratio to the one seed of their round: what slows the machine down for longer than a
+round then cancels out.
 """
 
 import statistics

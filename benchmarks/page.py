@@ -175,7 +175,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         else:
             how = "as fast" if is_speed(row["unit"]) else "as long" if _is_time(row["unit"]) else "as much"
             peer = f"{row['peer_name']} ({row['peer_version']})" if "peer_version" in row else row["peer_name"]
-            yield f"| `{row['name']}` | **{text(row['ratio'])} ×** {how} | {peer} | {turns} | {row['unit']} |"
+            goal = f" (goal {row['settings']['goal']:g})" if "goal" in row["settings"] and how != "as much" else ""
+            yield f"| `{row['name']}` | **{text(row['ratio'])} ×** {how}{goal} | {peer} | {turns} | {row['unit']} |"
 
 
 def _is_time(unit: str) -> bool:

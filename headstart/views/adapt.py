@@ -29,9 +29,9 @@ def adapt(
     ones); a smaller or missing one is filled up with zeros. Entities are ranked by the norm of their first two numbers; a
     field that `follows` another takes that field's ranks. Entities of zeros, such as units out of sight, come last if more than
     their position is known. Fields in `numbered`, and those of the same entities, always keep their first ones, in their order:
-    actions may choose them by their numbers (`Discrete.aims`). Kinds (`Field.kinds`) are paired as agents are: kind j of many is
-    kind j mod k of few, and few are filled up with kinds that never occur. Raises HeadstartError if entities of one name differ
-    in size otherwise.
+    actions may choose them by their numbers (`Discrete.aims`). Kinds (`Field.kinds`) are paired as agents are: kind j of many
+    is kind j mod k of few, and few are filled up with kinds that never occur. Raises HeadstartError if entities of one name
+    differ in size otherwise.
     """
     if from_fields == to_fields:
         return obs
