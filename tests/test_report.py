@@ -36,7 +36,7 @@ from headstart.report.plain import interval_text, number, plain, script_json, te
 from headstart.report.stats import as_json
 from headstart.report.summary import headline
 from headstart.report.table import COLUMNS, MEANINGS, headings, rows
-from headstart.report.transfer import final, fluctuation, initial, steps_to_threshold, threshold
+from headstart.report.transfer import final, fluctuation, initial, steps_to_threshold, threshold, time_bounds
 
 HOSTILE = '</script><script>alert(1)</script><b onmouseover="x">&\''
 
@@ -324,8 +324,44 @@ def test_an_arm_that_never_arrives_did_not_arrive_sooner():
     report = build_report(EXPERIMENT, two_arms(np.zeros((4, 21))), [Claim("c", "s", "taught", "time_ratio", "below one")])
     assert report["arms"]["taught"]["time_ratio"] is None
     assert report["claims"][0]["verdict"] == "not reproduced"
-    assert "no seed of taught reached" in report["claims"][0]["evidence"]
+    assert re.search(r"^time_ratio at least 1\.\d+ > 1: 0 of 4 seeds of taught", report["claims"][0]["evidence"])
     assert rows(report)[1][COLUMNS.index("steps to threshold")] == "never"
+
+
+def arriving(*steps):
+    """Curves that arrive at 100 env-steps after each of these and stay there; those of None never do."""
+    return np.stack([np.where(np.arange(21) * 10 >= (10**6 if at is None else at), 100.0, 0.0) for at in steps])
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "verdict", "evidence"),
+    [
+        ((20, 30, 40), (90, 120, None), "reproduced", "time_ratio at most 0.55 < 1: 3 of 3 seeds of taught and 2 of 3"),
+        ((20, 30, 100), (90, 120, None), "undecided", "time_ratio at most 1.09, which allows 1: 3 of 3"),
+        ((90, 120, None), (20, 30, 40), "not reproduced", "time_ratio at least 1.83 > 1: 2 of 3 seeds of taught and 3 of 3"),
+        ((20, 30, None), (90, 120, None), "undecided", "no interval: 2 of 3 seeds of taught and 2 of 3 seeds of plain"),
+    ],
+)  # fmt: skip
+def test_where_too_few_seeds_arrive_bounds_decide_if_they_can(
+    mine, theirs, verdict, evidence
+):
+    arms = two_arms(arriving(*mine))
+    arms["plain"]["curve"] = curve(*arriving(*theirs))
+    report = build_report(EXPERIMENT, arms, [Claim("c", "s", "taught", "time_ratio", "below one")])
+    assert report["claims"][0]["verdict"] == verdict and report["claims"][0]["evidence"].startswith(evidence)
+
+
+def test_bounds_contain_the_interval_where_there_is_one():
+    rng = np.random.default_rng(0)
+    for seeds in (2, 3, 5):
+        for _ in range(20):
+            mine, theirs = (arriving(*10 * rng.integers(1, 18, seeds)) for _ in range(2))
+            arms = two_arms(mine)
+            arms["plain"]["curve"] = curve(*theirs)
+            found = build_report(EXPERIMENT, arms)["arms"]
+            low, high = time_bounds(found["taught"], found["plain"])
+            inner = found["taught"]["time_ratio_interval"]
+            assert low <= inner["low"] + 1e-6 and inner["high"] <= high + 1e-6  # numbers of a report are rounded
 
 
 def test_claim_refuses_an_unknown_expectation():

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from headstart.report.plain import interval_text, text
+from headstart.report.transfer import time_bounds
 
 Expect = Literal[
     "positive", "negative", "above one", "below one", "above nine tenths",
@@ -42,7 +43,8 @@ def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
     """The claim with its verdict and the numbers behind it: {"claim", "source", "verdict", "evidence", ...}.
 
     The whole interval on the expected side: `reproduced`. The whole interval on the other side: `not reproduced`.
-    An interval that contains the reference, or a missing number: `undecided`. "not ..." swaps the two sides.
+    An interval that contains the reference, or a missing number: `undecided`. "not ..." swaps the two sides. Where too few
+    seeds arrive for a time ratio, its bounds decide (`time_bounds`).
     """
     arm = report["arms"].get(claim.arm)
     if arm is None:
@@ -59,10 +61,12 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
     found = arm.get(f"{claim.quantity}_interval", arm.get(claim.quantity))
     if isinstance(found, dict) and found.get("iqm") is not None:
         return _verdict(claim.expect, found.get("low"), found.get("high"), f"{claim.quantity} {interval_text(found)}")
-    bound = _never(claim.quantity, arm, report)
-    if bound is not None:
-        shown = f"no seed of {claim.arm} reached the threshold: {claim.quantity} at least {text(bound)}"
-        return _verdict(claim.expect, bound, None, shown)
+    if claim.quantity == "time_ratio" and (baseline := report["arms"].get(arm.get("versus"))):
+        low, high = time_bounds(arm, baseline)
+        if low is not None or high is not None:
+            ends = [f"{word} {text(end)}" for word, end in (("at least", low), ("at most", high)) if end is not None]
+            verdict, evidence = _verdict(claim.expect, low, high, f"time_ratio {' and '.join(ends)}", ", which allows")
+            return verdict, f"{evidence}: {_arrivals(claim.arm, arm, report)}"
     if claim.quantity == "recovered" and found is not None:
         return "undecided", f"recovered is undefined: {arm.get('versus')} did not improve, so there is nothing to recover"
     if claim.quantity == "time_ratio":
@@ -78,28 +82,16 @@ def _arrivals(name: str, arm: dict[str, Any], report: dict[str, Any]) -> str:
     return f"{' and '.join(found)} reach the threshold" if found else "no seed reaches the threshold"
 
 
-def _verdict(expect: str, low: float | None, high: float | None, shown: str) -> tuple[str, str]:
+def _verdict(expect: str, low: float | None, high: float | None, shown: str, contains: str = " contains") -> tuple[str, str]:
     """(verdict, evidence). A null upper bound means "never", a null lower bound unknown: neither passes the reference."""
     reference, side = SIDES[expect.removeprefix("not ")]
     if low is None and high is None:
         return "undecided", f"{shown}, interval unknown"
     above = low is not None and low > reference
     below = high is not None and high < reference
-    evidence = f"{shown} {'>' if above else '<' if below else 'contains'} {reference}"
+    evidence = f"{shown}{' >' if above else ' <' if below else contains} {reference}"
     expected, other = (above, below) if side > 0 else (below, above)
     if not expect.startswith("not "):
         return ("reproduced" if expected else "not reproduced" if other else "undecided"), evidence
     # An unseen effect is no proof that there is none: only an interval beyond the reference is.
     return ("reproduced" if other else "not reproduced" if expected else "undecided"), evidence
-
-
-def _never(quantity: str, arm: dict[str, Any], report: dict[str, Any]) -> float | None:
-    """A lower bound on the time ratio of an arm if none of its seeds reached the threshold: its budget over the baseline.
-
-    To leave such a claim undecided would hide the clearest failure.
-    """
-    baseline = report["arms"].get(arm.get("versus"))
-    if quantity != "time_ratio" or baseline is None or arm.get("reached") != 0:
-        return None
-    slowest = baseline["steps_to_threshold"]["high"]
-    return arm["curve"]["env_steps"][-1] / slowest if slowest else None

@@ -177,6 +177,23 @@ def compare(
     }
 
 
+def time_bounds(arm: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Bounds (low, high) on the time ratio of two described arms, where too few seeds arrive for a ratio of their means.
+
+    They are quotients of the ends of both arms' intervals of `steps_to_threshold`, which is wider than an interval of the
+    ratio. An arm of which no seed arrives takes longer than its budget. None: no bound is known on that side.
+    """
+    (low, high), (least, most) = _times(arm), _times(baseline)
+    return low / most if low and most else None, high / least if high and least else None
+
+
+def _times(arm: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The ends of an arm's interval of env-steps to the threshold; None: not known, or never."""
+    found = arm.get("steps_to_threshold") or {}
+    budget = arm["curve"]["env_steps"][-1] if arm.get("reached") == 0 else None
+    return found.get("low") or budget, found.get("high")
+
+
 def _finite_ratio(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
     """The ratio of two times; undefined, not zero, if the baseline's middle seeds never reached the threshold."""
     out = as_json(ratio(a, b))
