@@ -112,7 +112,7 @@ def test_an_interrupted_run_may_get_another_length(made, tmp_path, eager):
     with pytest.raises(session.Interrupted):
         run.train(SHORT, out, stop_at(120))
     with pytest.raises(
-        HeadstartError, match=r"has 120 env-steps already: ask for more in all, e\.g\. .* --steps 240"
+        HeadstartError, match=r"has 120 env-steps already: go on to 200 with: .*, or ask for more in all, e\.g\. .* --steps 240"
     ) as caught:
         run.resume(out, steps=120)
     one_line(caught)

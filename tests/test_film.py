@@ -80,7 +80,7 @@ def test_an_environment_inside_another_is_drawn():
 
 
 @pytest.mark.parametrize(("env", "says"), [
-    (PettingZoo("toy_envs:Match"), "toy_envs:Match cannot be drawn: it offers no rgb_array"),
+    (PettingZoo("toy_envs:Match"), "toy_envs:Match cannot be drawn: it offers no rgb_array (it takes no render_mode)"),
     (PettingZoo("toy_envs:Unpainted"), 'it offers no rgb_array (its render_modes are ["ansi"])'),
     (PettingZoo("toy_envs:Painted", {"look_like": "nothing"}), "in drawing: it offers no rgb_array: its render() returns None"),
     (PettingZoo("toy_envs:Painted", {"look_like": "floats"}), "its render() returns float32 of shape (20, 30, 3)"),

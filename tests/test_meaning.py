@@ -482,6 +482,7 @@ def test_other_ways_to_say_what_actions_mean():
     assert acts(get_action_meanings=lambda: ["NOOP"]) == Discrete((2,))
     assert acts(actions=enum.IntEnum("Actions", {"left": 0, "right": 1})) == named(("left", "right"))
     assert acts(action_meanings=lambda agent: [[agent, "b"]]) == named(("a_0", "b"))
+    assert acts(action_meanings=lambda agent: (agent, "b")) == named(("a_0", "b"))
     with pytest.raises(HeadstartError, match="action_meanings of Speaks"):
         acts(action_meanings=lambda agent: [["one"]])
 

@@ -342,9 +342,7 @@ def arriving(*steps):
         ((20, 30, None), (90, 120, None), "undecided", "no interval: 2 of 3 seeds of taught and 2 of 3 seeds of plain"),
     ],
 )  # fmt: skip
-def test_where_too_few_seeds_arrive_bounds_decide_if_they_can(
-    mine, theirs, verdict, evidence
-):
+def test_where_too_few_seeds_arrive_bounds_decide_if_they_can(mine, theirs, verdict, evidence):
     arms = two_arms(arriving(*mine))
     arms["plain"]["curve"] = curve(*arriving(*theirs))
     report = build_report(EXPERIMENT, arms, [Claim("c", "s", "taught", "time_ratio", "below one")])

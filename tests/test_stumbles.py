@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from probes import small
 from test_cli import refused
 from test_film import PAINTED
 from test_report import EXPERIMENT, two_arms
 
+import headstart as hs
+from examples.controller import ENV, controller
 from headstart.cli import main as cli
 from headstart.cli.train import _roles, _rounded
 from headstart.envs.centralized import Centralized
@@ -21,6 +24,7 @@ from headstart.report.build import build_report
 from headstart.report.table import COLUMNS, MEANINGS, rows
 from headstart.teams.scripted import Scripted
 from headstart.training.config import Config, resumption
+from headstart.training.worth import short
 
 
 @pytest.mark.parametrize(("args", "says"), [
@@ -30,6 +34,8 @@ from headstart.training.config import Config, resumption
     (["train", "spread", "--techer", "x"], "did you mean --teacher?"),
     (["train", "spread", "--learner.gama", "1"], "did you mean --learner.gamma?"),
     (["train", "spread", "--colour", "red"], "Unrecognized options: --colour, red (see"),
+    (["evaluate", "tests", "--use", "toy_envs", "json"], "leave out 'json'; for another module, repeat --use"),
+    (["train", "spread", "--use", "toy_envs,json"], "nor installed: name one module each time"),
     (["train", "spread", "--use", "toy_envs", "json"], "Unrecognized options: json; a flag such as --use takes one value: "),
     (["train", "pettingzoo:toy_envs:Match", "--use", "toy_envs", "--env.size", "3"],
      "; the environment is made with --env.options '{\"size\": 3}' (see"),
@@ -72,6 +78,30 @@ def test_help_has_usage_purpose_flags_and_an_example(command, words, capsys, mon
     told = " ".join(capsys.readouterr().out.split())
     assert end.value.code in (0, None) and f"Example: headstart {command[0]} " in told
     assert all(word in told for word in words), [word for word in words if word not in told]
+
+
+@pytest.mark.parametrize(("end", "teacher", "better", "told"), [
+    ([-8.2, -8.0], [-1.5, -1.4], True, 1),
+    ([-4.0, -3.0], [-1.5, -1.4], True, 0),
+    ([-8.2, -8.0], [-1.5, -1.4], False, 0),
+    ([np.nan, -8.0], [-1.5, -1.4], True, 0),
+    ([-8.2, -8.0], [-1.5, None], True, 0),
+    (None, [-1.5, -1.4], True, 0),
+])  # fmt: skip
+def test_a_team_that_hardly_learned_from_its_teacher_is_said_to(end, teacher, better, told):
+    found = {"guidance": 0, "name": "Distill", "teacher": teacher, "student": [-9, -9], "better": better}
+    found["random"] = [-8.6, -8.8]
+    lines = short([found], end and np.array(end))
+    assert len(lines) == told
+    says = "-8.10 is nearer to that of random actions (-8.70) than to that of the teacher (-1.45)"
+    assert all(says in line for line in lines)
+    assert not short([found | {"roles": ["adversary"]}], np.array([-8.2, -8.0]))
+
+
+def test_a_short_run_says_that_it_hardly_learned_from_its_teacher(tmp_path, capsys):
+    guide, learner = Distill(Scripted(controller, ENV.spec)), small(PPO())
+    hs.train(ENV, learner, tmp_path / "run", steps=1, guidance=guide, worth=8, seeds=2, progress=False)
+    assert "headstart: run: a return of -" in capsys.readouterr().err
 
 
 def test_steps_that_are_rounded_up_are_said():

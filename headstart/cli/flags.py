@@ -188,7 +188,10 @@ def directory_of(args: list[str], command: str) -> tuple[Path, list[str]]:
     if not args or not args[0] or args[0].startswith("-"):
         raise HeadstartError(f"say which directory: headstart {command} DIR")
     if len(args) > 1 and not args[1].startswith("-"):
-        raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'")
+        from headstart.registry import used
+
+        more = "; for another module, repeat --use" if used else ""
+        raise HeadstartError(f"headstart {command} takes one directory: leave out '{args[1]}'{more}")
     return existing(args[0], zoo=command in OF_TEAMS), args[1:]
 
 

@@ -70,7 +70,8 @@ def _why(path: str, module: str, error: ImportError) -> str:
     if missing == top and top in EXTRAS:
         return _extra(path, top)
     if missing == top and named_by_user(top):
-        return f"'{path}' needs the module {top}, which is neither in this directory nor installed: check its name"
+        mend = "name one module each time" if "," in top else "check its name"
+        return f"'{path}' needs the module {top}, which is neither in this directory nor installed: {mend}"
     if missing == top:
         own = f"check its name, or pass --use {module} if it is in this directory"
         return f"'{path}' needs the module {top}, which is not installed: {own}"

@@ -88,7 +88,8 @@ def _player(
     if isinstance(team, Scripted):
         if team.spec.roles != env.spec.roles:
             raise HeadstartError(
-                "the controller was written for another team than this environment has: pass env.spec to Scripted"
+                "the controller's spec is that of another team than this environment has: pass env.spec to Scripted, of a "
+                "function that knows as many agents"
             )
         name = getattr(team.function, "__qualname__", type(team.function).__name__)
         notes = {"team": f"scripted: {name}", "sampled": False, "trained": team.env_steps}

@@ -48,8 +48,9 @@ def extension(directory: RunDir, manifest: dict[str, Any], config: Config, steps
     before = list(manifest.get("extended", ()))
     had = manifest["env_steps"] if finished else max(kept, fresh_at(before, per_update) * per_update)
     if -(-steps // per_update) * per_update <= had:
+        on = "" if finished else f"go on to {config.steps:,} with: {resumption(config, path)}, or "
         longer = resumption(config, path, 2 * had)
-        raise HeadstartError(f"{path} has {had:,} env-steps already: ask for more in all, e.g. {longer}")
+        raise HeadstartError(f"{path} has {had:,} env-steps already: {on}ask for more in all, e.g. {longer}")
     if not finished and steps == config.steps:
         return Extension(config, before, [])
     entry = {"steps": config.steps, "evaluations": config.evaluations, "env_steps": had, "finished": finished}

@@ -21,6 +21,7 @@ from headstart.training.keep import Keeper, in_columns, rules
 from headstart.training.made import Made
 from headstart.training.metrics import MetricsFile, row_of
 from headstart.training.watch import Progress, Watched, Watcher
+from headstart.training.worth import short
 
 
 class Point:
@@ -127,7 +128,7 @@ class Point:
         self.directory.write_manifest(finished)
         self.directory.clear(finished)
         self.watched.tell("end", team)
-        for line in self.keeper.missed():
+        for line in [*self.keeper.missed(), *short(self.manifest.get("worth", ()), self.returns)]:
             notice(f"{path.name}: {line}")
         self.watched.check(f"the run has finished: {path}")
         return team

@@ -23,8 +23,8 @@ from headstart.core.guidance import Teacher, teacher_of
 from headstart.core.learner import Learner
 from headstart.core.trainer import first_parameters
 from headstart.core.types import Continuous, RoleSpec, TeamSpec
-from headstart.report.plain import interval_text, number
-from headstart.report.stats import as_json, interval
+from headstart.report.plain import interval_text, number, text
+from headstart.report.stats import as_json, interval, iqm
 from headstart.teams.demos import Demos
 from headstart.teams.experts import controlled, controller, silenced
 from headstart.teams.fit import fitted, role_pairs
@@ -217,12 +217,30 @@ def in_words(found: Sequence[dict[str, Any]]) -> list[str]:
     """What each teacher is worth, a line each."""
     lines = []
     for worth in found:
-        text = {who: interval_text(as_json(interval(np.array(worth[who], float)))) for who in WHO}
+        shown = {who: interval_text(as_json(interval(np.array(worth[who], float)))) for who in WHO}
         whom = f", for the agents it guides ({', '.join(worth['roles'])})" if "roles" in worth else ""
         lines.append(
-            f"before training, {_which(worth, found)} has a return of {text['teacher']} here, random actions have "
-            f"{text['random']} and the untrained team {text['student']}{whom}"
+            f"before training, {_which(worth, found)} has a return of {shown['teacher']} here, random actions have "
+            f"{shown['random']} and the untrained team {shown['student']}{whom}"
         )
+    return lines
+
+
+def short(found: Sequence[dict[str, Any]], returns: np.ndarray | None) -> list[str]:
+    """A line for each teacher of the whole team whose trained students, of these returns [S], ended nearer to those who have
+    learned nothing."""
+    lines = []
+    for worth in found:
+        known = returns is not None and not any(None in worth[who] for who in WHO)
+        if not known or not worth["better"] or "roles" in worth:
+            continue
+        mine, theirs = float(iqm(returns)), float(iqm(worth["teacher"]))
+        start, who = max((float(iqm(worth[who])), who) for who in NAMES)
+        if mine < (theirs + start) / 2:
+            lines.append(
+                f"a return of {text(mine)} is nearer to that of {NAMES[who]} ({text(start)}) than to that of "
+                f"{_which(worth, found)} ({text(theirs)}): more gradient steps help, or students that only imitate first"
+            )
     return lines
 
 

@@ -14,8 +14,9 @@ MOVES = ("stay", "left", "right", "down", "up")
 def named(space: ActionSpace, env: Any, agent: Any, label: str) -> ActionSpace:
     """The space with names for its options or numbers, unchanged if nothing is known.
 
-    An environment says them by `action_meanings(agent)` (for each head its options' names; for a Box its numbers' names) or
-    by the libraries' own ways: `get_action_meanings()`, an enumeration `actions`, or a particle world.
+    An environment says them by `action_meanings(agent)` (for each head its options' names, or those of a single head; for a
+    Box its numbers' names) or by the libraries' own ways: `get_action_meanings()`, an enumeration `actions`, or a particle
+    world.
     """
     for layer in layers(env):
         if callable(told := getattr(layer, "action_meanings", None)):
@@ -31,10 +32,12 @@ def named(space: ActionSpace, env: Any, agent: Any, label: str) -> ActionSpace:
 
 def _as_told(space: ActionSpace, told: Any, agent: Any, label: str) -> ActionSpace:
     try:
+        told = list(told)
         if isinstance(space, Continuous):
             space = space._replace(names=tuple(map(str, told)))
         else:
-            space = space._replace(options=tuple(tuple(map(str, names)) for names in told))
+            heads = [told] if told and all(isinstance(name, str) for name in told) else told
+            space = space._replace(options=tuple(tuple(map(str, names)) for names in heads))
         check_names(space, str(agent))
     except (TypeError, HeadstartError) as error:
         raise HeadstartError(f"action_meanings of {label} do not fit its action space: {error}") from None

@@ -30,7 +30,8 @@ def made_to_draw(make: Any, id: str, options: Mapping[str, Any]) -> Any:
         env = called(make, id, {**options, "render_mode": MODE})
     except HeadstartError as error:
         called(make, id, dict(options)).close()  # says what is wrong with the options themselves
-        raise HeadstartError(f"{modes} ({error})") from None
+        why = "it takes no render_mode" if "unexpected keyword argument 'render_mode'" in str(error) else error
+        raise HeadstartError(f"{modes} ({why})") from None
     known = (getattr(env, "metadata", None) or {}).get("render_modes")
     if known is not None and MODE not in known:
         raise HeadstartError(f"{modes} (its render_modes are {json.dumps(list(known), default=str)})")
