@@ -35,13 +35,17 @@ def check_env(env: Env) -> None:
             _looked_at(each)
 
 
-def check_ends(env: Env, ended: Any, steps: int) -> None:
-    """Raise HeadstartError if no episode `ended` (a count) in `steps` env-steps of an environment and one must have."""
+def check_ends(env: Env, ended: Any, steps: int, directory: Any = "") -> None:
+    """Raise HeadstartError if no episode `ended` (a count) in `steps` env-steps of an environment and one must have.
+
+    directory: the run's, which is of no use then.
+    """
     horizon = env.spec.horizon
     if steps >= horizon and not ended:
         raise HeadstartError(
             f"no episode of {type(unwrapped(env)).__name__} has ended in {steps:,} env-steps, and its spec says that one lasts "
             f"{horizon:,} at most (horizon): its step must return truncated=True then"
+            f"{f'; delete {directory} before the next try' if directory else ''}"
         )
 
 

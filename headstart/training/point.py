@@ -97,7 +97,7 @@ class Point:
 
     def row(self, done: int, sums: PyTree, scores: Metrics, updates: int, learned: int, params: Callable[[], PyTree]) -> None:
         """Report the metrics of so many `updates` since the last row, one value per seed."""
-        check_ends(self.config.env, np.asarray(sums["episodes"]["count"]).min(), updates * self.rollout)
+        check_ends(self.config.env, np.asarray(sums["episodes"]["count"]).min(), updates * self.rollout, self.directory.path)
         columns = row_of(sums, scores, updates, learned)
         self.watched.tell("row", done * self.trainer.steps_per_update, columns)
         self.keeper.see(done, columns, lambda: jax.tree.map(np.array, params()))  # a copy: the next update takes its memory
