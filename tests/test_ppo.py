@@ -33,7 +33,7 @@ SETTINGS = {
 GAMMA, LAM, CLIP = (SETTINGS[name] for name in ("gamma", "lam", "clip"))
 DELTA, VALUE_CLIP, BETA = 0.4, 0.3, 0.8
 CORES: dict[str, dict] = {
-    "mlp": {}, "gru": {"core": "gru"},
+    "mlp": {"after_death": False}, "gru": {"core": "gru"},
     "full": {
         "core": "gru", "chunk": CHUNK, "layer_norm": True, "value_norm": "popart", "value_beta": BETA, "value_loss": "huber",
         "huber_delta": DELTA, "value_clip": VALUE_CLIP,
@@ -140,7 +140,8 @@ def unrolled(core, kind, name, a, team, rollout, carry, stored=None):
             if core == "full" and stored is not None and t and t % CHUNK == 0:
                 h = stored[t - 1, e]
             h = np.zeros(HIDDEN) if rollout.first[t, e] else h
-            h, ys[t, e] = step(h, rollout.obs[name][t, e, a].astype(np.float64))
+            shown = kind == "actor" or rollout.alive[name][t, e, a]  # value functions read zeros of the dead
+            h, ys[t, e] = step(h, shown * rollout.obs[name][t, e, a].astype(np.float64))
             hs[t, e] = h
     return ys, hs
 
@@ -148,9 +149,10 @@ def unrolled(core, kind, name, a, team, rollout, carry, stored=None):
 def advantages(core, before, rollout, carry):
     """{(role, agent): ([T E] advantages, [T E] values)} by the sum of eq. 16 of Schulman et al. 2016, term by term.
 
-    A_t = Σ_l (γλ)^l δ_{t+l}, until the episode ends or is cut, the agent ends, or it is not there at the next step.
+    A_t = Σ_l (γλ)^l δ_{t+l}, until the episode ends or is cut, or the agent is not there at the next step although it has not
+    ended. Where nothing counts after a death, it ends with the agent, whose next value is 0.
     """
-    out = {}
+    out, after = {}, counts_after_death(core)
     for name, a in everybody():
         team = before["critic"][name]
         values, memory = unrolled(core, "critic", name, a, team, rollout, carry)
@@ -159,11 +161,14 @@ def advantages(core, before, rollout, carry):
         error, last = np.empty((STEPS, ENVS)), np.empty((STEPS, ENVS), bool)
         for t, e in np.ndindex(STEPS, ENVS):
             own_end = rollout.agent_terminated is not None and rollout.agent_terminated[name][t, e, a]
-            ahead = deviation * critic(memory[t, e], rollout.next_obs[name][t, e, a].astype(np.float64))[1][0] + mean
-            ahead = 0.0 if rollout.terminated[t, e] or own_end else ahead
+            lives = rollout.alive[name][t, e, a] and not own_end
+            ahead = deviation * critic(memory[t, e], lives * rollout.next_obs[name][t, e, a].astype(np.float64))[1][0] + mean
+            ahead = 0.0 if rollout.terminated[t, e] or (own_end and not after) else ahead
             error[t, e] = rollout.reward[name][t, e, a] + GAMMA * ahead - values[t, e]
             missing = t + 1 == STEPS or not rollout.alive[name][t + 1, e, a]
-            last[t, e] = rollout.terminated[t, e] or rollout.truncated[t, e] or own_end or missing
+            if after:
+                missing = t + 1 == STEPS or (missing and rollout.alive[name][t, e, a] and not own_end)
+            last[t, e] = rollout.terminated[t, e] or rollout.truncated[t, e] or missing or (own_end and not after)
         total = np.zeros((STEPS, ENVS))
         for t, e in np.ndindex(STEPS, ENVS):
             for later in range(t, STEPS):
@@ -174,14 +179,18 @@ def advantages(core, before, rollout, carry):
     return out
 
 
+def counts_after_death(core):
+    return CORES[core].get("after_death", True)
+
+
 def scales(core, shared, rollout, gained):
-    """{(role, agent): (deviation, mean)} of living agents' targets, the earlier ones weighed by β; (1, 0) for plain values."""
+    """{(role, agent): (deviation, mean)} of all targets that count, the earlier ones weighed by β; (1, 0) for plain values."""
     if core != "full":
         return dict.fromkeys(gained, (1.0, 0.0))
     out, weight = {}, BETA * SEEN["count"]
     for name, a in gained:
         pool = [(name, i) for i in range(ROLES[name].agents)] if shared else [(name, a)]
-        x = np.concatenate([sum(gained[who])[rollout.alive[name][..., who[1]]] for who in pool])
+        x = np.concatenate([sum(gained[who])[rollout.alive[name][..., who[1]] | counts_after_death(core)] for who in pool])
         mean = (weight * SEEN["mean"] + x.sum()) / (weight + len(x))
         square = (weight * (SEEN["variance"] + SEEN["mean"] ** 2) + (x**2).sum()) / (weight + len(x))
         out[name, a] = np.sqrt(square - mean**2 + 1e-5), mean
@@ -229,6 +238,7 @@ def losses(core, shared, before, rollout, carry, chosen):
     Actor (Schulman et al. 2017, eqs. 7 and 9): −min(ρA, clip(ρ, 1−ε, 1+ε)A) − c_H·H. Critic: c_V·`value_loss`.
     """
     there = {(name, a): [(t, e) for t, e in steps_of(core, chosen) if rollout.alive[name][t, e, a]] for name, a in everybody()}
+    valued = {who: steps_of(core, chosen) if counts_after_death(core) else there[who] for who in everybody()}
     gained = advantages(core, before, rollout, carry)
     was = {(name, a): judgements(core, name, a, before["actor"][name], rollout, carry) for name, a in everybody()}
     scale, stored = scales(core, shared, rollout, gained), {}
@@ -260,7 +270,8 @@ def losses(core, shared, before, rollout, carry, chosen):
                 now = judgements(core, name, a, team, rollout, carry, stored[kind, name, a])
             else:
                 now, _ = unrolled(core, kind, name, a, team, rollout, carry, stored[kind, name, a])
-            each = [{"actor": actor, "critic": critic}[kind](name, a, team, where, now) for where in there[name, a]]
+            loss, counted = {"actor": (actor, there), "critic": (critic, valued)}[kind]
+            each = [loss(name, a, team, where, now) for where in counted[name, a]]
             out.append(sum(each) / len(each) / (ROLES[name].agents if shared else 1))
         return np.array(out)
 
@@ -282,8 +293,8 @@ def test_advantages_returns_and_log_probabilities_against_loops(core, shared):
         target, own = ((x - scale[name, a][1]) / scale[name, a][0] for x in (advantage + value, value))
         wanted = {"advantage": advantage, "value_target": target, "log_prob": said} | ({"value": own} if core == "full" else {})
         for what, want in wanted.items():
-            got = ordered(made.extras[what][name])[..., a]
-            np.testing.assert_allclose(got[alive], want[alive], rtol=1e-4, atol=1e-5, err_msg=f"{what} of {name} {a}")
+            got, counted = ordered(made.extras[what][name])[..., a], alive | counts_after_death(core)
+            np.testing.assert_allclose(got[counted], want[counted], rtol=1e-4, atol=1e-5, err_msg=f"{what} of {name} {a}")
 
 
 def descended(learner):

@@ -273,9 +273,16 @@ def recurrent(chunk, **settings):
 
 
 @functools.cache
-def everything(shared):
+def everything(shared, after_death=True):
     """The same with all settings on, plausible statistics, and its losses, gradients and statistics compiled."""
-    more = {"layer_norm": True, "value_norm": "popart", "value_clip": 0.2, "value_loss": "huber", "huber_delta": 0.5}
+    more = {
+        "after_death": after_death,
+        "layer_norm": True,
+        "value_norm": "popart",
+        "value_clip": 0.2,
+        "value_loss": "huber",
+        "huber_delta": 0.5,
+    }
     learner, params, carry = recurrent(3, shared=shared, **more)
     params |= fresh_stats(PPO(**more), SPEC, shared)
 
@@ -307,9 +314,11 @@ def test_memory_carried_across_sequences_equals_one_long_unroll():
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("after_death", [True, False])
 @pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_what_the_dead_observe_changes_nothing_bitwise(shared):
-    (carry, learned), rollout = everything(shared), mortal(0)
+def test_what_the_dead_observe_and_do_changes_nothing_bitwise(shared, after_death):
+    """Nor what they are paid, if that does not count."""
+    (carry, learned), rollout = everything(shared, after_death), mortal(0)
     noise = lambda values, alive, size=1e3: {
         name: jnp.where(alive[name].reshape(*alive[name].shape, *(1,) * (x.ndim - 3)), x, size) for name, x in values.items()
     }
@@ -318,7 +327,7 @@ def test_what_the_dead_observe_changes_nothing_bitwise(shared):
         obs=noise(rollout.obs, rollout.alive),
         next_obs=noise(rollout.next_obs, rollout.next_alive),
         action=noise(rollout.action, rollout.alive, 0.5),
-        reward=noise(rollout.reward, rollout.alive),
+        reward=rollout.reward if after_death else noise(rollout.reward, rollout.alive),
     )
     assert not all(x.all() for x in rollout.alive.values())
     clean = learned(rollout, carry)

@@ -72,6 +72,10 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
     """Weight of the value loss."""
     max_grad_norm: Positive = 0.5
     """Largest gradient norm of one agent's actor or value function."""
+    after_death: bool = True
+    """Count for an agent what its environment pays it after its death, e.g. its team's reward: it works for its team, also if
+    that costs its life (posthumous credit, Cohen et al. 2021, "On the Use and Misuse of Absorbing States in Multi-agent
+    Reinforcement Learning"). Otherwise its death ends what counts for it, and units learn to keep away from a battle."""
     num_envs: Count = 16
     """Environments that step together."""
     rollout: Count = 128
@@ -158,7 +162,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         obs = read(self, params, step.obs)
         carry, logits = _policy(spec, params, carry, obs)
         if carry:
-            carry = {"actor": carry["actor"], "critic": valued.v(params)(carry["critic"], (obs, step.alive))[0]}
+            carry = {"actor": carry["actor"], "critic": valued.v(params)(carry["critic"], _watched(obs, step.alive))[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -191,14 +195,14 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
             cell, carry[network] if recurrent else (), inputs, rollout.first, begin[network] if recurrent else ()
         )
         judge = valued.v(params)
-        _, carries, put_out = along(judge, (obs, rollout.alive), "critic")
-        _, next_out = judge(carries, (next_obs, rollout.next_alive))
+        _, carries, put_out = along(judge, _watched(obs, rollout.alive), "critic")
+        _, next_out = judge(carries, _watched(next_obs, rollout.next_alive))
         _, acted, out = along(cell_of(params["actor"]), obs, "actor")
         extras = {"log_prob": {name: self._log_prob(spec, params, name, out[name], rollout) for name in rollout.obs}}
         value = values_of(params, put_out)
         extras["advantage"] = self._advantages(rollout, value, values_of(params, next_out))
         target = {name: x + value[name] for name, x in extras["advantage"].items()}
-        after = learn_scale(self, learn_inputs(params, rollout.obs, rollout.alive), target, rollout.alive)
+        after = learn_scale(self, learn_inputs(params, rollout.obs, rollout.alive), target, self._valued(rollout))
         extras["value_target"] = outputs_for(after, target)
         if self.value_clip:  # the outputs of the parameters that the update begins with
             extras["value"] = outputs_for(after, value) if self.value_norm == "popart" else put_out
@@ -216,9 +220,16 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
             gone = rollout.ended_for(name)
             # An agent that is truncated before its team is bootstrapped; no later reward counts for it.
             leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
+            if self.after_death:
+                leaves, gone = leaves & alive & ~gone, rollout.terminated[..., None]
             over = ended | gone | leaves
             advantage[name] = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
         return advantage
+
+    def _valued(self, batch: Transition) -> dict[str, jax.Array]:
+        """{role: [.. A]}: for whom value functions learn; for the dead as well, if what they are paid counts."""
+        dead_count = self.after_death and batch.agent_terminated is not None
+        return {name: jnp.ones_like(x) for name, x in batch.alive.items()} if dead_count else batch.alive
 
     def _log_prob(self, spec, params, name, out, batch):
         space = spec.roles[name].actions
@@ -231,12 +242,13 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·`value_loss`; means over the batch."""
         obs = batch.extras["read"] if self.obs_norm else batch.obs
         _, out = self._along(spec, cell_of(params["actor"]), obs, batch, "actor")
-        _, value = self._along(spec, valued.v(params), (obs, batch.alive), batch, "critic")
+        _, value = self._along(spec, valued.v(params), _watched(obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
+        judged = self._valued(batch)
         for name, role in spec.roles.items():
             space, alive = role.actions, batch.alive[name]
             axes = tuple(range(alive.ndim - 1))
-            mean = lambda x, alive=alive, axes=axes, name=name: share[name] * masked_mean(x, alive, axes)
+            mean = lambda x, mask, axes=axes, name=name: share[name] * masked_mean(x, mask, axes)
             log_prob = self._log_prob(spec, params, name, out[name], batch)
             if isinstance(space, Continuous):
                 entropy = (params["actor"][name].net.log_std + 0.5 * jnp.log(2 * jnp.pi * jnp.e)).sum(-1)
@@ -247,11 +259,17 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
             ratio = jnp.exp(log_prob - batch.extras["log_prob"][name])
             clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
             surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
-            terms["actor"][name] = mean(-surrogate - self.entropy * entropy)
+            terms["actor"][name] = mean(-surrogate - self.entropy * entropy, alive)
             before = batch.extras["value"][name] if self.value_clip else None
-            terms["critic"][name] = self.value * mean(value_loss(self, value[name], batch.extras["value_target"][name], before))
+            error = value_loss(self, value[name], batch.extras["value_target"][name], before)
+            terms["critic"][name] = self.value * mean(error, judged[name])
             metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
         return terms, metrics
+
+
+def _watched(obs, alive):
+    """What value functions read: zeros of the dead, whatever an environment shows for them, and who lives."""
+    return {name: jnp.where(alive[name][..., None], x, 0.0) for name, x in obs.items()}, alive
 
 
 def _policy(spec, params, carry, obs):
