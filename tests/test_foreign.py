@@ -149,6 +149,18 @@ def test_a_battle_of_smax_that_is_decided_at_its_limit_terminates_and_maps_have_
         assert bool(now.terminated) is decided and bool(now.truncated) is not decided
 
 
+def test_jaxmarl_may_be_imported_by_a_trace():
+    """Its modules have arrays of their own, which must not be the trace's."""
+    script = (
+        "import jax, numpy as np; from headstart.envs.jaxmarl import JaxMARL\n"
+        "jax.eval_shape(JaxMARL('SMAX').reset, jax.random.key(0))\n"
+        "from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO as maps\n"
+        "print(np.asarray(maps['3m'].unit_types).tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("[0, 0, 0, 0, 0, 0]"), done.stderr[-300:]
+
+
 @pytest.mark.slow
 def test_jaxmarl_stays_inside_the_program_and_restarts():
     envs = vectorise(JaxMARL(TAG, horizon=3), 4)

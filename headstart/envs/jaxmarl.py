@@ -127,9 +127,9 @@ class _Made(NamedTuple):
 
 @functools.cache
 def _made(env: JaxMARL) -> _Made:
-    jaxmarl: Any = named("jaxmarl")
-    check_known("JaxMARL environment", env.id, jaxmarl.registered_envs)
-    with jax.ensure_compile_time_eval():  # the first call may come from a trace, and the result is cached
+    with jax.ensure_compile_time_eval():  # the first call may come from a trace; the modules' arrays and the result are kept
+        jaxmarl: Any = named("jaxmarl")
+        check_known("JaxMARL environment", env.id, jaxmarl.registered_envs)
         make = lambda **given: jaxmarl.make(env.id, **_with_scenario(given))
         made = called(make, env.id, json.loads(env.options))
     with _their_ways():
