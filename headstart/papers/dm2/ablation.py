@@ -1,19 +1,16 @@
 """Which demonstrations help: of units trained together or apart, concurrent or not (Fig. 3); and GAIL's reward alone."""
 
-import dataclasses
 import itertools
 
-from headstart.experiments.base import Arm, Experiment, Scale, planned
-from headstart.papers.dm2.battles import FIVE_MARINES
-from headstart.papers.dm2.task import MEASURES, NOTES, PLANS, SOURCE, WIN, recording
+from headstart.experiments.base import Arm, Experiment, Scale
+from headstart.papers.dm2.battles import FIVE_MARINES, plan_of_marines
+from headstart.papers.dm2.task import MEASURES, NOTES, SOURCE, WIN, recording
 from headstart.report.claims import Claim
 
 
 def ablation(scale: Scale) -> Experiment:
     """Five marines against six, each with demonstrations of four kinds and two qualities."""
-    plan = planned(PLANS, scale)
-    # The kept report of laptop scale is of teams for whom nothing counts after a death.
-    plan = dataclasses.replace(plan, ppo={**plan.ppo, "after_death": scale != "laptop"})
+    plan = plan_of_marines(scale)
     shown, claims = FIVE_MARINES.demonstrators(plan), []
     arms = {shown.name: Arm((shown,)), "ippo": Arm((FIVE_MARINES.alone(plan),))}
     for q, together, concurrent in itertools.product(plan.compared, (True, False), (True, False)):
