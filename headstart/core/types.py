@@ -54,14 +54,15 @@ class TimeStep(eqx.Module):
     truncated: Bool[Array, "*n"]
     """The time limit ended the episode: bootstrap from `final_obs`."""
     alive: dict[str, Bool[Array, "*n _"]]
-    """{role: [A]}: False for a dead agent, which every loss masks out."""
+    """{role: [A]}: False for a dead agent, which every loss masks out, but for values of what its team earns later."""
     available: dict[str, Bool[Array, "*n _ _"]] | None = None
     """{role: [A U]}: legal choices at the time of `obs`; None if all are legal."""
     final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
     """{role: [A U]}: legal choices at the time of `final_obs`."""
     agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
-    """{role: [A]}: the task ended for this agent, though perhaps not for its team: bootstrap from zero. Later rewards are 0 or
-    its team's, and do not count for it. None if agents end with their team only."""
+    """{role: [A]}: the task ended for this agent, though perhaps not for its team. Later rewards are 0 or its team's; whether
+    they count for it is up to the learner (`PPO.after_death`), else bootstrap from zero. None if agents end with their team
+    only."""
     events: dict[str, Float[Array, "*n"]] = dataclasses.field(default_factory=dict)
     """{name: how often it happened in the step just taken}, such as a win or a tag; zeros after a reset. The names are
     always the same ones, none for an environment that has no events."""
