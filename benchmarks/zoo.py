@@ -86,8 +86,8 @@ RECIPES = {
         "three marines against three, with a memory",
         (
             "headstart train smax:3m --learner ippo --learner.core gru --learner.hidden 64 64 --learner.lr 1e-3 "
-            "--learner.num-envs 32 --learner.rollout 64 --learner.epochs 5 --learner.entropy 0.005 --steps 750000 "
-            "--evaluations 5 --out runs/3m",
+            "--learner.num-envs 32 --learner.rollout 64 --learner.epochs 5 --learner.entropy 0.005 "
+            "--learner.no-after-death --steps 750000 --evaluations 5 --out runs/3m",
         ),
     ),
     "walker2d-slave": Recipe(
