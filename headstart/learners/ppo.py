@@ -162,7 +162,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         obs = read(self, params, step.obs)
         carry, logits = _policy(spec, params, carry, obs)
         if carry:
-            carry = {"actor": carry["actor"], "critic": valued.v(params)(carry["critic"], _watched(obs, step.alive))[0]}
+            carry = {"actor": carry["actor"], "critic": valued.v(params)(carry["critic"], (obs, step.alive))[0]}
         out = {}
         for i, (name, x) in enumerate(logits.items()):
             space, k = spec.roles[name].actions, jr.fold_in(key, i)
@@ -195,8 +195,8 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
             cell, carry[network] if recurrent else (), inputs, rollout.first, begin[network] if recurrent else ()
         )
         judge = valued.v(params)
-        _, carries, put_out = along(judge, _watched(obs, rollout.alive), "critic")
-        _, next_out = judge(carries, _watched(next_obs, rollout.next_alive))
+        _, carries, put_out = along(judge, (obs, rollout.alive), "critic")
+        _, next_out = judge(carries, (next_obs, rollout.next_alive))
         _, acted, out = along(cell_of(params["actor"]), obs, "actor")
         extras = {"log_prob": {name: self._log_prob(spec, params, name, out[name], rollout) for name in rollout.obs}}
         value = values_of(params, put_out)
@@ -242,7 +242,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         """Actor: −min(ρA, clip(ρ)A) − c_H·H; critic: c_v·`value_loss`; means over the batch."""
         obs = batch.extras["read"] if self.obs_norm else batch.obs
         _, out = self._along(spec, cell_of(params["actor"]), obs, batch, "actor")
-        _, value = self._along(spec, valued.v(params), _watched(obs, batch.alive), batch, "critic")
+        _, value = self._along(spec, valued.v(params), (obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
         judged = self._valued(batch)
         for name, role in spec.roles.items():
@@ -265,11 +265,6 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
             terms["critic"][name] = self.value * mean(error, judged[name])
             metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
         return terms, metrics
-
-
-def _watched(obs, alive):
-    """What value functions read: zeros of the dead, whatever an environment shows for them, and who lives."""
-    return {name: jnp.where(alive[name][..., None], x, 0.0) for name, x in obs.items()}, alive
 
 
 def _policy(spec, params, carry, obs):

@@ -26,8 +26,8 @@ Kind = Literal["joint", "local", "agp", "agnn", "attention"]
 
 class Critic(NamedTuple):
     """Pure functions of a learner's parameters, of which they read `networks`. `alive` is {role: [*n A]}, or None if all live:
-    a dead agent is no vertex of a graph, and nobody attends to it; joint and local critics read its observation, which their
-    losses leave out."""
+    a dead agent is no vertex of a graph, and nobody attends to it. Of joint and local critics, `v` reads zeros in place of its
+    observation, and `q` reads the observation, which losses leave out."""
 
     init: Callable[[Callable[[int], Array]], Nets]
     """(number of a role -> key) -> `networks`."""

@@ -8,7 +8,7 @@ from headstart.core.networks import RoleNet, role_net
 from headstart.core.ops import Cell
 from headstart.core.types import Field, TeamSpec
 from headstart.learners.bodies import Core, cell_of
-from headstart.learners.critics.base import Bodies, Critic, joint_fields, side_by_side
+from headstart.learners.critics.base import Bodies, Critic, joint_fields, shown, side_by_side
 
 
 def local(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
@@ -29,7 +29,7 @@ def local(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
     def v(params):
         cell = cell_of(params["critic"])
         leave = lambda carry, taken: {name: x[..., 0] for name, x in cell.leave(carry, taken).items()}
-        return Cell(lambda now: cell.enter(now[0]), cell.advance, leave)
+        return Cell(lambda now: cell.enter(shown(*now)), cell.advance, leave)
 
     def q_own(params, obs, action, fresh, alive=None):
         return q(params, obs, action), q(jax.lax.stop_gradient(params), obs, fresh)
@@ -73,7 +73,7 @@ def joint(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
     def v(params):
         nets, cell = params["critic"], cell_of(params["critic"])
         value = lambda out: out[..., 0, :] if shared else out[..., 0]
-        enter = lambda now: {name: net.together(Core.enter, side_by_side(now[0])) for name, net in nets.items()}
+        enter = lambda now: {name: net.together(Core.enter, side_by_side(shown(*now))) for name, net in nets.items()}
         leave = lambda carry, taken: {name: value(x) for name, x in cell.leave(carry, taken).items()}
         return Cell(enter, cell.advance, leave)
 
