@@ -69,8 +69,7 @@ def transfer(name: str, scale: Scale) -> Experiment:
     """The matrix of a world; at smoke scale that of its two smallest teams."""
     world, plan = WORLDS[name], planned(PLANS, scale)
     sizes = {size: make() for size, make in list(world.sizes.items())[: 2 if scale == "smoke" else None]}
-    # The kept reports of laptop scale are of teams for whom nothing counts after a death.
-    learner = PPO(after_death=scale != "laptop", **plan.ppo)
+    learner = PPO(**plan.ppo)
     stage = lambda name, env, *guides: Stage(name, env, learner, plan.steps, guides, plan.evaluations)
     alone = {size: stage(f"alone-{size}", env) for size, env in sizes.items()}
     arms, cells = {first.name: Arm((first,)) for first in alone.values()}, []

@@ -2,15 +2,15 @@
 
 import itertools
 
-from headstart.experiments.base import Arm, Experiment, Scale
-from headstart.papers.dm2.battles import FIVE_MARINES, plan_of_marines
-from headstart.papers.dm2.task import MEASURES, NOTES, SOURCE, WIN, recording
+from headstart.experiments.base import Arm, Experiment, Scale, planned
+from headstart.papers.dm2.battles import FIVE_MARINES
+from headstart.papers.dm2.task import MEASURES, NOTES, PLANS, SOURCE, WIN, recording
 from headstart.report.claims import Claim
 
 
 def ablation(scale: Scale) -> Experiment:
     """Five marines against six, each with demonstrations of four kinds and two qualities."""
-    plan = plan_of_marines(scale)
+    plan = planned(PLANS, scale)
     shown, claims = FIVE_MARINES.demonstrators(plan), []
     arms = {shown.name: Arm((shown,)), "ippo": Arm((FIVE_MARINES.alone(plan),))}
     for q, together, concurrent in itertools.product(plan.compared, (True, False), (True, False)):

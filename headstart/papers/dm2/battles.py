@@ -1,19 +1,11 @@
 """DM² against independent PPO and QMIX on two battles, with demonstrations of two qualities (Fig. 2)."""
 
-import dataclasses
-
 from headstart.experiments.base import Arm, Experiment, Scale, planned
-from headstart.papers.dm2.task import MEASURES, NOTES, PLANS, QUALITIES, SOURCE, WIN, Battle, Plan, recording
+from headstart.papers.dm2.task import MEASURES, NOTES, PLANS, QUALITIES, SOURCE, WIN, Battle, recording
 from headstart.report.claims import Claim
 
 FIVE_MARINES = Battle("5m_vs_6m", epochs=10, clip=0.05, coefficient=0.3)
 THREE_STALKERS = Battle("3s_vs_4z", epochs=15, clip=0.2, coefficient=0.05)
-
-
-def plan_of_marines(scale: Scale) -> Plan:
-    """The plan for five marines. Their kept reports are of laptop scale and of PPO for which nothing counts after a death."""
-    plan = planned(PLANS, scale)
-    return dataclasses.replace(plan, ppo={**plan.ppo, "after_death": scale != "laptop"})
 
 
 def five_marines(scale: Scale) -> Experiment:
@@ -22,7 +14,7 @@ def five_marines(scale: Scale) -> Experiment:
     said = "ends no worse than IPPO" if all_of_it else "is ahead of IPPO long before both have converged"
     expected = "not negative" if all_of_it else "positive"
     claims = tuple(Claim(f"DM² at {q}% {said}", figure, f"dm2-{q}", "asymptotic_gain", expected) for q in QUALITIES)
-    return _compared(FIVE_MARINES, plan_of_marines(scale), scale, "five marines against six", figure, claims)
+    return _compared(FIVE_MARINES, scale, "five marines against six", figure, claims)
 
 
 def three_stalkers(scale: Scale) -> Experiment:
@@ -31,11 +23,11 @@ def three_stalkers(scale: Scale) -> Experiment:
         Claim(f"DM² at {q}% ends above IPPO", "Fig. 2, right", f"dm2-{q}", "asymptotic_gain", "positive") for q in QUALITIES
     )
     best = Claim("QMIX ends above DM²", "Fig. 2, right", "qmix", "asymptotic_gain", "positive", "dm2-50")
+    return _compared(THREE_STALKERS, scale, "three stalkers against four zealots", "Fig. 2, right", (*higher, best))
+
+
+def _compared(battle: Battle, scale: Scale, title: str, figure: str, more: tuple[Claim, ...]) -> Experiment:
     plan = planned(PLANS, scale)
-    return _compared(THREE_STALKERS, plan, scale, "three stalkers against four zealots", "Fig. 2, right", (*higher, best))
-
-
-def _compared(battle: Battle, plan: Plan, scale: Scale, title: str, figure: str, more: tuple[Claim, ...]) -> Experiment:
     shown = battle.demonstrators(plan)
     arms = {shown.name: Arm((shown,)), "ippo": Arm((battle.alone(plan),)), "qmix": Arm((battle.qmix(scale, plan),), "ippo")}
     claims = [Claim("QMIX learns faster than IPPO", figure, "qmix", "time_ratio", "below one")]
