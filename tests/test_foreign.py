@@ -75,8 +75,7 @@ def side_by_side(env: JaxMARL, steps: int, masked: bool = False):
             shows(env, now, obs, state, raw if masked else None)
             for role, names in env.spec.names.items():
                 for i, name in enumerate(names):
-                    earned = float(reward[name]) if before.alive[role][i] else 0.0
-                    np.testing.assert_allclose(now.reward[role][i], earned, rtol=1e-6)
+                    np.testing.assert_allclose(now.reward[role][i], float(reward[name]), rtol=1e-6)
             out.append(({name: bool(x) for name, x in done.items()}, jax.tree.map(np.asarray, now)))
             if now.terminated or now.truncated:
                 break

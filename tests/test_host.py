@@ -161,7 +161,7 @@ class ByHand:
         actions = {agent: self.raw.act[agent](vectors[agent]) for agent in self.playing}
         obs, reward, terminated, truncated, infos = self.env.step(actions)
         read, masks = self._look(obs, infos)
-        before = self.playing
+        before, paid = self.playing, {a for a in self.gone if a in reward}
         self.gone |= {a for a in before if terminated[a]}
         self.playing = list(self.env.agents)
         self.over = not self.playing
@@ -171,7 +171,7 @@ class ByHand:
         if self.over and restart:
             seen = self.reset(seed)
         alive = {a: a in self.playing for a in self.env.possible_agents}
-        return Told(read, seen[0], {a: reward[a] for a in before}, alive, masks, seen[1], gone, ends)
+        return Told(read, seen[0], {a: reward[a] for a in {*before, *paid}}, alive, masks, seen[1], gone, ends)
 
 
 @contextlib.contextmanager
@@ -299,29 +299,33 @@ def advantages():
     for e in range(E):
         lane = ByHand(raw)
         lane.reset(frames[0][1][0, e])
-        lived, told = [], []
+        lived, counts, told = [], [], []
         for t in range(T):
             lived.append(set(lane.playing))
+            counts.append(lived[t] | lane.gone)
             vectors = {name: actions["agent"][t, e, i] for i, name in enumerate(THREE)}
             told.append(lane.step(vectors, frames[1 + t][1][0, e], True))
-        lived.append(set(lane.playing))
+        counts.append(set(lane.playing) | lane.gone)
         for i, name in enumerate(THREE):
             after = 0.0
             for t in reversed(range(T)):
+                if name not in counts[t]:
+                    continue
+                over, dead = any(told[t].ends), told[t].agent_terminated[name]
+                goes_on = not over and name in counts[t + 1]
+                # The critic reads zeros of the dead, which are worth 0.
+                later = 0.0 if told[t].ends[0] or dead else following[t, e, i]
+                delta = told[t].reward[name] + 0.9 * later - (value[t, e, i] if name in lived[t] else 0.0)
+                after = delta + (0.9 * 0.8 * after if goes_on else 0.0)
                 if name not in lived[t]:
                     continue
-                over = any(told[t].ends)
-                dead = told[t].ends[0] or told[t].agent_terminated[name]
-                goes_on = not over and name in lived[t + 1]
-                delta = told[t].reward[name] + 0.9 * (0.0 if dead else following[t, e, i]) - value[t, e, i]
-                after = delta + (0.9 * 0.8 * after if goes_on else 0.0)
-                how = "goes on" if goes_on else "all" if over else "dead" if dead else "left"
+                how = "all" if over else "dead" if dead else "goes on" if goes_on else "left"
                 mine = tuple(float(items[x]["agent"][t * E + e, i]) for x in ("advantage", "value_target"))
                 found.append((name, how, mine, (after, after + value[t, e, i])))
     return found
 
 
-def test_nobody_bootstraps_through_a_death():
+def test_what_the_dead_are_paid_counts_to_the_end_of_the_episode():
     """PPO's advantages against a loop over the raw environment's own flags."""
     checked = set()
     for name, how, mine, loops in advantages():

@@ -57,8 +57,9 @@ def drawn(learner, seed):
 class Loops:
     """The objective in double precision. A `who` is (role, number of the agent)."""
 
-    def __init__(self, spec, shared, target, batch):
-        self.spec, self.shared, self.target, self.batch = spec, shared, target, jax.tree.map(np.asarray, batch)
+    def __init__(self, spec, shared, target, batch, after_death=True):
+        self.shared, self.after_death = shared, after_death
+        self.spec, self.target, self.batch = spec, target, jax.tree.map(np.asarray, batch)
         self.everybody = [(name, a) for name, role in sorted(spec.roles.items()) for a in range(role.agents)]
 
     def normal(self, params, who, what, x):
@@ -83,12 +84,16 @@ class Loops:
         space = self.spec.roles[who[0]].actions
         return np.concatenate([np.eye(len(x))[x.argmax()] for x in heads(space, policy)])
 
+    def even(self, who):
+        """A mixture of all options."""
+        return np.concatenate([np.ones(n) / n for n in self.spec.roles[who[0]].actions.heads])
+
     def values(self, params, stats, me, obs, action, alive):
         """Values of my actions, my mean squared score summed over heads, and {head: {other: weight}}."""
         judge = lambda who: params["critic"][who[0]]
         layer = lambda who, x: (of_agent(judge(who), who[1], x.weight), of_agent(judge(who), who[1], x.bias))
         encode = lambda who, x, way: np.tanh(x @ way[0] + way[1])
-        seen = {who: self.normal(stats, who, "obs", obs[who]) for who in self.everybody}
+        seen = {who: self.normal(stats, who, "obs", obs[who]) * alive[who] for who in self.everybody}
         done = {who: self.normal(stats, who, "action", action[who]) for who in self.everybody}
         team = params["attention"][min(self.spec.roles)].net
         query, key, value, bias = (
@@ -116,6 +121,7 @@ class Loops:
         batch, scale = self.batch, SETTINGS["reward_scale"]
         out = {term: {name: np.zeros(role.agents) for name, role in self.spec.roles.items()} for term in ("actor", "critic")}
         dead_later = batch.agent_terminated or {name: np.zeros_like(x) for name, x in batch.alive.items()}
+        dead_count = self.after_death and batch.agent_terminated is not None
         for b in range(len(batch.terminated)):
             # What the dead show and do is nothing: zeros.
             alive = {who: self.row(batch.alive, b, who) > 0 for who in self.everybody}
@@ -127,27 +133,33 @@ class Loops:
             following, next_log, choice = {}, {}, {}
             for who in self.everybody:
                 _, policy, log = self.policy(self.target, frozen, who, then[who], legal(batch.next_available, who))
-                following[who] = self.likeliest(who, policy)
-                next_log[who] = log @ following[who]
+                following[who] = self.likeliest(who, policy) if later[who] else self.even(who)
+                next_log[who] = log @ following[who] if later[who] else 0.0  # the dead have no entropy
                 choice[who] = self.likeliest(who, self.policy(frozen, frozen, who, now[who], legal(batch.available, who))[1])
             reached = {who: x * later[who] for who, x in following.items()}
-            for me in filter(alive.get, self.everybody):
+            for me in self.everybody:
                 role, a = me
-                weight = 1 / batch.alive[role][:, a].sum() / (self.spec.roles[role].agents if self.shared else 1)
+                if not (alive[me] or dead_count):
+                    continue
+                acting = batch.alive[role][:, a].sum()
+                valued = len(batch.terminated) if dead_count else acting
+                among = self.spec.roles[role].agents if self.shared else 1
                 y = self.row(batch.reward, b, me)
-                if not (batch.terminated[b] or self.row(dead_later, b, me)):
+                if not (batch.terminated[b] or (self.row(dead_later, b, me) and not self.after_death)):
                     next_q = self.values(self.target, frozen, me, then, reached, later)[0] @ following[me]
                     y += SETTINGS["gamma"] * (next_q - next_log[me] / scale)
                 values, squares, _ = self.values(params, params, me, now, done, alive)
-                error = (values @ done[me] - y) ** 2 + SETTINGS["score_penalty"] * squares
+                error = (values @ (done[me] if alive[me] else self.even(me)) - y) ** 2 + SETTINGS["score_penalty"] * squares
+                out["critic"][role][a] += error / valued / among
+                if not alive[me]:
+                    continue
                 drawn = {who: x * alive[who] for who, x in choice.items()}
                 judged, _, _ = self.values(frozen, frozen, me, now, drawn, alive)
                 logits, _, log = self.policy(params, params, me, now[me], legal(batch.available, me))
                 _, before, log_before = self.policy(frozen, frozen, me, now[me], legal(batch.available, me))
                 advantage = judged @ choice[me] - judged @ before
                 cost = (log @ choice[me]) * ((log_before @ choice[me]) / scale - advantage)
-                out["critic"][role][a] += weight * error
-                out["actor"][role][a] += weight * (cost + SETTINGS["logit_penalty"] * np.mean(logits**2))
+                out["actor"][role][a] += (cost + SETTINGS["logit_penalty"] * np.mean(logits**2)) / acting / among
         return out
 
 
@@ -158,7 +170,7 @@ def total(losses):
 @pytest.mark.parametrize("team,settings,given", [
     ("one role", {"normalize": False}, {"masked": False, "deaths": False}),
     ("two roles", {}, {}),
-    ("two roles", {"shared": True}, {}),
+    ("two roles", {"shared": True, "after_death": False}, {}),
 ], ids=["one role", "two roles", "two roles shared"])  # fmt: skip
 def test_losses_and_gradients_against_loops(team, settings, given, greedy_samples):
     """Gradients along one random direction of each array, against central differences of the loops."""
@@ -173,7 +185,8 @@ def test_losses_and_gradients_against_loops(team, settings, given, greedy_sample
         return total(terms), terms
 
     grads, terms = jax.jit(jax.grad(loss, has_aux=True))(params)
-    loops, exact = Loops(spec, config.shared, target, batch), jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+    loops = Loops(spec, config.shared, target, batch, config.after_death)
+    exact = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
     for term, roles in loops.losses(exact, exact).items():
         for name, want in roles.items():
             np.testing.assert_allclose(terms[term][name], want, rtol=1e-5, atol=1e-5, err_msg=f"{term} of {name}")
@@ -289,9 +302,11 @@ def test_agents_in_another_order_have_their_values_in_that_order():
     assert np.ptp(value["collector"], 1).min() > 1e-3
 
 
-def test_the_dead_change_neither_losses_nor_gradients_nor_statistics_bitwise():
-    """Not even by an observation that is not a number; in the probes they are finite."""
-    spec, (learner, params, *_) = TEAMS["two roles"], judged()
+@pytest.mark.parametrize("after_death", [True, False])
+def test_what_the_dead_see_and_do_changes_neither_losses_nor_gradients_nor_statistics_bitwise(after_death):
+    """Not even if it is not a number; nor does what they are paid, unless it counts."""
+    spec, params = TEAMS["two roles"], judged()[1]
+    learner = MAAC(**SETTINGS, shared=True, after_death=after_death).make(spec)
     batch = random_transitions(spec, 3, 1, SETTINGS["batch"])
     spoil = lambda values, alive: {
         name: jnp.where(alive[name].reshape(*alive[name].shape, *(1,) * (x.ndim - alive[name].ndim)), x, jnp.nan)
@@ -308,7 +323,7 @@ def test_the_dead_change_neither_losses_nor_gradients_nor_statistics_bitwise():
         batch,
         obs=spoil(batch.obs, batch.alive),
         action=spoil(batch.action, batch.alive),
-        reward={name: jnp.where(batch.alive[name], x, 1e3) for name, x in batch.reward.items()},
+        reward={n: x if after_death else jnp.where(batch.alive[n], x, 1e3) for n, x in batch.reward.items()},
         next_obs=spoil(batch.next_obs, batch.next_alive),
     )
     clean = learned(batch)

@@ -91,8 +91,10 @@ def random_batch(rng, size=40, masked=True, deaths=True) -> Transition:
 
 
 def by_loops(config: QLearning, params, target, batch: Transition):
-    """{role: [A]} losses of feed-forward networks, one agent, one head and one item after the other."""
-    obs, next_obs = (jax.tree.map(np.asarray, x) for x in (batch.obs, batch.next_obs))
+    """{role: [A]} losses of feed-forward networks, one agent, one head and one item after the other. The dead see zeros."""
+    gone = batch.agent_terminated or jax.tree.map(jnp.zeros_like, batch.alive)
+    obs = {name: np.asarray(x * batch.alive[name][..., None]) for name, x in batch.obs.items()}
+    next_obs = {name: np.asarray(x * (batch.alive[name] & ~gone[name])[..., None]) for name, x in batch.next_obs.items()}
 
     def values(params, obs):
         nets = networks(params, config.shared)
@@ -119,26 +121,25 @@ def losses_by_loops(config: QLearning, q, q_next, value_next, batch: Transition,
         all_taken, all_next, reward, living = [], [], 0.0, 0
         for name, role in ROLES.items():
             for a in range(role.agents):
-                if not batch.alive[name][b, a]:
-                    all_taken.append(0.0)
-                    all_next.append(0.0)
-                    continue
-                taken, value = q[name][b, a] @ batch.action[name][b, a], value_next[name][b, a]
+                alive = batch.alive[name][b, a]
+                gone = batch.agent_terminated is not None and batch.agent_terminated[name][b, a]
+                even = np.concatenate([np.ones(n) / n for n in role.actions.heads])  # what the dead do has no effect
+                taken, value = q[name][b, a] @ (batch.action[name][b, a] if alive else even), value_next[name][b, a]
                 score = q_next[name][b, a] if config.double else value
                 masks = np.ones(value.size, bool) if batch.next_available is None else batch.next_available[name][b, a]
                 following = 0.0
                 for v, s, m in zip(*(heads(role.actions, x) for x in (value, score, masks)), strict=True):
                     legal = [i for i in range(len(m)) if m[i]]
-                    following += v[max(legal, key=lambda i: s[i])]
-                ended = batch.terminated[b] or (batch.agent_terminated is not None and batch.agent_terminated[name][b, a])
-                following = 0.0 if ended else following
-                y = batch.reward[name][b, a] + config.gamma * following
-                own[name, a] = own.get((name, a), 0.0) + error(taken - y)
-                count[name, a] = count.get((name, a), 0) + 1
-                all_taken.append(taken)
-                all_next.append(following)
-                living += 1
-                reward += batch.reward[name][b, a]
+                    following += v[max(legal, key=lambda i: s[i])] if alive and not gone else v.mean()
+                all_taken.append(taken if alive else 0.0)
+                all_next.append(following if alive and not gone else 0.0)
+                living += alive
+                reward += batch.reward[name][b, a] if alive else 0.0
+                if alive or (config.after_death and batch.agent_terminated is not None):
+                    over = batch.terminated[b] or (gone and not config.after_death)
+                    y = batch.reward[name][b, a] + (0.0 if over else config.gamma * following)
+                    own[name, a] = own.get((name, a), 0.0) + error(taken - y)
+                    count[name, a] = count.get((name, a), 0) + 1
         if living:
             following = 0.0 if batch.terminated[b] else mix_next(b, all_next)
             reward /= everybody if config.reward_over == "all" else living
@@ -183,8 +184,8 @@ def terms_of(config, batch):
 def test_losses_against_loops(mixing, shared, double):
     config = QLearning(mixing=mixing, shared=shared, double=double, hidden=(8,), gamma=0.9)
     for batch in (random_batch(np.random.default_rng(1)), random_batch(np.random.default_rng(2), masked=False, deaths=False)):
-        for loss in ("huber", "mse"):
-            got, want = terms_of(dataclasses.replace(config, loss=loss), batch)
+        for loss, after_death in (("huber", True), ("mse", False)):
+            got, want = terms_of(dataclasses.replace(config, loss=loss, after_death=after_death), batch)
             assert set(got) == set(want)
             for role in want:
                 np.testing.assert_allclose(got[role], want[role], rtol=1e-5, err_msg=f"{role} {loss}")
@@ -194,7 +195,8 @@ def test_the_settings_make_the_difference():
     """What the loops are asked to tell apart does differ on this batch."""
     batch = random_batch(np.random.default_rng(1))
     plain = QLearning(hidden=(8,), gamma=0.9)
-    variants = [plain, *(dataclasses.replace(plain, **x) for x in ({"double": False}, {"mixing": "sum"}, {"loss": "mse"}))]
+    others = {"double": False}, {"mixing": "sum"}, {"loss": "mse"}, {"after_death": False}
+    variants = [plain, *(dataclasses.replace(plain, **x) for x in others)]
     losses = [sum(float(x.sum()) for x in terms_of(config, batch)[0].values()) for config in variants]
     assert min(abs(a - b) for a, b in itertools.combinations(losses, 2)) > 1e-3
 

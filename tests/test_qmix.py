@@ -79,13 +79,15 @@ def along(params, shared, batch):
     batch, nets, now, ahead = plain(batch), plain(params["q"]), {}, {}
     for name, role in ROLES.items():
         now[name], ahead[name] = np.zeros((2, SIZE, T, role.agents, role.actions.size))
+        alive = batch.alive[name]
+        later = alive if batch.agent_terminated is None else alive * (1 - batch.agent_terminated[name])
         for b, a in np.ndindex(SIZE, role.agents):
             core = nets[name].net if shared else jax.tree.map(lambda x, a=a: x[a], nets[name].net)
             carry = batch.extras["carry"]["q"][name][b, a]
             for t in range(T):
                 carry = np.zeros(H) if batch.first[b, t] else carry
-                carry, now[name][b, t, a] = remembering(core, carry, batch.obs[name][b, t, a])
-                _, ahead[name][b, t, a] = remembering(core, carry, batch.next_obs[name][b, t, a])
+                carry, now[name][b, t, a] = remembering(core, carry, batch.obs[name][b, t, a] * alive[b, t, a])
+                _, ahead[name][b, t, a] = remembering(core, carry, batch.next_obs[name][b, t, a] * later[b, t, a])
     flat = lambda out: {name: x.reshape(SIZE * T, *x.shape[2:]) for name, x in out.items()}
     return flat(now), flat(ahead)
 

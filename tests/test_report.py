@@ -136,6 +136,8 @@ def test_threshold_is_nine_tenths_of_the_way():
     assert threshold(curve([-100, -50, 0])) == pytest.approx(-10)
     assert threshold(curve([0, -1, 0])) is None
     assert threshold(curve([0, 5, np.nan])) is None
+    assert threshold(curve([0, 0, 0, 2, 0, 2])) is None, "2 are no more than it wavers by"
+    assert threshold(curve([0, 0, 0, 2, 3, 4])) == pytest.approx(3.6)
 
 
 def test_steps_to_threshold_on_hand_made_curves():

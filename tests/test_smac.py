@@ -86,7 +86,7 @@ def test_a_battle_of_smac_is_a_team(game, monkeypatch):
     assert [row.alive["ally"].tolist() for row in rows][:3] == [[True, True], [True, True], [False, True]]
     assert rows[0].available["ally"][:, 6].tolist() == [False, True]
     np.testing.assert_array_equal(rows[1].obs["ally"], [[1] * 4, [11] * 4])
-    assert [row.reward["ally"][1] for row in rows] == [0.0, 1.5, 1.5, 1.5, 1.5] and rows[3].reward["ally"][0] == 0
+    assert [row.reward["ally"].tolist() for row in rows] == [[0.0, 0.0], *[[1.5, 1.5]] * 4], "the dead are paid, too"
     assert rows[-1].terminated and not rows[-1].truncated
     team.close()
     assert team.env.env.closed

@@ -44,6 +44,13 @@ def greedy(space: ActionSpace, logits: Float[Array, "*n U"]) -> Float[Array, "*n
     return logits if isinstance(space, Continuous) else over_heads(_choice, space, logits)
 
 
+def even(space: ActionSpace) -> np.ndarray:
+    """[U]: every option of a head alike, or zeros: an action that says nothing."""
+    if isinstance(space, Continuous):
+        return np.zeros(space.size, np.float32)
+    return np.concatenate([np.full(n, 1 / n, np.float32) for n in space.heads])
+
+
 def gumbel_softmax(
     space: Discrete, key: Key[Array, ""], logits: Float[Array, "*n U"], temperature: Real = 1.0
 ) -> Float[Array, "*n U"]:

@@ -61,7 +61,7 @@ class TimeStep(eqx.Module):
     """{role: [A U]}: legal choices at the time of `final_obs`."""
     agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
     """{role: [A]}: the task ended for this agent, though perhaps not for its team. Later rewards are 0 or its team's; whether
-    they count for it is up to the learner (`PPO.after_death`), else bootstrap from zero. None if agents end with their team
+    they count for it is up to the learner (`after_death`), else bootstrap from zero. None if agents end with their team
     only."""
     events: dict[str, Float[Array, "*n"]] = dataclasses.field(default_factory=dict)
     """{name: how often it happened in the step just taken}, such as a win or a tag; zeros after a reset. The names are

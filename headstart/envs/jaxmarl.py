@@ -84,7 +84,7 @@ class JaxMARL:
         over, late = all_done & ~clock, clock | (~all_done & (time >= spec.horizon))
         gone = {role: x.astype(bool) & ~clock for role, x in each(done).items()}
         alive = {role: state.alive[role] & ~x for role, x in gone.items()}
-        paid = {role: jnp.where(state.alive[role], x, 0.0).astype(jnp.float32) for role, x in each(reward).items()}
+        paid = {role: x.astype(jnp.float32) for role, x in each(reward).items()}
         state = JaxMARLState(theirs, time, alive)
         return state, self._show(state, obs, paid, over, late, gone)
 

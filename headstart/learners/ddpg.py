@@ -21,11 +21,12 @@ from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body, reduced_bodies
 from headstart.learners.critics import Bodies, Critic, Kind, critic
 from headstart.learners.critics.base import by_agent
+from headstart.learners.deaths import DeathSettings, ends_for, learned_from, mute
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
 
 
 @part("learner")
-class DDPG(GraphSettings):
+class DDPG(GraphSettings, DeathSettings):
     """Deterministic actors with a critic each, which sees the whole team (MADDPG) or its own agent only (independent)."""
 
     critic: Kind = "joint"
@@ -139,23 +140,23 @@ class DDPG(GraphSettings):
     def _objective(self, spec, valued: Critic, params, target, batch: Transition, key):
         """Critic: (Q_i(x, a) − y_i)², y_i = r_i + γ·Q'_i(x', a'). Actor: −Q_i(x, a with a_i from the actor) + penalty.
 
-        Every term is a mean over the living entries of the batch [B], one value per agent. With shared networks it is
-        divided by the number of agents, so that the sum that the trainer minimises is their mean.
+        Every term is a mean over the batch's entries [B], one value per agent; those of dead agents are left out of the
+        actor's, and without `after_death` of the critic's. With shared networks it is divided by the number of agents, so
+        that the sum that the trainer minimises is their mean.
         """
         next_key, now_key = jr.split(key)
         next_logits = actions.legal_by_role(actors(spec, target, batch.next_obs), batch.next_available)
-        next_action = self._sampled(spec, next_logits, next_key, noisy=False)
+        next_action = mute(spec, self._sampled(spec, next_logits, next_key, noisy=False), batch.next_alive)
         next_q = valued.q(target, batch.next_obs, next_action, batch.next_alive)
         logits = actors(spec, params, batch.obs)
         fresh = self._sampled(spec, actions.legal_by_role(logits, batch.available), now_key, noisy=False)
-        q, own_q = valued.q_own(params, batch.obs, batch.action, fresh, batch.alive)
-        terms, share = {"actor": {}, "critic": {}}, shares(spec, self.shared)
+        q, own_q = valued.q_own(params, batch.obs, mute(spec, batch.action, batch.alive), fresh, batch.alive)
+        terms, share, judged = {"actor": {}, "critic": {}}, shares(spec, self.shared), learned_from(self, batch)
         for name in spec.roles:
-            y = td_target(batch.reward[name].T, next_q[name], batch.ended_for(name).T, self.gamma)
-            alive = batch.alive[name].T
+            y = td_target(batch.reward[name].T, next_q[name], ends_for(self, batch, name).T, self.gamma)
             penalty = self.logit_penalty * jnp.square(logits[name]).mean(-1).T
-            terms["critic"][name] = share[name] * masked_mean(jnp.square(q[name] - y), alive, -1)
-            terms["actor"][name] = share[name] * masked_mean(penalty - own_q[name], alive, -1)
+            terms["critic"][name] = share[name] * masked_mean(jnp.square(q[name] - y), judged[name].T, -1)
+            terms["actor"][name] = share[name] * masked_mean(penalty - own_q[name], batch.alive[name].T, -1)
         return terms, {"q": sum(x.mean() for x in q.values()) / len(q)}
 
 

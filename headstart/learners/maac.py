@@ -22,13 +22,14 @@ from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body
-from headstart.learners.critics.attentive import AttentiveCritic, attentive, chosen
-from headstart.learners.critics.base import by_agent, shown
+from headstart.learners.critics.attentive import AttentiveCritic, attentive
+from headstart.learners.critics.base import by_agent, chosen, shown
+from headstart.learners.deaths import DeathSettings, ends_for, learned_from, mute
 from headstart.learners.normaliser import moments
 
 
 @part("learner")
-class MAAC:
+class MAAC(DeathSettings):
     """Soft actor-critic whose critics attend to what the other agents see and do (MAAC). Discrete actions."""
 
     shared: bool = False
@@ -153,34 +154,35 @@ class MAAC:
         """Critic: (Q_i(o, a) − y_i)² + penalty, y_i = r_i + γ·(Q'_i(o', a') − log π'_i(a'_i)/scale), a' from the target actors.
 
         Actor: log π_i(a_i)·(log π_i(a_i)/scale − A_i) + penalty, with no gradient through the bracket; all agents' a are drawn
-        from the actors, and A_i = Q_i(o, a) − Σ_u π_i(u)·Q_i(o, (u, a_-i)). Every term is a mean over the living entries of
-        the batch [B], one value per agent, divided by the number of agents where they share networks.
+        from the actors, and A_i = Q_i(o, a) − Σ_u π_i(u)·Q_i(o, (u, a_-i)). Every term is a mean over the batch's entries
+        [B], one value per agent, divided by the number of agents where they share networks. Those of dead agents, who choose
+        nothing and have no entropy, are left out of the actor's, and without `after_death` of the critic's.
         """
         next_key, now_key = jr.split(key)
-        obs, done = shown(batch.obs, batch.alive), shown(batch.action, batch.alive)
+        obs, done = shown(batch.obs, batch.alive), mute(spec, batch.action, batch.alive)
         next_obs = shown(batch.next_obs, batch.next_alive)
         next_logits = actions.legal_by_role(_logits(spec, params, target, next_obs), batch.next_available)
-        next_action = _sampled(spec, next_logits, next_key)
+        next_action = mute(spec, _sampled(spec, next_logits, next_key), batch.next_alive)
         next_values, _ = valued.values(target, *_inputs(params, next_obs, next_action), batch.next_alive)
         values, squares = valued.values(params, *_inputs(params, obs, done), batch.alive)
         outs = _logits(spec, params, params, obs)
         logits = actions.legal_by_role(outs, batch.available)
         fresh = jax.lax.stop_gradient(_sampled(spec, logits, now_key))
         own = jax.lax.stop_gradient(valued.values(params, *_inputs(params, obs, fresh), batch.alive)[0])
-        terms, share = {"actor": {}, "critic": {}}, shares(spec, self.shared)
+        terms, share, judged = {"actor": {}, "critic": {}}, shares(spec, self.shared), learned_from(self, batch)
         for name, role in spec.roles.items():
-            alive = batch.alive[name].T
-            mean = lambda x, alive=alive, name=name: share[name] * masked_mean(x, alive, -1)
+            mean = lambda x, mask, name=name: share[name] * masked_mean(x, mask[name].T, -1)
             next_log = actions.log_prob(role.actions, next_logits[name], next_action[name]).T
+            next_log = jnp.where(batch.next_alive[name].T, next_log, 0)
             soft = chosen(next_values[name], next_action[name]) - next_log / self.reward_scale
-            y = td_target(batch.reward[name].T, soft, batch.ended_for(name).T, self.gamma)
+            y = td_target(batch.reward[name].T, soft, ends_for(self, batch, name).T, self.gamma)
             error = jnp.square(chosen(values[name], done[name]) - y)
-            terms["critic"][name] = mean(error + self.score_penalty * squares[name])
+            terms["critic"][name] = mean(error + self.score_penalty * squares[name], judged)
             log_prob = actions.log_prob(role.actions, logits[name], fresh[name]).T
             policy = jnp.exp(actions.log_softmax(role.actions, logits[name]))
             advantage = chosen(own[name], fresh[name] - policy)
             cost = jax.lax.stop_gradient(log_prob / self.reward_scale - advantage)
-            terms["actor"][name] = mean(log_prob * cost + self.logit_penalty * jnp.square(outs[name]).mean(-1).T)
+            terms["actor"][name] = mean(log_prob * cost + self.logit_penalty * jnp.square(outs[name]).mean(-1).T, batch.alive)
         taken = [chosen(values[name], done[name]).mean() for name in spec.roles]
         entropy = [actions.entropy(role.actions, logits[name]).mean() for name, role in spec.roles.items()]
         return terms, {"q": sum(taken) / len(taken), "entropy": sum(entropy) / len(entropy)}

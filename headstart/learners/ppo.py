@@ -27,6 +27,7 @@ from headstart.core.ranges import Count, Natural, NonNegative, Positive, Sizes, 
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import Body, CoreBody, cell_of, width
 from headstart.learners.critics import Critic, Kind, critic
+from headstart.learners.deaths import DeathSettings, ends_for, learned_from
 from headstart.learners.graphs import ActorKind, Graphs, GraphSettings, check_graph
 from headstart.learners.normaliser import InputSettings, fresh_inputs, learn_inputs, read
 from headstart.learners.recurrent import chunks, fresh, in_time
@@ -34,7 +35,7 @@ from headstart.learners.values import ValueSettings, fresh_stats, learn_scale, o
 
 
 @part("learner")
-class PPO(GraphSettings, ValueSettings, InputSettings):
+class PPO(GraphSettings, ValueSettings, InputSettings, DeathSettings):
     """PPO with a clipped surrogate, generalised advantages and an entropy bonus; value functions see an agent or the team."""
 
     core: Literal["mlp", "gru"] = "mlp"
@@ -72,10 +73,6 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
     """Weight of the value loss."""
     max_grad_norm: Positive = 0.5
     """Largest gradient norm of one agent's actor or value function."""
-    after_death: bool = True
-    """Count for an agent what its environment pays it after its death, e.g. its team's reward: it works for its team, also if
-    that costs its life (posthumous credit, Cohen et al. 2021, "On the Use and Misuse of Absorbing States in Multi-agent
-    Reinforcement Learning"). Otherwise its death ends what counts for it, and units learn to keep away from a battle."""
     num_envs: Count = 16
     """Environments that step together."""
     rollout: Count = 128
@@ -202,7 +199,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         value = values_of(params, put_out)
         extras["advantage"] = self._advantages(rollout, value, values_of(params, next_out))
         target = {name: x + value[name] for name, x in extras["advantage"].items()}
-        after = learn_scale(self, learn_inputs(params, rollout.obs, rollout.alive), target, self._valued(rollout))
+        after = learn_scale(self, learn_inputs(params, rollout.obs, rollout.alive), target, learned_from(self, rollout))
         extras["value_target"] = outputs_for(after, target)
         if self.value_clip:  # the outputs of the parameters that the update begins with
             extras["value"] = outputs_for(after, value) if self.value_norm == "popart" else put_out
@@ -217,19 +214,14 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         """{role: [T E A]}."""
         advantage, ended = {}, (rollout.terminated | rollout.truncated)[..., None]
         for name, alive in rollout.alive.items():
-            gone = rollout.ended_for(name)
+            gone = ends_for(self, rollout, name)
             # An agent that is truncated before its team is bootstrapped; no later reward counts for it.
             leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
             if self.after_death:
-                leaves, gone = leaves & alive & ~gone, rollout.terminated[..., None]
+                leaves = leaves & alive & ~rollout.ended_for(name)
             over = ended | gone | leaves
             advantage[name] = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
         return advantage
-
-    def _valued(self, batch: Transition) -> dict[str, jax.Array]:
-        """{role: [.. A]}: for whom value functions learn; for the dead as well, if what they are paid counts."""
-        dead_count = self.after_death and batch.agent_terminated is not None
-        return {name: jnp.ones_like(x) for name, x in batch.alive.items()} if dead_count else batch.alive
 
     def _log_prob(self, spec, params, name, out, batch):
         space = spec.roles[name].actions
@@ -244,7 +236,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings):
         _, out = self._along(spec, cell_of(params["actor"]), obs, batch, "actor")
         _, value = self._along(spec, valued.v(params), (obs, batch.alive), batch, "critic")
         terms, metrics, share = {"actor": {}, "critic": {}}, {}, shares(spec, self.shared)
-        judged = self._valued(batch)
+        judged = learned_from(self, batch)
         for name, role in spec.roles.items():
             space, alive = role.actions, batch.alive[name]
             axes = tuple(range(alive.ndim - 1))

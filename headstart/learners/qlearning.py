@@ -31,13 +31,15 @@ from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body, recurrent_body
+from headstart.learners.critics.base import chosen, shown
+from headstart.learners.deaths import DeathSettings, ends_for, learned_from, mute
 from headstart.learners.mixers import Kind as Mixing
 from headstart.learners.mixers import Mixer, mixer, states_of
 from headstart.learners.recurrent import along, check_sequences, collecting, forward, policy
 
 
 @part("learner")
-class QLearning:
+class QLearning(DeathSettings):
     """Deep Q-learning: DQN for one agent, independent Q-learning (IQL) for several, VDN or QMIX if their values are mixed."""
 
     mixing: Mixing = "none"
@@ -169,19 +171,22 @@ class QLearning:
     def _values(self, spec, params, batch: Transition):
         """Values of the choices at `obs` and at `next_obs`, each {role: [A B U]}; of sequences [B T ..] they are [A B·T U].
 
+        The dead see zeros.
         A sequence's next values go on from the carry after each step, so that a truncated episode is bootstrapped with all
         that it remembers.
         """
+        obs, next_obs = shown(batch.obs, batch.alive), shown(batch.next_obs, batch.next_alive)
         if self.core == "mlp":
             each = lambda obs: {name: net.agent_first(_agents_first(obs[name])) for name, net in params["q"].items()}
-            return each(batch.obs), each(batch.next_obs)
-        carries, now = along("q", params, batch, spec)
-        _, after = forward(params["q"], carries["q"], batch.next_obs)
+            return each(obs), each(next_obs)
+        carries, now = along("q", params, dataclasses.replace(batch, obs=obs), spec)
+        _, after = forward(params["q"], carries["q"], next_obs)
         flat = lambda x: _agents_first(x.reshape(-1, *x.shape[-2:]))
         return jax.tree.map(flat, now), jax.tree.map(flat, after)
 
     def _objective(self, spec, mixing: Mixer, params, target, batch: Transition):
-        """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's living entries.
+        """loss(Q_i(o, a) − y_i), y_i = r_i + γ·Q'_i(o', a'), a' the best legal choice: means over the batch's entries, those
+        of the dead only with `after_death`.
 
         Mixing has Q_tot = mix(Q_i) of the living agents of all roles, Q'_tot of those of them that continue, and the team's
         reward (see `reward_over`). Its one loss is split evenly among agents.
@@ -191,12 +196,11 @@ class QLearning:
             score = value  # only for the choice, so no gradient passes
         if self.core == "gru":
             batch = flatten(dataclasses.replace(batch, extras={}))
-        taken, following = {}, {}
-        for name, role in spec.roles.items():
-            may = None if batch.next_available is None else _agents_first(batch.next_available[name])
-            best = actions.greedy(role.actions, actions.legal(score[name], may))
-            following[name] = (value[name] * best).sum(-1)  # [A B]
-            taken[name] = (q[name] * _agents_first(batch.action[name])).sum(-1)
+        score = {name: jnp.moveaxis(x, 0, -2) for name, x in score.items()}  # [B A U]
+        legal = actions.legal_by_role(score, batch.next_available)
+        best = {name: actions.greedy(role.actions, legal[name]) for name, role in spec.roles.items()}
+        taken = {name: chosen(q[name], x) for name, x in mute(spec, batch.action, batch.alive).items()}  # [A B]
+        following = {name: chosen(value[name], x) for name, x in mute(spec, best, batch.next_alive).items()}
         if mixing.mix is None:
             loss = self._own_losses(spec, taken, following, batch)
         else:
@@ -206,10 +210,10 @@ class QLearning:
 
     def _own_losses(self, spec, taken, following, batch):
         """{role: [A]}; with a shared network, divided by the number of agents, so that their sum is the agents' mean."""
-        out, share = {}, shares(spec, self.shared)
+        out, share, judged = {}, shares(spec, self.shared), learned_from(self, batch)
         for name in spec.roles:
-            y = td_target(batch.reward[name].T, following[name], batch.ended_for(name).T, self.gamma)
-            out[name] = share[name] * masked_mean(self._loss(taken[name], y), batch.alive[name].T, -1)
+            y = td_target(batch.reward[name].T, following[name], ends_for(self, batch, name).T, self.gamma)
+            out[name] = share[name] * masked_mean(self._loss(taken[name], y), judged[name].T, -1)
         return out
 
     def _team_loss(self, spec, now, then, taken, following, batch):

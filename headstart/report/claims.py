@@ -79,7 +79,9 @@ def _arrivals(name: str, arm: dict[str, Any], report: dict[str, Any]) -> str:
     other, seeds = arm.get("versus"), report["seeds"]
     shares = {name: arm.get("reached"), other: report["arms"].get(other, {}).get("reached")}
     found = [f"{round(share * seeds)} of {seeds} seeds of {who}" for who, share in shares.items() if share is not None]
-    return f"{' and '.join(found)} reach the threshold" if found else "no seed reaches the threshold"
+    if not found:
+        return f"{other if 'matrix' in report else report['baseline']} did not improve, so that there is no threshold"
+    return f"{' and '.join(found)} reach the threshold"
 
 
 def _verdict(expect: str, low: float | None, high: float | None, shown: str, contains: str = " contains") -> tuple[str, str]:

@@ -77,7 +77,8 @@ def _about(report: dict[str, Any]) -> Iterator[str]:
     steps, metric = report["arms"][report["baseline"]]["curve"]["env_steps"][-1], label(str(report["metric"])).capitalize()
     of = "interquartile means and 95 % intervals"
     own = "A student's threshold is that of the team that learns its task alone; + is help and − harm that an interval shows"
-    threshold = own if "matrix" in report else f"The threshold is {text(report['threshold'])}"
+    level, none = report["threshold"], f"There is no threshold, since {report['baseline']} did not improve"
+    threshold = own if "matrix" in report else none if level is None else f"The threshold is {text(level)}"
     yield f"{metric}, {steps:,} env-steps: {of} over {report['seeds']} seeds. {threshold}."
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headstart.report.figures import COLOURS, layout
 from headstart.report.plain import interval_text, text
-from headstart.report.transfer import time_bounds
+from headstart.report.transfer import improvement, time_bounds
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -53,8 +53,7 @@ def value(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> d
     if quantity not in GAINS:
         return found
     alone = report["arms"][arm["versus"]]
-    before, after = alone["curve"]["iqm"][0], alone["final"]["iqm"]
-    improved = None if before is None or after is None or after <= before else after - before
+    improved = improvement(alone["curve"]["iqm"][0], alone["final"]["iqm"], alone["fluctuation"])
     share = lambda x: None if x is None or improved is None else x / improved
     return {side: share(found[side]) for side in ("iqm", "low", "high")}
 

@@ -63,13 +63,26 @@ def final(curve: Curve) -> np.ndarray:
     return curve.returns[:, -max(1, int(TENTH * len(curve.env_steps))) :].mean(1)
 
 
-def threshold(baseline: Curve) -> float | None:
-    """The return that counts as having learned the task: ``start + 0.9 (final - start)`` of the baseline.
+def improvement(start: float | None, end: float | None, wavers: float | None) -> float | None:
+    """What a team learned: end − start, interquartile means over seeds of `final` and of the evaluation before training.
 
-    start is the interquartile mean over seeds before training, final that of `final`. None if the baseline did not improve.
+    None if it did not improve by more than it `wavers`, its mean `fluctuation` where that is known: a team that wins one battle
+    in a thousand has not learned to win, and others are not measured by it.
     """
-    start, end = float(iqm(baseline.returns[:, 0])), float(iqm(final(baseline)))
-    return start + NEAR * (end - start) if end > start else None
+    if start is None or end is None or not end > start or (wavers is not None and end - start <= wavers):
+        return None
+    return end - start
+
+
+def _improvement(curve: Curve) -> float | None:
+    start, end = float(iqm(curve.returns[:, 0])), float(iqm(final(curve)))
+    return improvement(start, end, number(fluctuation(curve).mean()))
+
+
+def threshold(baseline: Curve) -> float | None:
+    """The return that counts as having learned the task: ``start + 0.9 improvement`` of the baseline; see `improvement`."""
+    learned = _improvement(baseline)
+    return None if learned is None else float(iqm(baseline.returns[:, 0])) + NEAR * learned
 
 
 def steps_to_threshold(curve: Curve, threshold: float) -> np.ndarray:
@@ -158,8 +171,9 @@ def compare(
     wobble = as_json(ratio(fluctuation(curve), fluctuation(baseline), statistic=np.mean))
     start = float(iqm(baseline.returns[:, 0]))
     unknown = {"iqm": None, "low": None, "high": None}
-    improved = float(iqm(final(baseline))) > start
-    learned = as_json(ratio(final(curve) - start, final(baseline) - start)) if improved else unknown
+    learned = unknown
+    if _improvement(baseline) is not None:
+        learned = as_json(ratio(final(curve) - start, final(baseline) - start))
     own, whole = unknown, unknown
     if threshold is not None:
         a, b = steps_to_threshold(curve, threshold), steps_to_threshold(baseline, threshold)

@@ -20,7 +20,8 @@ NEEDED = (
 
 
 class Battle:
-    """SMAC's environment with the methods of a `ParallelEnv`: a dead unit leaves `agents`, and a time-out is a truncation.
+    """SMAC's environment with the methods of a `ParallelEnv`: a dead unit leaves `agents` and is paid what its team is, and a
+    time-out is a truncation.
 
     SMAC calls a time-out an end and says in its info that it is none. The game draws its own chance from the seed with which
     it is started, the option `seed`: the seed of an episode changes nothing.
@@ -67,7 +68,7 @@ class Battle:
         gone = {name: bool((over and not late) or dead[self.possible_agents.index(name)]) for name in played}
         self.agents = [] if over else [name for name in played if not gone[name]]
         cut = {name: late and not gone[name] for name in played}
-        return self._observed(played), dict.fromkeys(played, float(reward)), gone, cut, {}
+        return self._observed(played), dict.fromkeys(self.possible_agents, float(reward)), gone, cut, {}
 
     def _observed(self, names: list[str]) -> dict[str, np.ndarray]:
         seen = self.env.get_obs()

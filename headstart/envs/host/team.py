@@ -33,9 +33,10 @@ class Seat(NamedTuple):
 class HostTeam:
     """A `ParallelEnv` (or an object with its methods) as a team: fixed agents, roles, vectors, and one clock.
 
-    An agent that is not in `agents` is dead: its observation is zeros and its reward 0. It may come (again) later. `reset` and
-    `step` return a row of numbers (see `layout`) and raise HeadstartError if the environment returned something that does not
-    fit the spec, or went on for longer than its episodes were found to last (`found`, if they were found before).
+    An agent that is not in `agents` is dead: its observation is zeros and its reward 0. One that was terminated is paid if
+    rewards name it, e.g. what its team is paid. It may come (again) later. `reset` and `step` return a row of numbers (see
+    `layout`) and raise HeadstartError if the environment returned something that does not fit the spec, or went on for longer
+    than its episodes were found to last (`found`, if they were found before).
     """
 
     def __init__(self, env: Any, horizon: int = 0, label: str = "", naming: Naming | None = None, found: int = 0):
@@ -182,7 +183,9 @@ class HostTeam:
                     row[place.obs], mask = _read(seat, "observation", obs, seat.look)
                 row[place.available] = self._may(seat, mask, infos)
         for seat in self.seats if self.gone else ():
-            row[seat.place.agent_terminated] = seat.name in self.gone
+            row[seat.place.agent_terminated] = dead = seat.name in self.gone
+            if dead and seat not in shown and reward is not None and seat.agent in reward:
+                row[seat.place.reward] = _read(seat, "reward", reward, reading.number)
         if not np.isfinite(row).all():
             self._refuse_what_is_not_finite(row)
         return row

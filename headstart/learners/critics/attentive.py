@@ -34,7 +34,7 @@ from headstart.core.networks import RoleNet, role_net
 from headstart.core.ops import feed_forward, masked_mean
 from headstart.core.types import Continuous, Field, RoleSpec, TeamSpec
 from headstart.learners.bodies import width
-from headstart.learners.critics.base import Critic, Nets, Values, shown
+from headstart.learners.critics.base import Critic, Nets, Values, chosen, shown
 
 
 class ValueNet(eqx.Module):
@@ -152,11 +152,6 @@ def attentive(
     names = tuple(name for role in roles for name in spec.names[role])
     looks = Attention(dict.fromkeys(roles, names), weights) if len(names) > 1 else None
     return AttentiveCritic(Critic(init, q, q_own, v, looks, ("critic", "attention")), values)
-
-
-def chosen(values: Float[Array, "A *n U"], action: Float[Array, "*n A U"]) -> Float[Array, " A *n"]:
-    """The sum of values, each weighed by the numbers of an action."""
-    return (values * jnp.moveaxis(action, -2, 0)).sum(-1)
 
 
 def _value_net(key: Key[Array, ""], role: RoleSpec, embedding: int, activation: Activation, acts: bool) -> ValueNet:

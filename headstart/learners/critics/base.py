@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from headstart.core.learner import Attention
 from headstart.core.networks import RoleNet
@@ -26,8 +26,8 @@ Kind = Literal["joint", "local", "agp", "agnn", "attention"]
 
 class Critic(NamedTuple):
     """Pure functions of a learner's parameters, of which they read `networks`. `alive` is {role: [*n A]}, or None if all live:
-    a dead agent is no vertex of a graph, and nobody attends to it. Of joint and local critics, `v` reads zeros in place of its
-    observation, and `q` reads the observation, which losses leave out."""
+    a dead agent is no vertex of a graph, and nobody attends to it. Joint and local critics read zeros in place of what it
+    observes and does."""
 
     init: Callable[[Callable[[int], Array]], Nets]
     """(number of a role -> key) -> `networks`."""
@@ -52,6 +52,11 @@ def shown(values: Values, alive: Values | None) -> Values:
     if alive is None:
         return values
     return {name: jnp.where(alive[name][..., None], x, 0) for name, x in values.items()}
+
+
+def chosen(values: Float[Array, "A *n U"], action: Float[Array, "*n A U"]) -> Float[Array, " A *n"]:
+    """The sum of values, each weighed by the numbers of an action."""
+    return (values * jnp.moveaxis(action, -2, 0)).sum(-1)
 
 
 def joint_fields(spec: TeamSpec, acts: bool) -> tuple[Field, ...]:

@@ -23,6 +23,7 @@ def local(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
         return {"critic": nets}
 
     def q(params, obs, action, alive=None):
+        obs, action = shown(obs, alive), shown(action, alive)
         beside = lambda name: jnp.moveaxis(jnp.concatenate([obs[name], action[name]], -1), -2, 0)
         return {name: net.agent_first(beside(name))[..., 0] for name, net in params["critic"].items()}
 
@@ -32,7 +33,7 @@ def local(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
         return Cell(lambda now: cell.enter(shown(*now)), cell.advance, leave)
 
     def q_own(params, obs, action, fresh, alive=None):
-        return q(params, obs, action), q(jax.lax.stop_gradient(params), obs, fresh)
+        return q(params, obs, action, alive), q(jax.lax.stop_gradient(params), obs, fresh, alive)
 
     return Critic(init, q, q_own, v)
 
@@ -52,10 +53,11 @@ def joint(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
         return {"critic": nets}
 
     def q(params, obs, action, alive=None):
-        joint = side_by_side(obs, action)
+        joint = side_by_side(shown(obs, alive), shown(action, alive))
         return {name: net.for_each(joint)[..., 0] for name, net in params["critic"].items()}
 
     def q_own(params, obs, action, fresh, alive=None):
+        obs, action = shown(obs, alive), shown(action, alive)
         joint, taken, own = side_by_side(obs, action), {}, {}
         at = sum(role.agents * role.obs_size for role in spec.roles.values())
         for name, net in sorted(params["critic"].items()):
