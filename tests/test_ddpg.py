@@ -115,7 +115,8 @@ def by_loops(critic, shared, params, target, batch, frozen=None, after_death=Tru
         name, a = me
         space = ROLES[name].actions
         alive = [b for b in range(len(batch.terminated)) if batch.alive[name][b, a]]
-        valued = range(len(batch.terminated)) if after_death and batch.agent_terminated is not None else alive
+        dead = [b for b in range(len(batch.terminated)) if dead_later[name][b, a] and b not in alive]
+        valued = alive + dead if after_death else alive
         among = ROLES[name].agents if shared else 1
         done = lambda b: {(n, i): batch.action[n][b, i] * np.float64(batch.alive[n][b, i]) for n, i in everybody()}
         for b in valued:

@@ -116,15 +116,16 @@ def test_smax_units_die_and_a_lost_battle_terminates():
     assert env.spec.state_size != env.spec.roles["ally"].agents * env.spec.roles["ally"].obs_size
     out = side_by_side(env, 101, masked=True)
     dead = np.zeros(5, bool)
-    fell = 0
+    fell = late = 0
     for done, now in out:
+        late += (now.reward["ally"][dead] != 0).sum()
         fallen = np.array([done[name] for name in env.spec.names["ally"]])
         np.testing.assert_array_equal(now.agent_terminated["ally"], fallen)
         np.testing.assert_array_equal(now.alive["ally"], ~(dead | fallen))
         assert bool(now.terminated) == done["__all__"] and not now.truncated
         fell += (fallen & ~dead).sum()
         dead |= fallen
-    assert out[-1][1].terminated and 1 < len(out) < 100 and fell >= 2
+    assert out[-1][1].terminated and 1 < len(out) < 100 and fell >= 2 and late > 0
 
 
 @pytest.mark.slow

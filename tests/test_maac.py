@@ -121,7 +121,7 @@ class Loops:
         batch, scale = self.batch, SETTINGS["reward_scale"]
         out = {term: {name: np.zeros(role.agents) for name, role in self.spec.roles.items()} for term in ("actor", "critic")}
         dead_later = batch.agent_terminated or {name: np.zeros_like(x) for name, x in batch.alive.items()}
-        dead_count = self.after_death and batch.agent_terminated is not None
+        counts = {name: x | dead_later[name] if self.after_death else x for name, x in batch.alive.items()}
         for b in range(len(batch.terminated)):
             # What the dead show and do is nothing: zeros.
             alive = {who: self.row(batch.alive, b, who) > 0 for who in self.everybody}
@@ -139,10 +139,9 @@ class Loops:
             reached = {who: x * later[who] for who, x in following.items()}
             for me in self.everybody:
                 role, a = me
-                if not (alive[me] or dead_count):
+                if not counts[role][b, a]:
                     continue
-                acting = batch.alive[role][:, a].sum()
-                valued = len(batch.terminated) if dead_count else acting
+                acting, valued = batch.alive[role][:, a].sum(), counts[role][:, a].sum()
                 among = self.spec.roles[role].agents if self.shared else 1
                 y = self.row(batch.reward, b, me)
                 if not (batch.terminated[b] or (self.row(dead_later, b, me) and not self.after_death)):

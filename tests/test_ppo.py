@@ -149,8 +149,8 @@ def unrolled(core, kind, name, a, team, rollout, carry, stored=None):
 def advantages(core, before, rollout, carry):
     """{(role, agent): ([T E] advantages, [T E] values)} by the sum of eq. 16 of Schulman et al. 2016, term by term.
 
-    A_t = Σ_l (γλ)^l δ_{t+l}, until the episode ends or is cut, or the agent is not there at the next step although it has not
-    ended. Where nothing counts after a death, it ends with the agent, whose next value is 0.
+    A_t = Σ_l (γλ)^l δ_{t+l}, until the episode ends or is cut, or nothing counts for the agent at the next step. Where nothing
+    counts after a death, it ends with the agent, whose next value is 0.
     """
     out, after = {}, counts_after_death(core)
     for name, a in everybody():
@@ -165,9 +165,7 @@ def advantages(core, before, rollout, carry):
             ahead = deviation * critic(memory[t, e], lives * rollout.next_obs[name][t, e, a].astype(np.float64))[1][0] + mean
             ahead = 0.0 if rollout.terminated[t, e] or (own_end and not after) else ahead
             error[t, e] = rollout.reward[name][t, e, a] + GAMMA * ahead - values[t, e]
-            missing = t + 1 == STEPS or not rollout.alive[name][t + 1, e, a]
-            if after:
-                missing = t + 1 == STEPS or (missing and rollout.alive[name][t, e, a] and not own_end)
+            missing = t + 1 == STEPS or not counts(core, rollout, name, a)[t + 1, e]
             last[t, e] = rollout.terminated[t, e] or rollout.truncated[t, e] or missing or (own_end and not after)
         total = np.zeros((STEPS, ENVS))
         for t, e in np.ndindex(STEPS, ENVS):
@@ -177,6 +175,12 @@ def advantages(core, before, rollout, carry):
                     break
         out[name, a] = total, values
     return out
+
+
+def counts(core, rollout, name, a):
+    """[T E]: whether what the agent is paid there counts: while it lives, and after it has died unless the core says no."""
+    alive, gone = rollout.alive[name][..., a], rollout.agent_terminated
+    return alive if gone is None or not counts_after_death(core) else alive | gone[name][..., a]
 
 
 def counts_after_death(core):
@@ -190,7 +194,7 @@ def scales(core, shared, rollout, gained):
     out, weight = {}, BETA * SEEN["count"]
     for name, a in gained:
         pool = [(name, i) for i in range(ROLES[name].agents)] if shared else [(name, a)]
-        x = np.concatenate([sum(gained[who])[rollout.alive[name][..., who[1]] | counts_after_death(core)] for who in pool])
+        x = np.concatenate([sum(gained[who])[counts(core, rollout, *who)] for who in pool])
         mean = (weight * SEEN["mean"] + x.sum()) / (weight + len(x))
         square = (weight * (SEEN["variance"] + SEEN["mean"] ** 2) + (x**2).sum()) / (weight + len(x))
         out[name, a] = np.sqrt(square - mean**2 + 1e-5), mean
@@ -238,7 +242,7 @@ def losses(core, shared, before, rollout, carry, chosen):
     Actor (Schulman et al. 2017, eqs. 7 and 9): −min(ρA, clip(ρ, 1−ε, 1+ε)A) − c_H·H. Critic: c_V·`value_loss`.
     """
     there = {(name, a): [(t, e) for t, e in steps_of(core, chosen) if rollout.alive[name][t, e, a]] for name, a in everybody()}
-    valued = {who: steps_of(core, chosen) if counts_after_death(core) else there[who] for who in everybody()}
+    valued = {who: [where for where in steps_of(core, chosen) if counts(core, rollout, *who)[where]] for who in everybody()}
     gained = advantages(core, before, rollout, carry)
     was = {(name, a): judgements(core, name, a, before["actor"][name], rollout, carry) for name, a in everybody()}
     scale, stored = scales(core, shared, rollout, gained), {}
@@ -288,12 +292,12 @@ def test_advantages_returns_and_log_probabilities_against_loops(core, shared):
     gained = advantages(core, before, rollout, carry)
     scale = scales(core, shared, rollout, gained)
     for name, a in everybody():
-        alive, (advantage, value) = rollout.alive[name][..., a], gained[name, a]
+        advantage, value = gained[name, a]
         said = judgements(core, name, a, before["actor"][name], rollout, carry)[..., 0]
         target, own = ((x - scale[name, a][1]) / scale[name, a][0] for x in (advantage + value, value))
         wanted = {"advantage": advantage, "value_target": target, "log_prob": said} | ({"value": own} if core == "full" else {})
         for what, want in wanted.items():
-            got, counted = ordered(made.extras[what][name])[..., a], alive | counts_after_death(core)
+            got, counted = ordered(made.extras[what][name])[..., a], counts(core, rollout, name, a)
             np.testing.assert_allclose(got[counted], want[counted], rtol=1e-4, atol=1e-5, err_msg=f"{what} of {name} {a}")
 
 

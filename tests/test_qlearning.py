@@ -91,10 +91,8 @@ def random_batch(rng, size=40, masked=True, deaths=True) -> Transition:
 
 
 def by_loops(config: QLearning, params, target, batch: Transition):
-    """{role: [A]} losses of feed-forward networks, one agent, one head and one item after the other. The dead see zeros."""
-    gone = batch.agent_terminated or jax.tree.map(jnp.zeros_like, batch.alive)
-    obs = {name: np.asarray(x * batch.alive[name][..., None]) for name, x in batch.obs.items()}
-    next_obs = {name: np.asarray(x * (batch.alive[name] & ~gone[name])[..., None]) for name, x in batch.next_obs.items()}
+    """{role: [A]} losses of feed-forward networks, one agent, one head and one item after the other."""
+    obs, next_obs = (jax.tree.map(np.asarray, x) for x in (batch.obs, batch.next_obs))
 
     def values(params, obs):
         nets = networks(params, config.shared)
@@ -134,8 +132,9 @@ def losses_by_loops(config: QLearning, q, q_next, value_next, batch: Transition,
                 all_taken.append(taken if alive else 0.0)
                 all_next.append(following if alive and not gone else 0.0)
                 living += alive
-                reward += batch.reward[name][b, a] if alive else 0.0
-                if alive or (config.after_death and batch.agent_terminated is not None):
+                counts = alive or (gone and config.after_death)
+                reward += batch.reward[name][b, a] if alive or (counts and config.reward_over == "all") else 0.0
+                if counts:
                     over = batch.terminated[b] or (gone and not config.after_death)
                     y = batch.reward[name][b, a] + (0.0 if over else config.gamma * following)
                     own[name, a] = own.get((name, a), 0.0) + error(taken - y)

@@ -60,9 +60,8 @@ class TimeStep(eqx.Module):
     final_available: dict[str, Bool[Array, "*n _ _"]] | None = None
     """{role: [A U]}: legal choices at the time of `final_obs`."""
     agent_terminated: dict[str, Bool[Array, "*n _"]] | None = None
-    """{role: [A]}: the task ended for this agent, though perhaps not for its team. Later rewards are 0 or its team's; whether
-    they count for it is up to the learner (`after_death`), else bootstrap from zero. None if agents end with their team
-    only."""
+    """{role: [A]}: the task has ended for this agent, though perhaps not for its team. Whether later rewards, e.g. its team's,
+    count for it is up to the learner (`after_death`). None if agents end with their team only."""
     events: dict[str, Float[Array, "*n"]] = dataclasses.field(default_factory=dict)
     """{name: how often it happened in the step just taken}, such as a win or a tag; zeros after a reset. The names are
     always the same ones, none for an environment that has no events."""
@@ -91,7 +90,7 @@ class Transition(eqx.Module):
     """That of the time step that the action led to."""
 
     def ended_for(self, role: str) -> Array:
-        """[.. A] or [.. 1]: whether the task ended for an agent of the role in this step, so that its next value is 0."""
+        """[.. A] or [.. 1]: whether the task has ended for an agent of the role with this step or before."""
         own = self.terminated[..., None]
         return own if self.agent_terminated is None else own | self.agent_terminated[role]
 

@@ -82,8 +82,8 @@ class JaxMARL:
         all_done = jnp.asarray(done["__all__"]).astype(bool)
         clock = all_done & (~_decided(battle, theirs) if battle else time >= limit)
         over, late = all_done & ~clock, clock | (~all_done & (time >= spec.horizon))
-        gone = {role: x.astype(bool) & ~clock for role, x in each(done).items()}
-        alive = {role: state.alive[role] & ~x for role, x in gone.items()}
+        gone = {role: (x.astype(bool) & ~clock) | ~state.alive[role] for role, x in each(done).items()}
+        alive = {role: ~x for role, x in gone.items()}
         paid = {role: x.astype(jnp.float32) for role, x in each(reward).items()}
         state = JaxMARLState(theirs, time, alive)
         return state, self._show(state, obs, paid, over, late, gone)

@@ -30,8 +30,8 @@ class PettingZoo(HostEnv):
 def to_pettingzoo(env: Env) -> Any:
     """`env` as a PettingZoo `ParallelEnv`: agents "ROLE_0", "ROLE_1", .. with Discrete, MultiDiscrete or Box actions.
 
-    It passes PettingZoo's own tests of interface and seeds. An agent that dies leaves `agents`. Raises HeadstartError if
-    PettingZoo is not installed.
+    It passes PettingZoo's own tests of interface and seeds. An agent that dies leaves `agents`, and as PettingZoo has
+    it, rewards do not tell what it is paid later. Raises HeadstartError if PettingZoo is not installed.
     """
     named("pettingzoo")
     from headstart.envs.host.outward import outward

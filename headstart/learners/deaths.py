@@ -18,9 +18,9 @@ class DeathSettings:
     """Whether an agent's death ends what counts for it."""
 
     after_death: bool = True
-    """Count for an agent what its environment pays it after its death, e.g. its team's reward: it works for its team, also if
+    """Count for an agent what its environment pays it after its death, e.g. its team's reward: it works for its team, even if
     that costs its life (posthumous credit, Cohen et al. 2021, "On the Use and Misuse of Absorbing States in Multi-agent
-    Reinforcement Learning"). Otherwise its death ends what counts for it, and units learn to keep away from a battle."""
+    Reinforcement Learning"). Otherwise its death ends what counts for it, and units may learn to keep away from a battle."""
 
 
 def ends_for(own: DeathSettings, batch: Transition, role: str) -> Bool[Array, "*n _"]:
@@ -37,6 +37,10 @@ def mute(
 
 
 def learned_from(own: DeathSettings, batch: Transition) -> dict[str, Bool[Array, "*n _"]]:
-    """{role: [.. A]}: whose values are learned; those of the dead as well, if what they are paid counts."""
-    dead_count = own.after_death and batch.agent_terminated is not None
-    return {name: jnp.ones_like(x) for name, x in batch.alive.items()} if dead_count else batch.alive
+    """{role: [.. A]}: whose values are learned: those of the living, and of those who have died, if what they are paid counts.
+
+    An agent that is away without having died, because it was cut off alone or has not come yet, teaches nothing.
+    """
+    if not own.after_death or batch.agent_terminated is None:
+        return batch.alive
+    return {name: alive | batch.agent_terminated[name] for name, alive in batch.alive.items()}

@@ -155,8 +155,8 @@ class MAAC(DeathSettings):
 
         Actor: log π_i(a_i)·(log π_i(a_i)/scale − A_i) + penalty, with no gradient through the bracket; all agents' a are drawn
         from the actors, and A_i = Q_i(o, a) − Σ_u π_i(u)·Q_i(o, (u, a_-i)). Every term is a mean over the batch's entries
-        [B], one value per agent, divided by the number of agents where they share networks. Those of dead agents, who choose
-        nothing and have no entropy, are left out of the actor's, and without `after_death` of the critic's.
+        [B], one value per agent, divided by the number of agents where they share networks. The actor's leave out dead agents,
+        and so do the critic's without `after_death`. The dead have no entropy.
         """
         next_key, now_key = jr.split(key)
         obs, done = shown(batch.obs, batch.alive), mute(spec, batch.action, batch.alive)

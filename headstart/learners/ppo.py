@@ -213,12 +213,10 @@ class PPO(GraphSettings, ValueSettings, InputSettings, DeathSettings):
     def _advantages(self, rollout: Transition, value, next_value) -> dict[str, jax.Array]:
         """{role: [T E A]}."""
         advantage, ended = {}, (rollout.terminated | rollout.truncated)[..., None]
-        for name, alive in rollout.alive.items():
+        for name, counts in learned_from(self, rollout).items():
             gone = ends_for(self, rollout, name)
             # An agent that is truncated before its team is bootstrapped; no later reward counts for it.
-            leaves = jnp.concatenate([~alive[1:], jnp.zeros_like(alive[:1])])
-            if self.after_death:
-                leaves = leaves & alive & ~rollout.ended_for(name)
+            leaves = jnp.concatenate([~counts[1:], jnp.zeros_like(counts[:1])])
             over = ended | gone | leaves
             advantage[name] = gae(rollout.reward[name], value[name], next_value[name], gone, over, self.gamma, self.lam)
         return advantage

@@ -31,7 +31,7 @@ from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body, recurrent_body
-from headstart.learners.critics.base import chosen, shown
+from headstart.learners.critics.base import chosen
 from headstart.learners.deaths import DeathSettings, ends_for, learned_from, mute
 from headstart.learners.mixers import Kind as Mixing
 from headstart.learners.mixers import Mixer, mixer, states_of
@@ -50,8 +50,8 @@ class QLearning(DeathSettings):
     hypernet_units: Count = 64
     """Hidden units of the networks that put out its weights."""
     reward_over: Literal["all", "living"] = "all"
-    """Agents whose mean reward is the team's, if values are mixed: all, of whom the dead earn 0, or the living ones, which is
-    right if all earn the same: it does not shrink as agents die."""
+    """Agents whose mean reward is the team's, if values are mixed: all, of whom the dead count with what they are paid (with
+    `after_death`, else with 0), or the living ones, which is right if all earn the same."""
     core: Literal["mlp", "gru"] = "mlp"
     """Feed-forward, or recurrent (an encoder, a GRU and a head). A recurrent network learns from sequences of train_every /
     num_envs env-steps, each of one environment."""
@@ -171,16 +171,14 @@ class QLearning(DeathSettings):
     def _values(self, spec, params, batch: Transition):
         """Values of the choices at `obs` and at `next_obs`, each {role: [A B U]}; of sequences [B T ..] they are [A B·T U].
 
-        The dead see zeros.
         A sequence's next values go on from the carry after each step, so that a truncated episode is bootstrapped with all
         that it remembers.
         """
-        obs, next_obs = shown(batch.obs, batch.alive), shown(batch.next_obs, batch.next_alive)
         if self.core == "mlp":
             each = lambda obs: {name: net.agent_first(_agents_first(obs[name])) for name, net in params["q"].items()}
-            return each(obs), each(next_obs)
-        carries, now = along("q", params, dataclasses.replace(batch, obs=obs), spec)
-        _, after = forward(params["q"], carries["q"], next_obs)
+            return each(batch.obs), each(batch.next_obs)
+        carries, now = along("q", params, batch, spec)
+        _, after = forward(params["q"], carries["q"], batch.next_obs)
         flat = lambda x: _agents_first(x.reshape(-1, *x.shape[-2:]))
         return jax.tree.map(flat, now), jax.tree.map(flat, after)
 
@@ -219,11 +217,14 @@ class QLearning(DeathSettings):
     def _team_loss(self, spec, now, then, taken, following, batch):
         """{role: [A]}: equal parts of one loss of the values that `now` and, for the target, `then` mix."""
         state, next_state = states_of(spec, batch)
-        alive = jnp.concatenate([batch.alive[name] for name in spec.roles], -1).T  # [A B], the agents of all roles
+        team = lambda values: jnp.concatenate([values[name] for name in spec.roles], -1).T  # [A B], the agents of all roles
+        alive, reward = team(batch.alive), team(batch.reward)
         beside = lambda parts: jnp.where(alive, jnp.concatenate(list(parts), 0), 0.0)
         goes_on = (jnp.where(batch.ended_for(name).T, 0.0, following[name]) for name in spec.roles)
-        reward = beside(batch.reward[name].T for name in spec.roles)
-        reward = reward.mean(0) if self.reward_over == "all" else masked_mean(reward, alive, 0)
+        if self.reward_over == "living":
+            reward = masked_mean(reward, alive, 0)
+        else:
+            reward = jnp.where(team(learned_from(self, batch)), reward, 0.0).mean(0)
         y = td_target(reward, then(beside(goes_on), next_state), batch.terminated, self.gamma)
         total = now(beside(taken[name] for name in spec.roles), state)
         mean = masked_mean(self._loss(total, y), alive.any(0), -1)

@@ -87,7 +87,7 @@ def outputs_for(params: dict[str, Nets], values: Values) -> Values:
 def learn_scale(
     own: ValueSettings, params: dict[str, Nets], targets: Values, alive: dict[str, Bool[Array, "*n _"]]
 ) -> dict[str, Nets]:
-    """The parameters with living agents' targets counted in the statistics.
+    """The parameters with the targets of the agents in `alive`, whose values are learned, counted in the statistics.
 
     With popart the last layers of the critics change too, so that values are what they were (van Hasselt et al. 2016,
     "Learning values across many orders of magnitude", Proposition 1).

@@ -17,6 +17,7 @@ from headstart.report.stats import as_json, interval, iqm, ratio, versus
 TENTH = 0.1  # the window of "initial" and of "final"
 NEAR = 0.9  # the share of the baseline's improvement that the threshold asks for
 SMOOTH = 3  # evaluations averaged before a curve is compared with the threshold
+FLAT = "did not improve by more than it fluctuates"
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def final(curve: Curve) -> np.ndarray:
 def improvement(start: float | None, end: float | None, wavers: float | None) -> float | None:
     """What a team learned: end − start, interquartile means over seeds of `final` and of the evaluation before training.
 
-    None if it did not improve by more than it `wavers`, its mean `fluctuation` where that is known: a team that wins one battle
-    in a thousand has not learned to win, and others are not measured by it.
+    None if it did not improve by more than `wavers`, its mean `fluctuation` if that is known: a team that wins one battle in a
+    thousand has not learned to win, and others are not measured by it.
     """
     if start is None or end is None or not end > start or (wavers is not None and end - start <= wavers):
         return None
@@ -162,7 +163,7 @@ def compare(
     the same name with `_interval`.
     `fluctuation_ratio` is below one for an arm that is smoother than its baseline. ``recovered = (final(arm) - start) /
     (final(baseline) - start)``, with start the baseline's interquartile mean before training, is the share of the baseline's
-    improvement that the arm has in the end; null if the baseline did not improve.
+    improvement that the arm has in the end; null if the baseline has no `improvement`.
     """
     gain = {
         "jump_start": as_json(versus(initial(curve), initial(baseline))),
