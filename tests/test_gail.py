@@ -13,6 +13,7 @@ import pytest
 from probes import Lengths, Mixed, fresh, random_demos, same, small, traced, with_actions
 
 from headstart.core.checks import HeadstartError
+from headstart.core.learner import make_learner
 from headstart.core.optimisers import per_team
 from headstart.core.trainer import make_trainer
 from headstart.core.types import Transition
@@ -323,6 +324,29 @@ def test_the_reward_is_the_environments_and_c_times_the_discriminators_and_the_d
         np.testing.assert_allclose(alone[at], want, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found[at], now.reward["agent"][at] + want, rtol=1e-5, atol=1e-6)
     assert same(found[~alive], now.reward["agent"][~alive])
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("absorbing", [True, False])
+def test_the_dead_are_compared_and_paid_as_zeros_if_what_they_are_paid_counts(absorbing, counts):
+    """Those who have died, and not those who are away; in demonstrations, from an agent's death to the end of its episode."""
+    env, demos = Lengths(), random_demos(Lengths())
+    demos.alive["agent"][:, 2:, 1] = False
+    learner = make_learner(dataclasses.replace(small(PPO(), **TINY), after_death=counts), env.spec)
+    made = Gail(demos, 0.25, absorbing=absorbing, **SMALL).make(env.spec, learner)
+    count, shows = made.data["agent"].count.tolist(), np.asarray(made.data["agent"].x[1]).any(-1)
+    died = demos.lengths.sum() - np.minimum(demos.lengths, 2).sum()
+    assert died > 0 and count == [demos.lengths.sum(), demos.lengths.sum() - (0 if absorbing and counts else died)]
+    assert (~shows[: count[1]]).sum() == (died if absorbing and counts else 0)
+
+    g, now = made.init(jr.key(0), jnp.asarray(0)), moment(env, 0.5, 40)
+    gone = {"agent": jnp.asarray(np.random.default_rng(6).random((40, 2)) < 0.5)}
+    earned = made.reward(g, dataclasses.replace(now, agent_terminated=gone))["agent"] - now.reward["agent"]
+    for t, a in np.ndindex(40, 2):
+        alive, dead = now.alive["agent"][t, a], gone["agent"][t, a] and absorbing and counts
+        shown = np.asarray(now.obs["agent"][t, a], float) * alive
+        want = 0.25 * judged(numbers_of(g[0]["agent"], a), shown)[0] if alive or dead else 0.0
+        np.testing.assert_allclose(earned[t, a], want, rtol=1e-4, atol=1e-6)
 
 
 def test_a_role_that_is_not_named_learns_as_without_guidance():

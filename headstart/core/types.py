@@ -95,6 +95,13 @@ class Transition(eqx.Module):
         return own if self.agent_terminated is None else own | self.agent_terminated[role]
 
     @property
+    def present(self) -> dict[str, Array]:
+        """{role: [.. A]}: the agents that live or have died; not those that are away, cut off alone or not there yet."""
+        if self.agent_terminated is None:
+            return self.alive
+        return {role: alive | self.agent_terminated[role] for role, alive in self.alive.items()}
+
+    @property
     def next_alive(self) -> dict[str, Array]:
         """{role: [.. A]}: the agents that live after the step, as far as it is known: those that lived and have not ended."""
         if self.agent_terminated is None:

@@ -12,6 +12,10 @@ A learner that replays asks for rewards with each batch, so that no discriminato
 A reward of one sign favours long or short episodes, even if the agents' behaviour is right: −log(1 − D) is never negative and
 favours survival, log D is never positive and favours an early end (Kostrikov et al. 2019, "Discriminator-Actor-Critic"). The
 logit has both signs, which lessens the bias and does not remove it.
+
+An agent that has died is in a state of its own, of which zeros are shown until its team's episode ends (the absorbing state of
+that paper). If its learner counts what it is paid then, discriminators compare and pay it there as anywhere else. Otherwise an
+agent whose discriminator pays less than nothing would be better off dead.
 """
 
 from collections.abc import Iterable
@@ -53,6 +57,9 @@ class Gail:
     ends: Literal["allow", "refuse"] = "allow"
     """Learn from demonstrations of any length, though rewards may then favour long or short episodes, or refuse those in
     which some agent lives for more steps than in another."""
+    absorbing: bool = True
+    """Compare and pay the dead as well, as zeros until their episode ends, if the learner counts what they are paid then
+    (`after_death`). Otherwise they are left out and paid nothing."""
     roles: tuple[str, ...] = ()
     """Roles to reward; if empty, all. The others learn as without guidance."""
     hidden: Sizes = (64, 64)
@@ -64,14 +71,16 @@ class Gail:
     steps: Count = 32
     """Gradient steps of the discriminators in each update."""
     batch: Count = 256
-    """Env-steps in a batch, of the demonstrations and of the newest rollout; dead agents' are left out."""
+    """Env-steps in a batch, of the demonstrations and of the newest rollout."""
 
     def make(self, spec: TeamSpec, learner: Learner) -> Guidance:
         """Guidance whose state is the discriminators and their optimiser's, and whose data are {role: Rows}.
 
         Raises HeadstartError for demonstrations that are of another team, too few, or without actions that are asked for.
         """
-        data = self._data(self._demos(spec), spec)
+        absorbing = self.absorbing and getattr(learner.settings, "after_death", False)
+        counted = lambda now: now.present if absorbing else now.alive
+        data = self._data(self._demos(spec, absorbing), spec, absorbing)
         sizes = {role: (x.shape[0], x.shape[2]) for role, (x, _) in data.items()}
         optimizer = per_team({"discriminator": optax.adam(self.lr)})
 
@@ -80,26 +89,25 @@ class Gail:
             return nets["discriminator"], optimizer.init(nets)
 
         def observe(g, params, key, rollout, clock, data):
-            samples = {
-                role: by_agent(data[role], x, rollout.alive[role]) for role, x in self._seen(spec, sizes, rollout).items()
-            }
+            there = counted(rollout)
+            samples = {role: by_agent(data[role], x, there[role]) for role, x in self._seen(spec, sizes, rollout).items()}
             g, metrics = learn(optimizer, g, key, samples, self.steps, self.batch, self.penalty)
-            share = _share(rollout, self._earned(spec, g[0], rollout), self.env_reward)
+            share = _share(rollout.reward, self._earned(spec, g[0], rollout, there), there, self.env_reward)
             return g, rollout, metrics | {"reward_share": share}
 
         def reward(g, now):
-            earned = self._earned(spec, g[0], now)
+            earned = self._earned(spec, g[0], now, counted(now))
             own = {role: x if self.env_reward or role not in earned else jnp.zeros_like(x) for role, x in now.reward.items()}
             return {role: x + earned[role] if role in earned else x for role, x in own.items()}
 
         return Guidance(init=init, observe=observe, reward=reward, data=data)
 
-    def _demos(self, spec: TeamSpec) -> Demos:
+    def _demos(self, spec: TeamSpec, absorbing: bool) -> Demos:
         """The demonstrations, if they are of this team and fit the settings."""
         demos = demos_for("gail", self.teacher, spec, actions=self.inputs == "obs-action")
         for role in self.roles:
             check_known("role", role, spec.roles)
-        lived = np.concatenate([x.sum(1).reshape(-1) for x in demos.alive.values()])
+        lived = np.concatenate([_counted(demos, role, absorbing).sum(1).reshape(-1) for role in demos.alive])
         if self.ends == "refuse" and (lived != lived[0]).any():
             raise HeadstartError(
                 f"agents live for {lived.min()} to {lived.max()} env-steps in the demonstrations, so that rewards may favour "
@@ -107,14 +115,14 @@ class Gail:
             )
         return demos
 
-    def _data(self, demos: Demos, spec: TeamSpec) -> dict[str, Rows]:
+    def _data(self, demos: Demos, spec: TeamSpec, absorbing: bool) -> dict[str, Rows]:
         """Each agent's demonstrated samples; HeadstartError if an agent has fewer than a batch."""
         found, names = {}, spec.names
         for role in self.roles or spec.roles:
             with jax.ensure_compile_time_eval():  # a sweep's program makes guidance inside its trace
                 action = None if demos.actions is None else jnp.asarray(demos.actions[role])
-                seen = self._inputs(spec, role, jnp.asarray(demos.obs[role]), action)
-                found[role] = rows(np.asarray(seen), demos.alive[role])
+                seen = self._inputs(spec, role, jnp.asarray(demos.obs[role]), action, jnp.asarray(demos.alive[role]))
+                found[role] = rows(np.asarray(seen), _counted(demos, role, absorbing))
                 counts = found[role].count.tolist()
             if (fewest := min(counts)) < self.batch:
                 raise HeadstartError(
@@ -125,27 +133,35 @@ class Gail:
 
     def _seen(self, spec: TeamSpec, roles: Iterable[str], now: Transition) -> dict[str, Array]:
         """{role: [*n A X]}: what discriminators see of transitions."""
-        return {role: self._inputs(spec, role, now.obs[role], now.action[role]) for role in roles}
+        return {role: self._inputs(spec, role, now.obs[role], now.action[role], now.alive[role]) for role in roles}
 
-    def _inputs(self, spec: TeamSpec, role: str, obs: Array, action: Any) -> Array:
-        """[*n A X]: the numbers that are compared. Actions count as the environment reads them: a choice, or clipped."""
-        if self.inputs == "obs":
-            return obs
-        space = spec.roles[role].actions
-        action = jnp.clip(action, -1, 1) if isinstance(space, Continuous) else greedy(space, action)
-        return jnp.concatenate([obs, action], -1)
+    def _inputs(self, spec: TeamSpec, role: str, obs: Array, action: Any, alive: Array) -> Array:
+        """[*n A X]: the numbers that are compared, zeros for the dead. Actions count as the environment reads them: a choice,
+        or clipped."""
+        if self.inputs == "obs-action":
+            space = spec.roles[role].actions
+            action = jnp.clip(action, -1, 1) if isinstance(space, Continuous) else greedy(space, action)
+            obs = jnp.concatenate([obs, action], -1)
+        return jnp.where(alive[..., None], obs, 0.0)
 
-    def _earned(self, spec: TeamSpec, nets: Nets, now: Transition) -> dict[str, Array]:
-        """{role: [*n A]}: c times the discriminators' reward; 0 for the dead."""
+    def _earned(self, spec: TeamSpec, nets: Nets, now: Transition, counted: dict[str, Array]) -> dict[str, Array]:
+        """{role: [*n A]}: c times the discriminators' reward; 0 for agents that are not `counted`."""
         found = jax.lax.stop_gradient(logits(nets, self._seen(spec, nets, now)))
-        return {role: jnp.where(now.alive[role], self.coefficient * paid(self.reward, x), 0.0) for role, x in found.items()}
+        return {role: jnp.where(counted[role], self.coefficient * paid(self.reward, x), 0.0) for role, x in found.items()}
 
 
-def _share(rollout: Transition, earned: dict[str, Array], env_reward: bool) -> Array:
-    """What the discriminators pay as a share of the sizes of all rewards of living agents; 0 if nobody earns anything."""
-    size = lambda rewards: sum(jnp.where(rollout.alive[role], jnp.abs(rewards[role]), 0.0).sum() for role in earned)
+def _counted(demos: Demos, role: str, absorbing: bool) -> np.ndarray:
+    """[M T A] bool: the demonstrated env-steps of living agents, and if `absorbing` those after their death as well."""
+    alive = demos.alive[role]
+    return np.logical_or.accumulate(alive, 1) & demos.running[..., None] if absorbing else alive
+
+
+def _share(given: dict[str, Array], earned: dict[str, Array], counted: dict[str, Array], env_reward: bool) -> Array:
+    """What the discriminators pay as a share of the sizes of all rewards, those `given` by the environment too; 0 if nobody
+    earns anything."""
+    size = lambda rewards: sum(jnp.where(counted[role], jnp.abs(rewards[role]), 0.0).sum() for role in earned)
     own = size(earned)
-    whole = own + size(rollout.reward) if env_reward else own
+    whole = own + size(given) if env_reward else own
     return own / jnp.where(whole > 0, whole, 1.0)
 
 

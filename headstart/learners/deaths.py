@@ -37,10 +37,5 @@ def mute(
 
 
 def learned_from(own: DeathSettings, batch: Transition) -> dict[str, Bool[Array, "*n _"]]:
-    """{role: [.. A]}: whose values are learned: those of the living, and of those who have died, if what they are paid counts.
-
-    An agent that is away without having died, because it was cut off alone or has not come yet, teaches nothing.
-    """
-    if not own.after_death or batch.agent_terminated is None:
-        return batch.alive
-    return {name: alive | batch.agent_terminated[name] for name, alive in batch.alive.items()}
+    """{role: [.. A]}: whose values are learned: the living, and those who have died, if what they are paid counts."""
+    return batch.present if own.after_death else batch.alive

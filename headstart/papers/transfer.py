@@ -46,8 +46,6 @@ PLANS: dict[Scale, Plan] = {
     "laptop": Plan(200_000, 3, 400, 20, {}, {"steps": 10, "batch": 512}),
     "paper": Plan(2_000_000, 10, 1_000, 40, {}, {"steps": 32, "batch": 1024}),
 }
-COEFFICIENT = 0.1
-"""c of GAIL, one for all cells."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +54,16 @@ class World:
 
     title: str
     sizes: Mapping[str, Callable[[], Env]]
+    coefficient: float = 0.1
+    """c of GAIL, one for all cells."""
 
 
 WORLDS = {
     "spread": World("cooperative navigation", {str(n): partial(Spread, n) for n in (3, 4, 6, 8)}),
     "tag": World("predators of a random prey", {str(n): partial(Tag, n, policy="random") for n in (1, 3, 5)}),
-    "smax": World("battles of marines", {name: partial(SMAX, name) for name in ("3m", "5m_vs_6m", "8m")}),
+    "smax": World("battles of marines", {name: partial(SMAX, name) for name in ("3m", "5m_vs_6m", "8m")}, 0.03),
 }
+"""A battle's best return is 2, a tenth of SMAC's, and so c is a tenth of DM²'s for marines."""
 
 
 def transfer(name: str, scale: Scale) -> Experiment:
@@ -75,7 +76,7 @@ def transfer(name: str, scale: Scale) -> Experiment:
     arms, cells = {first.name: Arm((first,)) for first in alone.values()}, []
     for teacher in sizes:
         for student, env in sizes.items():
-            for method, guide in _guides(alone[teacher].name, env, student, plan).items():
+            for method, guide in _guides(alone[teacher].name, env, student, plan, world.coefficient).items():
                 taught = stage(f"{method}-{teacher}-to-{student}", env, guide)
                 arms[taught.name] = Arm((alone[teacher], taught), alone[student].name)
                 cells.append(Cell(taught.name, method, teacher, student))
@@ -99,15 +100,15 @@ def transfer(name: str, scale: Scale) -> Experiment:
             "Distillation and warm start give a student of seed s the teacher of seed s. For GAIL the teacher's best seed "
             f"demonstrates in the student's own task, with its most likely actions. These {plan.shown} episodes, and as many "
             "of each other seed from which the best is chosen, are not counted among the teacher's env-steps.",
-            f"Every team has {plan.steps:,} env-steps, and GAIL's coefficient is {COEFFICIENT} in every cell.",
+            f"Every team has {plan.steps:,} env-steps, and GAIL's coefficient is {world.coefficient} in every cell.",
         ),
     )  # fmt: skip
 
 
-def _guides(teacher: str, env: Env, student: str, plan: Plan) -> dict[str, GuidanceConfig]:
+def _guides(teacher: str, env: Env, student: str, plan: Plan, coefficient: float) -> dict[str, GuidanceConfig]:
     """{method: guidance of a student on `env`}."""
     shown = Recording(f"{teacher}-in-{student}", (teacher,), lambda team: _best(team, env, plan.shown))
-    return {"distill": Distill(teacher), "warm-start": WarmStart(teacher), "gail": Gail(shown, COEFFICIENT, **plan.gail)}
+    return {"distill": Distill(teacher), "warm-start": WarmStart(teacher), "gail": Gail(shown, coefficient, **plan.gail)}
 
 
 def _best(team: TeamPolicy, env: Env, episodes: int) -> Demos:
