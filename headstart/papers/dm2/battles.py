@@ -4,7 +4,8 @@ from headstart.experiments.base import Arm, Experiment, Scale, planned
 from headstart.papers.dm2.task import MEASURES, NOTES, PLANS, QUALITIES, SOURCE, WIN, Battle, recording
 from headstart.report.claims import Claim
 
-FIVE_MARINES = Battle("5m_vs_6m", epochs=10, clip=0.05, coefficient=0.3)
+# Of demonstrators for whom something counts after a death, one seed of six came to win in a million env-steps.
+FIVE_MARINES = Battle("5m_vs_6m", epochs=10, clip=0.05, coefficient=0.3, shown={"after_death": False})
 THREE_STALKERS = Battle("3s_vs_4z", epochs=15, clip=0.2, coefficient=0.05)
 
 

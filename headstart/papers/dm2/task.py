@@ -84,6 +84,8 @@ class Battle:
     epochs: int
     clip: float
     coefficient: float
+    shown: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings of demonstrators that are not the baseline."""
 
     @property
     def env(self) -> Inputs:
@@ -115,7 +117,7 @@ class Battle:
         """The stage that keeps the demonstrators."""
         if not plan.shown:
             return self.alone(plan)
-        learner = dataclasses.replace(self.ippo(plan), **plan.shown)
+        learner = dataclasses.replace(self.ippo(plan), **plan.shown, **self.shown)
         return Stage(SHOWN, self.env, learner, plan.shown_steps, evaluations=plan.evaluations, keep=KEEP)
 
     def taught(self, name: str, plan: Plan, teacher: Recording, env_reward: bool = True) -> Stage:
@@ -185,11 +187,12 @@ NOTES = (
     "are scaled as in SMAC.",
     "The demonstrators are teams of the arm ippo, kept at the first evaluation whose mean win rate over seeds reaches 30% or "
     "50%. At the scales smoke and laptop, they are of an arm of their own, whose units share weights and which has more "
-    "env-steps: the baseline does not win as often in so few. Of the seeds, the one nearest to the rate demonstrates. If a "
+    "env-steps. For marines' demonstrators there, nothing counts after a death. The baseline does not win as often in so few. Of the seeds, the one nearest to the rate demonstrates. If a "
     "rate is never reached, the best team demonstrates: the quantity above_demonstrators is counted from what demonstrators "
     "really won.",
     "Discriminators see all that units observe, also which unit it is and what it did last; those of the paper's code do not. "
-    "Dead units and steps after an episode's end are left out, which that code intends and does not do.",
+    "They compare the dead as zeros until the battle's end, as that code does. Steps after the end are left out, which it intends "
+    "and does not do.",
     "A batch of the discriminators has single env-steps, about as many as 64 episodes have. An update collects a fixed number "
     "of env-steps in the place of 1,024 episodes.",
     "Laptop: a twentieth of the paper's env-steps, in many small updates with a larger learning rate and clip, and networks "
