@@ -186,13 +186,13 @@ NOTES = (
     "SMAX stands in for StarCraft II: no shields, at most 100 env-steps, a scripted enemy (see docs/environments.md). Rewards "
     "are scaled as in SMAC.",
     "The demonstrators are teams of the arm ippo, kept at the first evaluation whose mean win rate over seeds reaches 30% or "
-    "50%. At the scales smoke and laptop, they are of an arm of their own, whose units share weights and which has more "
-    "env-steps. For marines' demonstrators there, nothing counts after a death. The baseline does not win as often in so few. Of the seeds, the one nearest to the rate demonstrates. If a "
-    "rate is never reached, the best team demonstrates: the quantity above_demonstrators is counted from what demonstrators "
-    "really won.",
+    "50%. At the scales smoke and laptop, they are of an arm of their own, since the baseline does not win as often in so few "
+    "env-steps: its units share weights, it has more env-steps, and nothing counts for its marines after their death. Of the "
+    "seeds, the one nearest to the rate demonstrates. If a rate is never reached, the best team demonstrates: the quantity "
+    "above_demonstrators is counted from what demonstrators really won.",
     "Discriminators see all that units observe, also which unit it is and what it did last; those of the paper's code do not. "
-    "They compare the dead as zeros until the battle's end, as that code does. Steps after the end are left out, which it intends "
-    "and does not do.",
+    "They compare the dead as zeros until the battle's end, as that code does. Steps after the end are left out, which it "
+    "intends and does not do.",
     "A batch of the discriminators has single env-steps, about as many as 64 episodes have. An update collects a fixed number "
     "of env-steps in the place of 1,024 episodes.",
     "Laptop: a twentieth of the paper's env-steps, in many small updates with a larger learning rate and clip, and networks "
