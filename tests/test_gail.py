@@ -295,7 +295,7 @@ SMALL = {"hidden": (8,), "steps": 2, "batch": 8}
 
 def hooks(guide: Gail, env=None):
     env = env or Lengths()
-    return guide.make(env.spec, small(PPO(), **TINY).make(env.spec))
+    return guide.make(env.spec, make_learner(small(PPO(), **TINY), env.spec))
 
 
 def moment(env, living: float, *leading: int) -> Transition:
@@ -332,11 +332,14 @@ def test_the_dead_are_compared_and_paid_as_zeros_if_what_they_are_paid_counts(ab
     """Those who have died, and not those who are away; in demonstrations, from an agent's death to the end of its episode."""
     env, demos = Lengths(), random_demos(Lengths())
     demos.alive["agent"][:, 2:, 1] = False
+    dead = {"agent": ~demos.alive["agent"] & demos.running[..., None]}
+    dead["agent"][:5] = False  # cut off alone
+    demos = dataclasses.replace(demos, dead=dead)
     learner = make_learner(dataclasses.replace(small(PPO(), **TINY), after_death=counts), env.spec)
     made = Gail(demos, 0.25, absorbing=absorbing, **SMALL).make(env.spec, learner)
     count, shows = made.data["agent"].count.tolist(), np.asarray(made.data["agent"].x[1]).any(-1)
-    died = demos.lengths.sum() - np.minimum(demos.lengths, 2).sum()
-    assert died > 0 and count == [demos.lengths.sum(), demos.lengths.sum() - (0 if absorbing and counts else died)]
+    died, lived = dead["agent"][..., 1].sum(), np.minimum(demos.lengths, 2).sum()
+    assert died > 0 and count == [demos.lengths.sum(), lived + (died if absorbing and counts else 0)]
     assert (~shows[: count[1]]).sum() == (died if absorbing and counts else 0)
 
     g, now = made.init(jr.key(0), jnp.asarray(0)), moment(env, 0.5, 40)
@@ -393,7 +396,7 @@ REFUSED = {
     "are of 2 × talker, 1 × mover and the team has 2 × agent": lambda demos: Gail(random_demos(Mixed())),
     "unknown role 'agents'": lambda demos: Gail(demos, roles=("agents",)),
     "learns from recorded actions, and these demonstrations have none": lambda demos: Gail(demos, inputs="obs-action"),
-    "agents live for 1 to 5 env-steps .* --guidance.ends allow": lambda demos: Gail(demos, ends="refuse"),
+    "agents are there for 1 to 5 env-steps .* --guidance.ends allow": lambda demos: Gail(demos, ends="refuse"),
     "env-steps of agent_1, fewer than a batch .256.: record more": lambda demos: Gail(demos, batch=256),
 }
 

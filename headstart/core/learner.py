@@ -90,7 +90,8 @@ class Learner(NamedTuple):
     """The term of `objective` that trains them, which guidance re-weighs."""
     outputs: Outputs = "logits"
     settings: Any = None
-    """The settings that it was made of, if known (see `make_learner`): for guidance that trains a learner of its own."""
+    """The settings that it was made of, if known (see `make_learner`): for guidance that trains a learner of its own, or asks
+    whether what the dead are paid counts (`dead_count`)."""
 
 
 @runtime_checkable

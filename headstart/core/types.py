@@ -96,7 +96,8 @@ class Transition(eqx.Module):
 
     @property
     def present(self) -> dict[str, Array]:
-        """{role: [.. A]}: the agents that live or have died; not those that are away, cut off alone or not there yet."""
+        """{role: [.. A]}: the agents that live or have died, if that is known; not those that are away, cut off alone or not
+        there yet."""
         if self.agent_terminated is None:
             return self.alive
         return {role: alive | self.agent_terminated[role] for role, alive in self.alive.items()}

@@ -14,8 +14,8 @@ favours survival, log D is never positive and favours an early end (Kostrikov et
 logit has both signs, which lessens the bias and does not remove it.
 
 An agent that has died is in a state of its own, of which zeros are shown until its team's episode ends (the absorbing state of
-that paper). If its learner counts what it is paid then, discriminators compare and pay it there as anywhere else. Otherwise an
-agent whose discriminator pays less than nothing would be better off dead.
+that paper). If its learner counts what it is paid then, discriminators compare and pay it there as anywhere else, by how often
+its demonstrator had died. Otherwise an agent whose discriminator pays less than nothing would be better off dead.
 """
 
 from collections.abc import Iterable
@@ -56,10 +56,10 @@ class Gail:
     """What is compared: observations, or observations with the actions that followed."""
     ends: Literal["allow", "refuse"] = "allow"
     """Learn from demonstrations of any length, though rewards may then favour long or short episodes, or refuse those in
-    which some agent lives for more steps than in another."""
+    which some agent is there, alive or dead and compared, for more steps than in another."""
     absorbing: bool = True
-    """Compare and pay the dead as well, as zeros until their episode ends, if the learner counts what they are paid then
-    (`after_death`). Otherwise they are left out and paid nothing."""
+    """Compare the dead as well, who show zeros until their episode ends, and pay them, if the learner counts what they are paid
+    (`after_death`). Otherwise they are left out and paid nothing. Demonstrations that do not say who died have no dead."""
     roles: tuple[str, ...] = ()
     """Roles to reward; if empty, all. The others learn as without guidance."""
     hidden: Sizes = (64, 64)
@@ -78,7 +78,8 @@ class Gail:
 
         Raises HeadstartError for demonstrations that are of another team, too few, or without actions that are asked for.
         """
-        absorbing = self.absorbing and getattr(learner.settings, "after_death", False)
+        dead_count = getattr(learner.settings, "dead_count", False)
+        absorbing = self.absorbing and dead_count
         counted = lambda now: now.present if absorbing else now.alive
         data = self._data(self._demos(spec, absorbing), spec, absorbing)
         sizes = {role: (x.shape[0], x.shape[2]) for role, (x, _) in data.items()}
@@ -92,7 +93,9 @@ class Gail:
             there = counted(rollout)
             samples = {role: by_agent(data[role], x, there[role]) for role, x in self._seen(spec, sizes, rollout).items()}
             g, metrics = learn(optimizer, g, key, samples, self.steps, self.batch, self.penalty)
-            share = _share(rollout.reward, self._earned(spec, g[0], rollout, there), there, self.env_reward)
+            learned = rollout.present if dead_count else rollout.alive
+            given = {role: jnp.where(x, rollout.reward[role], 0.0) for role, x in learned.items()}
+            share = _share(given, self._earned(spec, g[0], rollout, there), self.env_reward)
             return g, rollout, metrics | {"reward_share": share}
 
         def reward(g, now):
@@ -110,8 +113,8 @@ class Gail:
         lived = np.concatenate([_counted(demos, role, absorbing).sum(1).reshape(-1) for role in demos.alive])
         if self.ends == "refuse" and (lived != lived[0]).any():
             raise HeadstartError(
-                f"agents live for {lived.min()} to {lived.max()} env-steps in the demonstrations, so that rewards may favour "
-                "long or short episodes: --guidance.ends allow accepts that"
+                f"agents are there for {lived.min()} to {lived.max()} env-steps in the demonstrations, so that rewards may "
+                "favour long or short episodes: --guidance.ends allow accepts that"
             )
         return demos
 
@@ -152,14 +155,13 @@ class Gail:
 
 def _counted(demos: Demos, role: str, absorbing: bool) -> np.ndarray:
     """[M T A] bool: the demonstrated env-steps of living agents, and if `absorbing` those after their death as well."""
-    alive = demos.alive[role]
-    return np.logical_or.accumulate(alive, 1) & demos.running[..., None] if absorbing else alive
+    return demos.alive[role] | demos.dead[role] if absorbing and demos.dead is not None else demos.alive[role]
 
 
-def _share(given: dict[str, Array], earned: dict[str, Array], counted: dict[str, Array], env_reward: bool) -> Array:
+def _share(given: dict[str, Array], earned: dict[str, Array], env_reward: bool) -> Array:
     """What the discriminators pay as a share of the sizes of all rewards, those `given` by the environment too; 0 if nobody
     earns anything."""
-    size = lambda rewards: sum(jnp.where(counted[role], jnp.abs(rewards[role]), 0.0).sum() for role in earned)
+    size = lambda rewards: sum(jnp.abs(rewards[role]).sum() for role in earned)
     own = size(earned)
     whole = own + size(given) if env_reward else own
     return own / jnp.where(whole > 0, whole, 1.0)

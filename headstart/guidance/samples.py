@@ -1,4 +1,4 @@
-"""Samples of the agents of a role, and draws from them that touch no other agent's and no dead agent's.
+"""Samples of the agents of a role, and draws from them that touch no other agent's and none that is left out.
 
 X are the numbers of a sample, N is the number of samples, G of gradient steps, and B of samples in a batch.
 """
@@ -25,7 +25,7 @@ class Samples(NamedTuple):
     demos: Rows
     own: Float[Array, "A N X"]
     valid: Bool[Array, "A N"]
-    """False where an agent was dead."""
+    """False where an agent is left out, e.g. because it was dead."""
 
 
 class Plan(NamedTuple):
@@ -47,10 +47,10 @@ def rows(x: Float[np.ndarray, "*n A X"], valid: Bool[np.ndarray, "*n A"]) -> Row
     return Rows(jnp.asarray(out), jnp.asarray(count, jnp.int32))
 
 
-def by_agent(demos: Rows, own: Float[Array, "T E A X"], alive: Bool[Array, "T E A"]) -> Samples:
+def by_agent(demos: Rows, own: Float[Array, "T E A X"], valid: Bool[Array, "T E A"]) -> Samples:
     """The samples of a rollout beside the demonstrations."""
     first = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)
-    return Samples(demos, first(own), first(alive))
+    return Samples(demos, first(own), first(valid))
 
 
 def plan(key: Key[Array, ""], given: Samples, steps: int, size: int) -> Plan:
@@ -70,6 +70,6 @@ def _below(count: Int[Array, " A"], uniform: Float[Array, "G A B"]) -> Int[Array
 
 
 def taken(given: Samples, demos: Int[Array, "A B"], own: Int[Array, "A B"]) -> tuple[Array, Array]:
-    """The samples [A B X] of both kinds that were drawn; zeros of an agent that was dead all the time."""
+    """The samples [A B X] of both kinds that were drawn; zeros of an agent that was left out all the time."""
     pick = lambda x, index: jnp.take_along_axis(x, jnp.minimum(index, x.shape[1] - 1)[..., None], 1)
     return pick(given.demos.x, demos), jnp.where(given.valid.any(-1)[:, None, None], pick(given.own, own), 0.0)

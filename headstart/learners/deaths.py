@@ -22,6 +22,11 @@ class DeathSettings:
     that costs its life (posthumous credit, Cohen et al. 2021, "On the Use and Misuse of Absorbing States in Multi-agent
     Reinforcement Learning"). Otherwise its death ends what counts for it, and units may learn to keep away from a battle."""
 
+    @property
+    def dead_count(self) -> bool:
+        """Whether what the dead are paid counts."""
+        return self.after_death
+
 
 def ends_for(own: DeathSettings, batch: Transition, role: str) -> Bool[Array, "*n _"]:
     """[.. A] or [.. 1]: whether nothing counts for an agent of the role after this step, so that its next value is 0."""

@@ -106,6 +106,11 @@ class QLearning(DeathSettings):
     def __post_init__(self):
         check_sequences(self)
 
+    @property
+    def dead_count(self) -> bool:
+        """Whether what the dead are paid counts: not if the team's reward is that of the living."""
+        return self.after_death and (self.mixing == "none" or self.reward_over == "all")
+
     def make(self, spec: TeamSpec) -> Learner:
         """The learner for a team; raises HeadstartError if its actions are continuous."""
         for name, role in spec.roles.items():

@@ -208,7 +208,7 @@ class Foreign(TypedDict):
 
 
 class Demonstrations(TypedDict):
-    """demos.json. `actions` and `available`: whether the file has them. `means` are over episodes. `compact`: as in
+    """demos.json. `actions`, `available` and `dead`: whether the file has them. `means` are over episodes. `compact`: as in
     `Demos.write`."""
 
     format: int
@@ -222,6 +222,7 @@ class Demonstrations(TypedDict):
     means: dict[str, float]
     notes: dict[str, Any]
     arrays: Digest
+    dead: NotRequired[bool]
     compact: NotRequired[bool]
 
 

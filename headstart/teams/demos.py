@@ -20,7 +20,7 @@ from headstart.storage import arrays as storage
 from headstart.storage import files, places, schema
 from headstart.teams import episode_arrays as arrays
 
-STORED = ("obs", "alive", "actions", "available")
+STORED = ("obs", "alive", "actions", "available", "dead")
 """The arrays [M T ..] of which a file keeps the steps before an episode's end."""
 EACH = ("returns", "events")
 """The arrays [M ..]."""
@@ -52,6 +52,9 @@ class Demos:
     """{role: [M T A U]} float32, if they were recorded."""
     available: dict[str, np.ndarray] | None = None
     """{role: [M T A U]} bool: the legal choices, if actions were recorded and the environment has illegal ones."""
+    dead: dict[str, np.ndarray] | None = None
+    """{role: [M T A]} bool: the agents that have died, not those that are away, cut off alone or not there yet; None if that is
+    unknown, or if nobody can die."""
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Where the episodes come from: seed, greedy or sampled, version of headstart, digest of the recorded policy."""
     loaded_from: str = ""
@@ -69,8 +72,8 @@ class Demos:
         require(self.actions is not None or self.available is None, "available", "given", "None if there are no actions")
         episodes, steps = len(self.lengths), int(self.lengths.max())
         require(steps <= self.spec.horizon, "the length of an episode", steps, f"at most the horizon, {self.spec.horizon}")
-        inner = {"obs": lambda role: (role.obs_size,), "alive": lambda role: (), "returns": lambda role: ()}
-        for name in ("obs", "alive", "returns", "actions", "available"):
+        inner = {"obs": lambda role: (role.obs_size,), **dict.fromkeys(("alive", "dead", "returns"), lambda role: ())}
+        for name in ("returns", *STORED):
             by_role = getattr(self, name)
             if by_role is None:
                 continue
@@ -121,7 +124,7 @@ class Demos:
             arrays.events(len(ends), events or {}),
             arrays.actions(spec, running, living, actions),
             arrays.available(spec, running, available),
-            dict(notes or {}),
+            notes=dict(notes or {}),
         )
 
     def __len__(self) -> int:
@@ -220,6 +223,7 @@ class Demos:
             "events": list(self.events),
             "actions": self.actions is not None,
             "available": self.available is not None,
+            "dead": self.dead is not None,
             "means": self.means,
             "notes": self.notes,
             **({"compact": True} if compact else {}),
@@ -246,7 +250,7 @@ def stored_as(name: str, actions: ActionSpace, compact: bool) -> Any:
     """The type in which a file holds the array `name` of STORED."""
     if name == "obs":
         return np.float16 if compact else np.float32
-    return bool if name in ("alive", "available") or (compact and isinstance(actions, Discrete)) else np.float32
+    return bool if name in ("alive", "available", "dead") or (compact and isinstance(actions, Discrete)) else np.float32
 
 
 def demos_for(guide: str, teacher: Any, spec: TeamSpec, actions: bool = False, otherwise: str = "") -> Demos:

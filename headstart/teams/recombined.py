@@ -51,14 +51,14 @@ def independent(*demos: Demos) -> Demos:
 def _mixed(sources: Sequence[Demos], note: dict[str, Any]) -> Demos:
     """Agent k's data of the k-th source; all have equally many episodes. An event's count is the mean over the sources.
 
-    An episode is as long as the longest of its agents', and an agent is dead once its own has ended.
+    An episode is as long as the longest of its agents', and an agent is away once its own has ended.
     """
     first = sources[0]
     lengths = np.max([source.lengths for source in sources], 0)
     steps = int(lengths.max())
 
     def of_agents(name: str) -> Any:
-        if getattr(first, name) is None:
+        if any(getattr(source, name) is None for source in sources):
             return None
         axis, found, each = (1 if name == "returns" else 2), {}, iter(sources)
         for role, about in first.spec.roles.items():

@@ -146,6 +146,8 @@ def _keep(now: Moment, actions: bool) -> dict[str, Any]:
     on = lambda x: jnp.where(now.running.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros_like(x))
     kept = {"lengths": now.running.astype(jnp.int32), "returns": now.new.reward, "events": now.new.events}
     kept |= {"obs": now.step.obs, "alive": now.step.alive}
+    if now.step.agent_terminated is not None:
+        kept |= {"dead": {role: gone & ~now.step.alive[role] for role, gone in now.step.agent_terminated.items()}}
     if actions:
         kept |= {"actions": now.action} | ({} if now.step.available is None else {"available": now.step.available})
     return jax.tree.map(on, kept)
@@ -154,7 +156,7 @@ def _keep(now: Moment, actions: bool) -> dict[str, Any]:
 def _block(env: Env, count: int, actions: bool) -> int:
     """How many episodes are played at once."""
     roles = env.spec.roles.values()
-    step = sum(role.agents * (4 * role.obs_size + 5 * role.actions.size * actions + 1) for role in roles)
+    step = sum(role.agents * (4 * role.obs_size + 5 * role.actions.size * actions + 2) for role in roles)
     fit = max(1, BLOCK_BYTES // (step * env.spec.horizon))
     return min(count, fit, getattr(env, "at_once", MOST_AT_ONCE), MOST_AT_ONCE)
 

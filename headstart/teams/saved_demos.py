@@ -125,7 +125,7 @@ def _shapes(manifest: dict[str, Any], spec: TeamSpec) -> dict[str, Any]:
     count, steps = manifest["episodes"], manifest["steps"]
     shape = lambda kind, *sizes: jax.ShapeDtypeStruct(sizes, np.dtype(kind))
     compact = manifest.get("compact", False)
-    names = [name for name in STORED if manifest.get(name, True)]
+    names = [name for name in STORED if manifest.get(name, name in ("obs", "alive"))]
     out: dict[str, Any] = {"lengths": shape(np.int32, count)}
     for name in names:
         last = lambda role, name=name: (INNER[name](role),) if name in INNER else ()
