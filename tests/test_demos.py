@@ -18,6 +18,7 @@ from headstart.cli import main as cli
 from headstart.core.checks import HeadstartError
 from headstart.core.episodes import evaluate
 from headstart.core.types import Continuous, Discrete
+from headstart.envs.battle.smax import SMAX
 from headstart.envs.inputs import Inputs
 from headstart.envs.particle.spread import Spread
 from headstart.guidance.dagger import Dagger
@@ -544,3 +545,20 @@ def test_demonstrations_of_another_environment_are_told(capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("(Gail) were recorded in another environment: env.horizon 25 (here 30)")
     assert second.endswith("in another environment: env inputs (here spread), env.env spread (here None)")
+
+
+def test_a_recording_tells_who_died_and_a_mixture_takes_nobody_for_dead_who_is_away(tmp_path):
+    env = SMAX("3m")
+    choices = env.spec.roles["ally"].actions.size
+    away = hs.Scripted(lambda obs: {"ally": jnp.zeros((*obs["ally"].shape[:-1], choices))}, env.spec)
+    demos = hs.record(away, env, episodes=9, progress=False)
+    alive, dead = demos.alive["ally"], demos.dead["ally"]
+    np.testing.assert_array_equal(dead, ~alive & demos.running[..., None])
+    assert dead.any() and len(set(demos.lengths.tolist())) > 1
+    demos.save(tmp_path / "demos")
+    np.testing.assert_array_equal(hs.load_demos(tmp_path / "demos").dead["ally"], dead)
+
+    mixed = hs.non_concurrent(demos)
+    there = mixed.alive["ally"] | mixed.dead["ally"]
+    assert not (mixed.alive["ally"] & mixed.dead["ally"]).any() and (there.sum(1) < mixed.lengths[:, None]).any()
+    assert set(there.sum(1).ravel().tolist()) <= set(demos.lengths.tolist()), "each agent's own episode"

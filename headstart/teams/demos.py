@@ -97,6 +97,7 @@ class Demos:
         rewards: Any = None,
         actions: Any = None,
         available: Any = None,
+        dead: Any = None,
         events: Mapping[str, Any] | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> "Demos":
@@ -106,7 +107,8 @@ class Demos:
         [M], or dones [M T], true at its last step; without either, all episodes have T steps. alive [M T A]: false for dead
         agents. rewards [M T A], or [M T] if agents share them. actions: whole numbers [M T A], or [M T A H] for H heads, are
         choices; floats [M T A U] are action vectors (one-hot heads side by side, or numbers in [-1, 1]). available [M T A U].
-        events {name: [M]}: counts of each episode. It does not matter what stands after an episode's end.
+        dead [M T A]: true for agents that have died, if that is known. events {name: [M]}: counts of each episode. It does not
+        matter what stands after an episode's end.
 
         Raises HeadstartError for shapes that do not fit and for numbers that are not finite.
         """
@@ -124,6 +126,7 @@ class Demos:
             arrays.events(len(ends), events or {}),
             arrays.actions(spec, running, living, actions),
             arrays.available(spec, running, available),
+            arrays.dead(spec, running, dead),
             notes=dict(notes or {}),
         )
 

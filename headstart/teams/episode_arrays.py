@@ -91,6 +91,13 @@ def living(spec: TeamSpec, running: np.ndarray, alive: Any) -> ByRole:
     return kept(by_role(spec, "alive", alive, lambda role: (role.agents,)), running, "alive", bool)
 
 
+def dead(spec: TeamSpec, running: np.ndarray, given: Any) -> ByRole | None:
+    """{role: [M T A]}: the agents that have died in running steps, if that is known."""
+    if given is None:
+        return None
+    return kept(by_role(spec, "dead", given, lambda role: (role.agents,)), running, "dead", bool)
+
+
 def returns(spec: TeamSpec, running: np.ndarray, rewards: Any) -> ByRole:
     """{role: [M A]}: sums of rewards [M T A], or [M T] of the team; zeros without rewards."""
     if rewards is None:

@@ -71,6 +71,7 @@ def demos_from_vault(experience: Mapping[str, Any], env: Any) -> Demos:
         by_role("observations", experience["observations"], lambda role: role.obs_size),
         lengths=[stop - start for _, start, stop in cuts],
         alive=_by_role(spec, alive),
+        dead=_by_role(spec, ~alive),
         rewards=by_role("rewards", experience["rewards"]),
         actions=by_role("actions", experience["actions"]),
         available=by_role("legals", legal, lambda role: role.actions.size) if legal is not None and discrete else None,
