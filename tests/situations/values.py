@@ -98,8 +98,9 @@ def _():
         return told
 
     shown = played(opened(step=step, ends=lambda self, agent: agent == "agent_1" and self.time == 2))
-    assert shown.obs["agent"].max() < 9 and shown.reward["agent"][:, 1].sum() == 2
-    return f"return {shown.reward['agent'][:, 1].sum()}, observation {shown.obs['agent'][-1, 1].tolist()}"
+    paid = shown.reward["agent"][:, 1]
+    assert shown.obs["agent"].max() < 9 and paid[~shown.alive["agent"][:, 1]].max() == 9, "rewards name it, so it is paid"
+    return f"rewards {paid.tolist()}, observation {shown.obs['agent'][-1, 1].tolist()}"
 
 
 @right("values", "environments that draw from global generators, in one process and in three", slow=True)
