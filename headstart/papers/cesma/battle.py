@@ -54,8 +54,7 @@ def battle(scale: Scale) -> Experiment:
     expert = dataclasses.replace(expert, **(own | (QUICK if scale == "laptop" else {})))
     teacher = Stage("expert", centralized(env), expert, plan.expert, keep=("best",))
     taught = Stage("cesma", env, dataclasses.replace(students, **own), plan.students, (Dagger("expert/best"),))
-    # The kept report of laptop scale is of IQL for which nothing counts after a death.
-    alone = Stage("iql", env, dataclasses.replace(iql, after_death=scale != "laptop", **own), plan.rivals)
+    alone = Stage("iql", env, dataclasses.replace(iql, **own), plan.rivals)
     return Experiment(
         title="CESMA on a battle of three stalkers and five zealots",
         source=f"{SOURCE}, §6.1 and Fig. 4",
