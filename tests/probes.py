@@ -180,16 +180,13 @@ class Dead:
     """`Choice` for a living agent; its mate is dead from the start and shows and earns `garbage`."""
 
     garbage: float = 0.0
-    blind: bool = False
-    """Show zeros in the place of the dead one, as for a critic that sees the whole team; only its rewards are garbage."""
 
     @property
     def spec(self):
-        return one_role(2, 1, Discrete((2,)), 1)
+        return one_role(2, 1, Discrete((2,)), 1, state=0)  # mixers read observations: what is in a state, its environment says
 
     def _show(self, sign, reward, terminated):
-        junk = 0.0 if self.blind else self.garbage * sign
-        obs, alive = {"agent": jnp.stack([sign, junk * jnp.ones(())])[:, None]}, {"agent": jnp.array([True, False])}
+        obs, alive = {"agent": jnp.stack([sign, self.garbage * sign])[:, None]}, {"agent": jnp.array([True, False])}
         return shown(obs, {"agent": reward}, terminated, alive=alive)
 
     def reset(self, key):

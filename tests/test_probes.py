@@ -102,8 +102,6 @@ def test_illegal_actions_are_never_taken(name):
 def test_the_dead_teach_nobody(name, agents):
     """A dead agent's observations and rewards change no parameter of the living (with shared ones: no parameter at all)."""
     config = small(LEARNERS[name], shared=agents == "shared", warmup=16)
-    # A critic or mixer that sees the whole team sees the dead one's place as well: there the environment must show zeros.
-    blind = getattr(config, "critic", "local") == "joint" or getattr(config, "mixing", "none") == "monotone"
     living = lambda state: [
         team.net if team.shared else jax.tree.map(lambda x: x[:, 0], team.net)
         for team in (roles["agent"] for roles in state.params.values())
@@ -111,7 +109,7 @@ def test_the_dead_teach_nobody(name, agents):
 
     @jax.jit
     def trained(garbage):
-        state, metrics, start = whole(traced(Dead(blind=blind), garbage=garbage), config, 6, seeds=(0,))
+        state, metrics, start = whole(traced(Dead(), garbage=garbage), config, 6, seeds=(0,))
         return living(start), living(state), metrics
 
     (start, clean, _), (_, spoilt, metrics) = trained(0.0), trained(1e3)

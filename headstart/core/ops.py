@@ -46,6 +46,14 @@ def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"], axis: int | tupl
     return jnp.where(mask, x, 0.0).sum(axis, keepdims=keepdims) / jnp.maximum(mask.sum(axis, keepdims=keepdims), 1)
 
 
+def shown(values: dict[str, Array], alive: dict[str, Array] | None) -> dict[str, Array]:
+    """{role: [*n A X]}: the values of living agents, and zeros for the others, so that nothing of theirs reaches a network.
+    All live if `alive` {role: [*n A]} is None."""
+    if alive is None:
+        return values
+    return {name: jnp.where(alive[name][..., None], x, 0) for name, x in values.items()}
+
+
 def polyak(params: PyTree, target: PyTree, tau: Real) -> PyTree:
     """Target tracking θ' ← (1 − τ)·θ' + τ·θ (Lillicrap et al. 2016, Algorithm 1)."""
     return jax.tree.map(lambda new, old: (1 - tau) * old + tau * new, params, target)

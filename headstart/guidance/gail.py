@@ -31,6 +31,7 @@ from headstart.core.actions import greedy
 from headstart.core.checks import HeadstartError, check_known
 from headstart.core.guidance import Guidance, TeacherLike
 from headstart.core.learner import Learner
+from headstart.core.ops import shown
 from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, NonNegative, Positive, Sizes
@@ -124,7 +125,8 @@ class Gail:
         for role in self.roles or spec.roles:
             with jax.ensure_compile_time_eval():  # a sweep's program makes guidance inside its trace
                 action = None if demos.actions is None else jnp.asarray(demos.actions[role])
-                seen = self._inputs(spec, role, jnp.asarray(demos.obs[role]), action, jnp.asarray(demos.alive[role]))
+                seen = {role: self._inputs(spec, role, jnp.asarray(demos.obs[role]), action)}
+                seen = shown(seen, {role: jnp.asarray(demos.alive[role])})[role]
                 found[role] = rows(np.asarray(seen), _counted(demos, role, absorbing))
                 counts = found[role].count.tolist()
             if (fewest := min(counts)) < self.batch:
@@ -135,17 +137,16 @@ class Gail:
         return found
 
     def _seen(self, spec: TeamSpec, roles: Iterable[str], now: Transition) -> dict[str, Array]:
-        """{role: [*n A X]}: what discriminators see of transitions."""
-        return {role: self._inputs(spec, role, now.obs[role], now.action[role], now.alive[role]) for role in roles}
+        """{role: [*n A X]}: what discriminators see of transitions, zeros for the dead."""
+        return shown({role: self._inputs(spec, role, now.obs[role], now.action[role]) for role in roles}, now.alive)
 
-    def _inputs(self, spec: TeamSpec, role: str, obs: Array, action: Any, alive: Array) -> Array:
-        """[*n A X]: the numbers that are compared, zeros for the dead. Actions count as the environment reads them: a choice,
-        or clipped."""
+    def _inputs(self, spec: TeamSpec, role: str, obs: Array, action: Any) -> Array:
+        """[*n A X]: the numbers that are compared. Actions count as the environment reads them: a choice, or clipped."""
         if self.inputs == "obs-action":
             space = spec.roles[role].actions
             action = jnp.clip(action, -1, 1) if isinstance(space, Continuous) else greedy(space, action)
             obs = jnp.concatenate([obs, action], -1)
-        return jnp.where(alive[..., None], obs, 0.0)
+        return obs
 
     def _earned(self, spec: TeamSpec, nets: Nets, now: Transition, counted: dict[str, Array]) -> dict[str, Array]:
         """{role: [*n A]}: c times the discriminators' reward; 0 for agents that are not `counted`."""

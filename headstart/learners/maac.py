@@ -16,14 +16,14 @@ from headstart.core.checks import HeadstartError, require
 from headstart.core.learner import Learner, actors, check_replay, replaying, shares
 from headstart.core.modules import Activation
 from headstart.core.networks import RoleNet, role_net
-from headstart.core.ops import masked_mean, polyak, td_target
+from headstart.core.ops import masked_mean, polyak, shown, td_target
 from headstart.core.optimisers import per_team
 from headstart.core.part import part
 from headstart.core.ranges import Count, Natural, NonNegative, Positive, Share, Sizes, Unit
 from headstart.core.types import Continuous, TeamSpec, Transition
 from headstart.learners.bodies import mlp_body
 from headstart.learners.critics.attentive import AttentiveCritic, attentive
-from headstart.learners.critics.base import by_agent, chosen, shown
+from headstart.learners.critics.base import by_agent, chosen
 from headstart.learners.deaths import DeathSettings, ends_for, learned_from, mute
 from headstart.learners.normaliser import moments
 

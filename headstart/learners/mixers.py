@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, Key
 
 from headstart.core.modules import MLP, Linear, linear, mlp
 from headstart.core.networks import RoleNet
+from headstart.core.ops import shown
 from headstart.core.types import TeamSpec, Transition
 from headstart.learners.bodies import width
-from headstart.learners.critics.base import joint_fields, shown, side_by_side
+from headstart.learners.critics.base import joint_fields, side_by_side
 
 Nets = dict[str, RoleNet]
 Kind = Literal["none", "sum", "monotone"]

@@ -31,10 +31,10 @@ from headstart.core.checks import HeadstartError
 from headstart.core.learner import Attention
 from headstart.core.modules import ACTIVATIONS, MLP, Activation, Linear, linear, mlp
 from headstart.core.networks import RoleNet, role_net
-from headstart.core.ops import feed_forward, masked_mean
+from headstart.core.ops import feed_forward, masked_mean, shown
 from headstart.core.types import Continuous, Field, RoleSpec, TeamSpec
 from headstart.learners.bodies import width
-from headstart.learners.critics.base import Critic, Nets, Values, chosen, shown
+from headstart.learners.critics.base import Critic, Nets, Values, chosen
 
 
 class ValueNet(eqx.Module):

@@ -47,13 +47,6 @@ class Critic(NamedTuple):
     """Names of the networks; each has a `RoleNet` for every role."""
 
 
-def shown(values: Values, alive: Values | None) -> Values:
-    """The values of living agents, and zeros for the others, so that nothing of theirs reaches a network."""
-    if alive is None:
-        return values
-    return {name: jnp.where(alive[name][..., None], x, 0) for name, x in values.items()}
-
-
 def chosen(values: Float[Array, "A *n U"], action: Float[Array, "*n A U"]) -> Float[Array, " A *n"]:
     """The sum of values, each weighed by the numbers of an action."""
     return (values * jnp.moveaxis(action, -2, 0)).sum(-1)

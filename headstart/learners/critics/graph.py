@@ -10,9 +10,9 @@ from jaxtyping import Array
 from headstart.core.checks import check_known
 from headstart.core.learner import Attention
 from headstart.core.networks import RoleNet, role_net
-from headstart.core.ops import feed_forward
+from headstart.core.ops import feed_forward, shown
 from headstart.core.types import Field, RoleSpec, TeamSpec
-from headstart.learners.critics.base import Critic, Values, shown
+from headstart.learners.critics.base import Critic, Values
 from headstart.learners.graphs import Graphs, groups, numbers
 
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from headstart.core.networks import RoleNet, role_net
-from headstart.core.ops import Cell
+from headstart.core.ops import Cell, shown
 from headstart.core.types import Field, TeamSpec
 from headstart.learners.bodies import Core, cell_of
-from headstart.learners.critics.base import Bodies, Critic, joint_fields, shown, side_by_side
+from headstart.learners.critics.base import Bodies, Critic, joint_fields, side_by_side
 
 
 def local(spec: TeamSpec, bodies: Bodies, shared: bool, acts: bool) -> Critic:
