@@ -387,6 +387,21 @@ def given(**changes):
     return {"obs": obs, "lengths": [2, 3], "actions": choices, "rewards": rewards, "events": {"win": [0, 1]}} | changes
 
 
+def test_who_does_not_live_has_died_unless_it_is_said_otherwise():
+    """Without `alive` or `dead`, one is all that the other is not, and nobody is both."""
+    lives = np.array([[[1, 1], [1, 0], [9, 9]], [[1, 1], [1, 1], [1, 0]]])
+    died = [[[False, False], [False, True], [False, False]], [[False, False], [False, False], [False, True]]]
+    for own in ({"alive": lives}, {"dead": lives == 0}):
+        demos = hs.Demos.from_arrays(Duel(), **given(), **own)
+        assert demos.dead["agent"].tolist() == died
+        assert (demos.alive["agent"] ^ demos.dead["agent"]).tolist() == np.repeat(demos.running[..., None], 2, -1).tolist()
+    away = hs.Demos.from_arrays(Duel(), **given(), alive=lives, dead=np.zeros_like(lives))
+    assert away.alive["agent"].sum() == 8 and not away.dead["agent"].any()
+    assert hs.Demos.from_arrays(Duel(), **given()).dead is None
+    with pytest.raises(HeadstartError, match="agents' steps that are alive and dead must be 0, not 2"):
+        hs.Demos.from_arrays(Duel(), **given(), alive=np.ones_like(lives), dead=lives == 0)
+
+
 def test_arrays_become_demonstrations():
     demos = hs.Demos.from_arrays(Duel(), **given())
     assert demos.lengths.tolist() == [2, 3] and demos.returns["agent"].tolist() == [[2, 2], [3, 3]]
@@ -482,6 +497,13 @@ def test_a_vault_is_cut_where_all_agents_end():
     np.testing.assert_array_equal(back.lengths, demos.lengths)
     with pytest.raises(HeadstartError, match="shape of actions must be that of terminals"):
         hs.demos_from_vault(vault | {"actions": vault["actions"][:, 1:]}, Duel())
+    np.testing.assert_array_equal(back.alive["agent"], demos.alive["agent"])
+    assert demos.dead is None and not demos.alive["agent"].all(-1)[demos.running].all(), "nobody said of what"
+    np.testing.assert_array_equal(back.dead["agent"], demos.running[..., None] & ~demos.alive["agent"])
+    away = dataclasses.replace(demos, dead={"agent": np.zeros_like(demos.alive["agent"])})
+    told = hs.demos_from_vault(hs.demos_to_vault(away), Duel())
+    np.testing.assert_array_equal(told.alive["agent"], demos.alive["agent"])
+    assert not told.dead["agent"].any()
     # One row more, whose second episode has not ended; the first agent terminates one step before the other is cut off.
     ends = {"terminals": np.zeros((1, 4, 2), bool), "truncations": np.zeros((1, 4, 2), bool)}
     ends["terminals"][0, 1:3, 0], ends["truncations"][0, 2, 1] = True, True
@@ -530,6 +552,8 @@ def test_agents_come_from_recordings_of_their_own(tmp_path):
         hs.independent(first)
     with pytest.raises(HeadstartError, match="record all with or without"):
         hs.independent(first, dataclasses.replace(second, actions=None, available=None))
+    with pytest.raises(HeadstartError, match="some do not: record all anew"):
+        hs.independent(first, dataclasses.replace(second, dead={"agent": np.zeros_like(second.alive["agent"])}))
     with pytest.raises(HeadstartError, match="at least that of the agents"):
         hs.non_concurrent(first[:1])
 

@@ -352,6 +352,16 @@ def test_the_dead_are_compared_and_paid_as_zeros_if_what_they_are_paid_counts(ab
         np.testing.assert_allclose(earned[t, a], want, rtol=1e-4, atol=1e-6)
 
 
+def test_the_dead_are_left_out_if_demonstrations_do_not_say_who_died():
+    env, demos = Lengths(), random_demos(Lengths())
+    learner = make_learner(small(PPO(), **TINY), env.spec)
+    assert learner.settings.dead_count
+    made = Gail(dataclasses.replace(demos, dead=None), 0.25, **SMALL).make(env.spec, learner)
+    now = dataclasses.replace(moment(env, 0.5, 40), agent_terminated={"agent": jnp.ones((40, 2), bool)})
+    earned = made.reward(made.init(jr.key(0), jnp.asarray(0))[0:2], now)["agent"] - now.reward["agent"]
+    assert np.asarray(earned != 0).tolist() == np.asarray(now.alive["agent"]).tolist()
+
+
 def test_a_role_that_is_not_named_learns_as_without_guidance():
     guide = Gail(random_demos(Mixed(), 20), env_reward=False, roles=("talker",), **SMALL)
     made, now = hooks(guide, Mixed()), moment(Mixed(), 1.0, 4)

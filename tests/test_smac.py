@@ -23,30 +23,36 @@ class StarCraft2Env:
 
     ends = "win"
 
-    def __init__(self, map_name="8m", difficulty="7"):
+    def __init__(self, map_name="8m", difficulty="7", continuing_episode=False, reward_sparse=False):
         self.map_name, self.difficulty, self.given, self.closed = map_name, difficulty, [], False
+        self.continuing_episode, self.reward_sparse = continuing_episode, reward_sparse
 
     def get_env_info(self):
         return {"state_shape": 7, "obs_shape": 4, "n_actions": 9, "n_agents": 2, "episode_limit": 5}
 
     def reset(self):
-        self.time, self.death_tracker_ally = 0, np.zeros(2)
+        self.time, self.dead, self.death_tracker_ally = 0, np.zeros(2, bool), np.zeros(2)
         return self.get_obs(), np.zeros(7)
 
     def get_obs(self):
-        return [np.full(4, 10 * i + self.time, np.float32) * (not self.death_tracker_ally[i]) for i in range(2)]
+        return [np.full(4, 10 * i + self.time, np.float32) * (not self.dead[i]) for i in range(2)]
 
     def get_avail_agent_actions(self, agent_id):
-        return [1] + [0] * 8 if self.death_tracker_ally[agent_id] else [0, 1, 1, 1, 1, 1, agent_id, 0, 0]
+        return [1] + [0] * 8 if self.dead[agent_id] else [0, 1, 1, 1, 1, 1, agent_id, 0, 0]
 
     def step(self, actions):
         assert all(self.get_avail_agent_actions(i)[action] for i, action in enumerate(actions)), "an illegal order"
         self.given.append(list(actions))
         self.time += 1
-        self.death_tracker_ally[0] = self.time >= 2
+        if self.ends == "crash" and self.time == 3:
+            self.reset()
+            return 0, True, {}
+        self.dead[0] = self.time >= 2
+        if not self.reward_sparse:
+            self.death_tracker_ally[:] = self.dead
         last = 4 if self.ends == "win" else 5
         info = {"battle_won": self.ends == "win" and self.time == last}
-        if self.time == 5:
+        if self.time == 5 and self.continuing_episode:
             info["episode_limit"] = True
         return 1.5, self.time == last, info
 
@@ -63,11 +69,11 @@ def game(monkeypatch):
     return StarCraft2Env
 
 
-def played(ends, monkeypatch):
+def played(ends, monkeypatch, **options):
     """The team, and what each row of an episode says, in which every unit moves up."""
     monkeypatch.setattr(StarCraft2Env, "ends", ends)
     env = registry.preset("env", "smac:2m_vs_3m")
-    team = open_team(env.opener, env.settings | {"options": {"difficulty": "3"}})
+    team = open_team(env.opener, env.settings | {"options": {"difficulty": "3", **options}})
     rows = [team.reset(3)]
     while not team.over:
         vectors = np.zeros((2, 9), np.float32)
@@ -92,10 +98,17 @@ def test_a_battle_of_smac_is_a_team(game, monkeypatch):
     assert team.env.env.closed
 
 
-def test_a_time_out_of_smac_is_a_truncation(game, monkeypatch):
-    _, rows = played("late", monkeypatch)
-    assert len(rows) == 6 and rows[-1].truncated and not rows[-1].terminated
+@pytest.mark.parametrize("ends,options,length", [("late", {}, 6), ("late", {"reward_sparse": True}, 6), ("crash", {}, 4)])
+def test_a_time_out_of_smac_is_a_truncation_and_so_is_a_game_that_breaks_down(game, monkeypatch, ends, options, length):
+    _, rows = played(ends, monkeypatch, **options)
+    assert len(rows) == length and rows[-1].truncated and not rows[-1].terminated
+    assert rows[2].alive["ally"].tolist() == [False, True]
     assert rows[-1].agent_terminated["ally"].tolist() == [True, False]
+
+
+def test_who_asks_smac_to_end_with_a_time_out_gets_it(game, monkeypatch):
+    _, rows = played("late", monkeypatch, continuing_episode=False)
+    assert rows[-1].terminated and not rows[-1].truncated
 
 
 def test_battles_of_smac_run_in_worker_processes(tmp_path):

@@ -60,7 +60,7 @@ class Gail:
     which some agent is there, alive or dead and compared, for more steps than in another."""
     absorbing: bool = True
     """Compare the dead as well, who show zeros until their episode ends, and pay them, if the learner counts what they are paid
-    (`after_death`). Otherwise they are left out and paid nothing. Demonstrations that do not say who died have no dead."""
+    (`after_death`) and the demonstrations say who died. Otherwise they are left out and paid nothing."""
     roles: tuple[str, ...] = ()
     """Roles to reward; if empty, all. The others learn as without guidance."""
     hidden: Sizes = (64, 64)
@@ -79,10 +79,12 @@ class Gail:
 
         Raises HeadstartError for demonstrations that are of another team, too few, or without actions that are asked for.
         """
+        demos = demos_for("gail", self.teacher, spec, actions=self.inputs == "obs-action")
         dead_count = getattr(learner.settings, "dead_count", False)
-        absorbing = self.absorbing and dead_count
+        absorbing = self.absorbing and dead_count and demos.dead is not None
         counted = lambda now: now.present if absorbing else now.alive
-        data = self._data(self._demos(spec, absorbing), spec, absorbing)
+        self._check(demos, spec, absorbing)
+        data = self._data(demos, spec, absorbing)
         sizes = {role: (x.shape[0], x.shape[2]) for role, (x, _) in data.items()}
         optimizer = per_team({"discriminator": optax.adam(self.lr)})
 
@@ -106,9 +108,8 @@ class Gail:
 
         return Guidance(init=init, observe=observe, reward=reward, data=data)
 
-    def _demos(self, spec: TeamSpec, absorbing: bool) -> Demos:
-        """The demonstrations, if they are of this team and fit the settings."""
-        demos = demos_for("gail", self.teacher, spec, actions=self.inputs == "obs-action")
+    def _check(self, demos: Demos, spec: TeamSpec, absorbing: bool) -> None:
+        """Raise HeadstartError for demonstrations and roles that do not fit the settings."""
         for role in self.roles:
             check_known("role", role, spec.roles)
         lived = np.concatenate([_counted(demos, role, absorbing).sum(1).reshape(-1) for role in demos.alive])
@@ -117,7 +118,6 @@ class Gail:
                 f"agents are there for {lived.min()} to {lived.max()} env-steps in the demonstrations, so that rewards may "
                 "favour long or short episodes: --guidance.ends allow accepts that"
             )
-        return demos
 
     def _data(self, demos: Demos, spec: TeamSpec, absorbing: bool) -> dict[str, Rows]:
         """Each agent's demonstrated samples; HeadstartError if an agent has fewer than a batch."""
@@ -156,7 +156,7 @@ class Gail:
 
 def _counted(demos: Demos, role: str, absorbing: bool) -> np.ndarray:
     """[M T A] bool: the demonstrated env-steps of living agents, and if `absorbing` those after their death as well."""
-    return demos.alive[role] | demos.dead[role] if absorbing and demos.dead is not None else demos.alive[role]
+    return demos.alive[role] | demos.dead[role] if absorbing and demos.dead else demos.alive[role]
 
 
 def _share(given: dict[str, Array], earned: dict[str, Array], env_reward: bool) -> Array:

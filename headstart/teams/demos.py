@@ -82,6 +82,8 @@ class Demos:
                 rest = inner.get(name, lambda role: (role.actions.size,))(about)
                 wanted = (episodes, *(() if name == "returns" else (steps,)), about.agents, *rest)
                 require(by_role[role].shape == wanted, f"the shape of {name}['{role}']", by_role[role].shape, f"{wanted}")
+        both = sum(int((self.alive[role] & x).sum()) for role, x in (self.dead or {}).items())
+        require(both == 0, "the number of agents' steps that are alive and dead", both, "0")
         for name, x in self.events.items():
             require(x.shape == (episodes,), f"the shape of events['{name}']", x.shape, f"{(episodes,)}")
 
@@ -104,18 +106,18 @@ class Demos:
         """Demonstrations from arrays of your own: {role: array}, or the array itself if the team has one role.
 
         env: the environment of the team that was recorded, or its `TeamSpec`. obs [M T A O]. The end of an episode: lengths
-        [M], or dones [M T], true at its last step; without either, all episodes have T steps. alive [M T A]: false for dead
-        agents. rewards [M T A], or [M T] if agents share them. actions: whole numbers [M T A], or [M T A H] for H heads, are
-        choices; floats [M T A U] are action vectors (one-hot heads side by side, or numbers in [-1, 1]). available [M T A U].
-        dead [M T A]: true for agents that have died, if that is known. events {name: [M]}: counts of each episode. It does not
-        matter what stands after an episode's end.
+        [M], or dones [M T], true at its last step; without either, all episodes have T steps. alive [M T A]: false for agents
+        that have died or are away; dead [M T A]: true for those that have died. Without one of them, these are all others.
+        rewards [M T A], or [M T] if agents share them. actions: whole numbers [M T A], or [M T A H] for H heads, are choices;
+        floats [M T A U] are action vectors (one-hot heads side by side, or numbers in [-1, 1]). available [M T A U]. events
+        {name: [M]}: counts of each episode. It does not matter what stands after an episode's end.
 
         Raises HeadstartError for shapes that do not fit and for numbers that are not finite.
         """
         spec = arrays.spec_of(env)
         seen = arrays.by_role(spec, "obs", obs, lambda role: (role.agents, role.obs_size))
         running, ends = arrays.running(seen, lengths, dones)
-        living = arrays.living(spec, running, alive)
+        living, died = arrays.living_and_dead(spec, running, alive, dead)
         return cls(
             spec,
             None if env is spec else env,
@@ -126,7 +128,7 @@ class Demos:
             arrays.events(len(ends), events or {}),
             arrays.actions(spec, running, living, actions),
             arrays.available(spec, running, available),
-            arrays.dead(spec, running, dead),
+            died,
             notes=dict(notes or {}),
         )
 

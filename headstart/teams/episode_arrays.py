@@ -84,18 +84,18 @@ def kept(given: ByRole, running: np.ndarray, name: str, kind: Any = np.float32) 
     return found
 
 
-def living(spec: TeamSpec, running: np.ndarray, alive: Any) -> ByRole:
-    """{role: [M T A]}: the agents that live in running steps."""
-    if alive is None:
-        return {name: np.repeat(running[..., None], role.agents, -1) for name, role in spec.roles.items()}
-    return kept(by_role(spec, "alive", alive, lambda role: (role.agents,)), running, "alive", bool)
+def living_and_dead(spec: TeamSpec, running: np.ndarray, alive: Any, dead: Any) -> tuple[ByRole, ByRole | None]:
+    """Twice {role: [M T A]}: the agents that live in running steps, and those that have died.
 
-
-def dead(spec: TeamSpec, running: np.ndarray, given: Any) -> ByRole | None:
-    """{role: [M T A]}: the agents that have died in running steps, if that is known."""
-    if given is None:
-        return None
-    return kept(by_role(spec, "dead", given, lambda role: (role.agents,)), running, "dead", bool)
+    Without one of them, these are all others. Without both, nobody dies.
+    """
+    flags = lambda name, given: kept(by_role(spec, name, given, lambda role: (role.agents,)), running, name, bool)
+    others = lambda found: {role: running[..., None] & ~x for role, x in found.items()}
+    if alive is None and dead is None:
+        return {name: np.repeat(running[..., None], role.agents, -1) for name, role in spec.roles.items()}, None
+    live = None if alive is None else flags("alive", alive)
+    died = others(live) if dead is None else flags("dead", dead)
+    return others(died) if live is None else live, died
 
 
 def returns(spec: TeamSpec, running: np.ndarray, rewards: Any) -> ByRole:

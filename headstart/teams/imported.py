@@ -19,7 +19,7 @@ from headstart.storage.npz import read_npz
 from headstart.teams.demos import Demos
 from headstart.teams.episode_arrays import numbers, spec_of
 
-BY_ROLE = ("obs", "alive", "rewards", "actions", "available")
+BY_ROLE = ("obs", "alive", "dead", "rewards", "actions", "available")
 """Arrays of a .npz file that may be there for each role, as NAME/ROLE."""
 WHOLE = ("lengths", "dones")
 
@@ -46,8 +46,8 @@ def demos_from_npz(path: str | Path, env: Any) -> Demos:
 def demos_from_vault(experience: Mapping[str, Any], env: Any) -> Demos:
     """The demonstrations of a Vault's experience; what follows the last end of a row is left out.
 
-    An agent is alive until it has terminated. `observations` and `legals` may be wider than a role's own, whose further numbers
-    are left out. Raises HeadstartError for experience of another team.
+    An agent is alive until it has terminated, and is dead then, or is truncated. `observations` and `legals` may be wider than
+    a role's own, whose further numbers are left out. Raises HeadstartError for experience of another team.
     """
     spec = spec_of(env)
     missing = [name for name in ("observations", "actions", "rewards", "terminals") if name not in experience]
@@ -64,14 +64,14 @@ def demos_from_vault(experience: Mapping[str, Any], env: Any) -> Demos:
         require(x.shape[:3] == gone.shape, f"the shape of {name}", x.shape, f"that of terminals, {gone.shape}, and more")
         return _by_role(spec, _episodes(x, cuts), width)
 
-    died = np.logical_or.accumulate(_episodes(gone, cuts), 1)
-    alive = np.concatenate([np.ones_like(died[:, :1]), ~died[:, :-1]], 1)
+    since = lambda x: np.pad(np.logical_or.accumulate(_episodes(x, cuts), 1)[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    alive, dead = ~since(gone | cut), since(gone)
     return Demos.from_arrays(
         env,
         by_role("observations", experience["observations"], lambda role: role.obs_size),
         lengths=[stop - start for _, start, stop in cuts],
         alive=_by_role(spec, alive),
-        dead=_by_role(spec, ~alive),
+        dead=_by_role(spec, dead),
         rewards=by_role("rewards", experience["rewards"]),
         actions=by_role("actions", experience["actions"]),
         available=by_role("legals", legal, lambda role: role.actions.size) if legal is not None and discrete else None,
@@ -111,7 +111,8 @@ def demos_to_vault(demos: Demos) -> dict[str, Any]:
     """A Vault's experience of demonstrations with actions, as arrays [1 T N ..].
 
     Demonstrations know returns and no rewards: an agent's return is the reward of the last step, which also terminates the
-    episode. Raises HeadstartError if roles have observations or actions of different sizes.
+    episode. Agents that die have terminated from their last living step on, those that go away are truncated from then on.
+    Raises HeadstartError if roles have observations or actions of different sizes.
     """
     if demos.actions is None:
         raise HeadstartError("a Vault needs actions, and these demonstrations have none: record them with actions")
@@ -125,10 +126,15 @@ def demos_to_vault(demos: Demos) -> dict[str, Any]:
         moves = np.stack([head.argmax(-1) for head in heads], -1)
         moves = moves[..., 0] if len(heads) == 1 else moves
     agents, last = sum(role.agents for role in roles.values()), np.cumsum(demos.lengths) - 1
-    ends, paid = np.zeros((1, demos.steps, agents), bool), np.zeros((1, demos.steps, agents), np.float32)
-    ends[0, last], paid[0, last] = True, np.concatenate(list(demos.returns.values()), -1)
+    gone = {role: running[..., None] & ~x for role, x in demos.alive.items()}
+    died = demos.dead or gone
+    away = {role: x & ~died[role] for role, x in gone.items()}
+    # An agent has terminated, or was cut off, in the step after which it is dead or away.
+    ends, cut = (flat({role: np.roll(x, -1, 1) for role, x in flags.items()}) for flags in (died, away))
+    paid = np.zeros((1, demos.steps, agents), np.float32)
+    ends[0, last], cut[0, last], paid[0, last] = True, False, np.concatenate(list(demos.returns.values()), -1)
     found = {"observations": flat(demos.obs), "actions": moves, "rewards": paid, "terminals": ends}
-    found |= {"truncations": np.zeros_like(ends), "infos": {}}
+    found |= {"truncations": cut, "infos": {}}
     if demos.available is not None:
         found["infos"] = {"legals": flat(demos.available)}
     return found

@@ -45,6 +45,8 @@ def independent(*demos: Demos) -> Demos:
         other.check_fits(spec)
     if len({(other.actions is None, other.available is None) for other in demos}) > 1:
         raise HeadstartError("some of these demonstrations have actions and some have none: record all with or without")
+    if len({other.dead is None for other in demos}) > 1:
+        raise HeadstartError("some of these demonstrations say who died and some do not: record all anew")
     return _mixed([other.take(min(map(len, demos))) for other in demos], {"independent": len(demos)})
 
 

@@ -23,8 +23,9 @@ class Battle:
     """SMAC's environment with the methods of a `ParallelEnv`: a dead unit leaves `agents` and is paid what its team is, and a
     time-out is a truncation.
 
-    SMAC calls a time-out an end and says in its info that it is none. The game draws its own chance from the seed with which
-    it is started, the option `seed`: the seed of an episode changes nothing.
+    SMAC calls a time-out an end and says in its info that it is none, if it is asked to (`continuing_episode`). A game that
+    breaks down is started again by SMAC, and its battle is cut off as well. The game draws its own chance from the seed with
+    which it is started, the option `seed`: the seed of an episode changes nothing.
     """
 
     def __init__(self, env: Any):
@@ -62,10 +63,10 @@ class Battle:
         """One joint step; the dead are given the order that is theirs alone, to do nothing."""
         orders = [int(actions[name]) if name in self.agents else 0 for name in self.possible_agents]
         reward, over, info = self.env.step(orders)
-        late = bool(over and info.get("episode_limit", False))
-        dead = np.asarray(self.env.death_tracker_ally).astype(bool)
+        late = bool(over and (info.get("episode_limit", False) or "battle_won" not in info))
         played = self.agents
-        gone = {name: bool((over and not late) or dead[self.possible_agents.index(name)]) for name in played}
+        # To do nothing is an order of the dead alone. SMAC's own list of the dead is not kept up if it pays for the end only.
+        gone = {name: bool((over and not late) or self.action_mask(name)[0]) for name in played}
         self.agents = [] if over else [name for name in played if not gone[name]]
         cut = {name: late and not gone[name] for name in played}
         return self._observed(played), dict.fromkeys(self.possible_agents, float(reward)), gone, cut, {}
@@ -92,4 +93,10 @@ def smac_team(
         make = named("smac.env:StarCraft2Env")
     except HeadstartError as error:
         raise HeadstartError(f"smac:{id} {NEEDED} ({error})") from None
-    return HostTeam(Battle(called(make, id, {"map_name": id, **options})), horizon, id, Naming(roles, fields), found)
+    return HostTeam(
+        Battle(called(make, id, {"map_name": id, "continuing_episode": True, **options})),
+        horizon,
+        id,
+        Naming(roles, fields),
+        found,
+    )
