@@ -70,6 +70,18 @@ def test_gains_are_shares_of_what_the_team_alone_improves_by(report):
     assert not cell(report, "final gain", "6", "3").endswith(("+", "−")), "its interval contains 0"
 
 
+def test_a_student_that_never_arrives_is_harmed_only_if_every_seed_alone_arrives():
+    """As in the verdicts on claims: one seed alone that does not arrive either leaves an interval without an end."""
+    header = {"experiment": "transfer/toy", "scale": "laptop", "headline": "distill-3-to-3"}
+    header["matrix"] = matrix.summary([matrix.Cell("distill-3-to-3", "distill", "3", "3")])
+    taught = arm(rising(-20, -16), "alone-3", versus="alone-3")
+    for last, mark in ((-12.5, " −"), (-18, "")):
+        alone = np.concatenate([rising(-20, -12, 0.5)[:3], rising(-20, last, 0.5)[3:]])
+        report = build_report(header, {"alone-3": arm(alone), "distill-3-to-3": taught})
+        for quantity in ("time ratio, env-steps", "time ratio, teacher charged"):
+            assert cell(report, quantity, "3", "3") == f"never{mark}", (last, quantity)
+
+
 def test_a_team_alone_that_does_not_improve_sets_no_threshold():
     arms = {"alone-3": arm(rising(-20, -25)), "distill-3-to-3": arm(rising(-22, -10), "alone-3", versus="alone-3")}
     cells = [matrix.Cell("distill-3-to-3", "distill", "3", "3")]

@@ -454,6 +454,11 @@ def test_times_that_are_missing_are_explained():
     report = build_report(EXPERIMENT, flat)
     why = "o threshold, and so no times to it: the return of plain did not improve by more than it fluctuates"
     assert f"n{why}" in printed(report, 200) and f"N{why}." in render_html(report, [], {})
+    lost = arms["plain"] | {"curve": Curve(arms["plain"]["curve"].env_steps, np.nan * arms["plain"]["curve"].returns)}
+    claims = [Claim("c", "s", "taught", quantity, "positive") for quantity in ("time_ratio", "recovered")]
+    report = build_report(EXPERIMENT, arms | {"plain": lost}, claims)
+    assert "no threshold, and so no times to it: the return of plain diverged" in printed(report, 200)
+    assert all(claim["evidence"].endswith("plain diverged") for claim in report["claims"])
     plain = build_report(EXPERIMENT, arms)
     assert "no threshold" not in printed(plain, 200) and "no time ratio" not in printed(plain, 200)
     never = build_report({**EXPERIMENT, "goal": 1e6}, arms)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from headstart.report.plain import interval_text, text
-from headstart.report.transfer import FLAT, time_bounds
+from headstart.report.transfer import flat, time_bounds
 
 Expect = Literal[
     "positive", "negative", "above one", "below one", "above nine tenths",
@@ -68,7 +68,8 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
             verdict, evidence = _verdict(claim.expect, low, high, f"time_ratio {' and '.join(ends)}", ", which allows")
             return verdict, f"{evidence}: {_arrivals(claim.arm, arm, report)}"
     if claim.quantity == "recovered" and found is not None:
-        return "undecided", f"recovered is undefined: {arm.get('versus')} {FLAT}"
+        who = claim.arm if arm["final"]["iqm"] is None else arm["versus"]
+        return "undecided", f"recovered is undefined: {who} {flat(report['arms'][who])}"
     if claim.quantity == "time_ratio":
         return "undecided", f"no interval: {_arrivals(claim.arm, arm, report)}"
     return "undecided", f"{claim.quantity} is not known" if found is None else f"{claim.quantity} has no interval"
@@ -80,7 +81,8 @@ def _arrivals(name: str, arm: dict[str, Any], report: dict[str, Any]) -> str:
     shares = {name: arm.get("reached"), other: report["arms"].get(other, {}).get("reached")}
     found = [f"{round(share * seeds)} of {seeds} seeds of {who}" for who, share in shares.items() if share is not None]
     if not found:
-        return f"{other if 'matrix' in report else report['baseline']} {FLAT}"
+        who = other if "matrix" in report else report["baseline"]
+        return f"{who} {flat(report['arms'][who])}"
     return f"{' and '.join(found)} reach the threshold"
 
 

@@ -17,7 +17,7 @@ from headstart.report.plain import text
 from headstart.report.schema import Report
 from headstart.report.summary import headline
 from headstart.report.table import filled
-from headstart.report.transfer import FLAT, teacher_steps
+from headstart.report.transfer import flat, teacher_steps
 from headstart.storage import files
 
 OPENS, CLOSES = "<!-- report: {} -->", "<!-- end of report -->"
@@ -74,10 +74,11 @@ def _command(report: dict[str, Any]) -> Iterator[str]:
 
 def _about(report: dict[str, Any]) -> Iterator[str]:
     yield f"{headline(report)}\n"
-    steps, metric = report["arms"][report["baseline"]]["curve"]["env_steps"][-1], label(str(report["metric"])).capitalize()
+    baseline = report["baseline"]
+    steps, metric = report["arms"][baseline]["curve"]["env_steps"][-1], label(str(report["metric"])).capitalize()
     of = "interquartile means and 95 % intervals"
     own = "A student's threshold is that of the team that learns its task alone; + is help and − harm that an interval shows"
-    level, none = report["threshold"], f"There is no threshold, since {report['baseline']} {FLAT}"
+    level, none = report["threshold"], f"There is no threshold, since {baseline} {flat(report['arms'][baseline])}"
     threshold = own if "matrix" in report else none if level is None else f"The threshold is {text(level)}"
     yield f"{metric}, {steps:,} env-steps: {of} over {report['seeds']} seeds. {threshold}."
 

@@ -62,14 +62,13 @@ def helped(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> 
     """Whether the teacher helped (True) or harmed (False); None if the interval allows both.
 
     An upper bound of a time that is null means "never", as in the verdicts on claims, and where too few seeds arrive, bounds
-    decide as there. A student of which no seed arrives, although teams alone do, was harmed.
+    decide as there. A teacher's env-steps only add to a time, so that a lower bound holds with them as well.
     """
-    if quantity not in GAINS and arm.get("reached") == 0:
-        return False if report["arms"][arm["versus"]].get("reached") else None
     found, gain = value(report, arm, quantity), quantity in GAINS
     low, high, neutral = found["low"], found["high"], 0.0 if gain else 1.0
-    if quantity == "time_ratio_interval" and found["iqm"] is None:
+    if not gain and found["iqm"] is None:
         low, high = time_bounds(arm, report["arms"][arm["versus"]])
+        high = high if quantity == "time_ratio_interval" else None
     above, below = low is not None and low > neutral, high is not None and high < neutral
     return None if not above and not below else above == gain
 

@@ -8,7 +8,7 @@ from headstart.report.metric import label
 from headstart.report.plain import interval_text, over_seeds, text
 from headstart.report.summary import caution
 from headstart.report.sweep import sweep_caption, sweep_headline, sweep_table
-from headstart.report.transfer import FLAT, teacher_steps
+from headstart.report.transfer import flat, teacher_steps
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -124,7 +124,8 @@ def reasons(report: dict[str, Any]) -> list[str]:
     if report["kind"] == "run":
         return []
     if threshold is None:
-        return [f"no threshold, and so no times to it: the return of {report['baseline']} {FLAT}"]
+        baseline = report["baseline"]
+        return [f"no threshold, and so no times to it: the return of {baseline} {flat(report['arms'][baseline])}"]
     if "time ratio" not in columns and any(arm.get("versus") for arm in report["arms"].values()):
         return [f"no time ratio: too few seeds of {report['baseline']}, or of all others, reach the threshold"]
     return []

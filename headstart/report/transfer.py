@@ -17,7 +17,6 @@ from headstart.report.stats import as_json, interval, iqm, ratio, versus
 TENTH = 0.1  # the window of "initial" and of "final"
 NEAR = 0.9  # the share of the baseline's improvement that the threshold asks for
 SMOOTH = 3  # evaluations averaged before a curve is compared with the threshold
-FLAT = "did not improve by more than it fluctuates"
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,11 @@ def improvement(start: float | None, end: float | None, wavers: float | None) ->
     if start is None or end is None or not end > start or (wavers is not None and end - start <= wavers):
         return None
     return end - start
+
+
+def flat(arm: Mapping[str, Any]) -> str:
+    """Why a described arm has no `improvement`, in words that follow its name."""
+    return "diverged" if arm["final"]["iqm"] is None else "did not improve by more than it fluctuates"
 
 
 def _improvement(curve: Curve) -> float | None:
