@@ -30,7 +30,7 @@ class DeathSettings:
 
 def ends_for(own: DeathSettings, batch: Transition, role: str) -> Bool[Array, "*n _"]:
     """[.. A] or [.. 1]: whether nothing counts for an agent of the role after this step, so that its next value is 0."""
-    return batch.terminated[..., None] if own.after_death else batch.ended_for(role)
+    return batch.terminated[..., None] if own.dead_count else batch.ended_for(role)
 
 
 def mute(
@@ -43,4 +43,4 @@ def mute(
 
 def learned_from(own: DeathSettings, batch: Transition) -> dict[str, Bool[Array, "*n _"]]:
     """{role: [.. A]}: whose values are learned: the living, and those who have died, if what they are paid counts."""
-    return batch.present if own.after_death else batch.alive
+    return batch.present if own.dead_count else batch.alive

@@ -184,7 +184,10 @@ class MAAC(DeathSettings):
             cost = jax.lax.stop_gradient(log_prob / self.reward_scale - advantage)
             terms["actor"][name] = mean(log_prob * cost + self.logit_penalty * jnp.square(outs[name]).mean(-1).T, batch.alive)
         taken = [chosen(values[name], done[name]).mean() for name in spec.roles]
-        entropy = [actions.entropy(role.actions, logits[name]).mean() for name, role in spec.roles.items()]
+        entropy = [
+            masked_mean(actions.entropy(role.actions, logits[name]), batch.alive[name], (0, 1))
+            for name, role in spec.roles.items()
+        ]
         return terms, {"q": sum(taken) / len(taken), "entropy": sum(entropy) / len(entropy)}
 
 

@@ -253,7 +253,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings, DeathSettings):
             before = batch.extras["value"][name] if self.value_clip else None
             error = value_loss(self, value[name], batch.extras["value_target"][name], before)
             terms["critic"][name] = self.value * mean(error, judged[name])
-            metrics["entropy"] = metrics.get("entropy", 0) + entropy.mean() / len(spec.roles)
+            metrics["entropy"] = metrics.get("entropy", 0) + masked_mean(entropy, alive, (*axes, -1)) / len(spec.roles)
         return terms, metrics
 
 

@@ -93,7 +93,7 @@ class HostTeam:
     def reset(self, seed: int) -> np.ndarray:
         """The row of a fresh episode from a seed in [0, 2³¹)."""
         self.time, self.over, self.seed, self.moment = 0, False, int(seed), f"reset (seed {seed})"
-        self.gone, self.left = set(), set()
+        self.gone = set()
         told = several(self.env.reset(seed=int(seed)), "reset", "observations, infos")
         obs, infos = by_agent(told[0], "observations"), by_agent(_EMPTY if told[1] is None else told[1], "infos")
         self.listed = self._living()
