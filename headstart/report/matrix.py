@@ -67,8 +67,8 @@ def helped(report: Mapping[str, Any], arm: Mapping[str, Any], quantity: str) -> 
     found, gain = value(report, arm, quantity), quantity in GAINS
     low, high, neutral = found["low"], found["high"], 0.0 if gain else 1.0
     if not gain and found["iqm"] is None:
-        low, high = time_bounds(arm, report["arms"][arm["versus"]])
-        high = high if quantity == "time_ratio_interval" else None
+        bounds = time_bounds(arm, report["arms"][arm["versus"]])
+        low, high = bounds if quantity == "time_ratio_interval" else (low or bounds[0], None)
     above, below = low is not None and low > neutral, high is not None and high < neutral
     return None if not above and not below else above == gain
 

@@ -64,7 +64,7 @@ def compared(title: str, env: Env, expert_hidden: int, hidden: int, scale: Scale
         notes=(
             f"The expert's networks have {sizes[0]:,} parameters, MADDPG's {sizes[1]:,}.",
             "cesma-early stops its expert once that has reached MADDPG's final return, as in Fig. 5; cesma lets it train on.",
-            "Env-steps are charged for expert and students together in the column 'with teacher'.",
+            "Env-steps are charged for expert and students together in the row 'with teacher'.",
             "Students are evaluated 50 times and the others 25 times, in fewer env-steps: their curves are finer, which also "
             "makes them smoother from one evaluation to the next.",
             "The paper trains one environment at a time; here 25 to 100 step together. The expert has batches of 64 and a "

@@ -83,7 +83,7 @@ def nas(scale: Scale) -> Experiment:
             "The paper gives no numbers but these, and 1 master and 2 slaves. A slave has 2 updates for each of the master's, "
             f"from rollouts of {plan.rollout} env-steps, since its episodes are a third as long. β is 0.9.",
             "Arms are compared at equal env-steps of the master, as in the figure; slaves' env-steps are counted in "
-            "charged_distance and in the column with teacher.",
+            "charged_distance and in the row with teacher.",
             "All layers but the last ones are shared: both search spaces are observed alike. In the arm literal, slaves cannot "
             "influence the master, which has momentum nonetheless.",
         ),
