@@ -354,8 +354,8 @@ def test_the_dead_are_compared_and_paid_as_zeros_if_what_they_are_paid_counts(ab
 
 def test_the_dead_are_left_out_if_demonstrations_do_not_say_who_died():
     env, demos = Lengths(), random_demos(Lengths())
-    learner = make_learner(small(PPO(), **TINY), env.spec)
-    assert learner.settings.dead_count
+    learner = small(PPO(), **TINY).make(env.spec)
+    assert learner.dead_count
     made = Gail(dataclasses.replace(demos, dead=None), 0.25, **SMALL).make(env.spec, learner)
     now = dataclasses.replace(moment(env, 0.5, 40), agent_terminated={"agent": jnp.ones((40, 2), bool)})
     earned = made.reward(made.init(jr.key(0), jnp.asarray(0))[0:2], now)["agent"] - now.reward["agent"]

@@ -80,6 +80,8 @@ class Learner(NamedTuple):
     """params, target -> target, after every `track_every`-th gradient step."""
     track_every: int = 1
     """Gradient steps between two calls of `track`, counted over the whole run."""
+    dead_count: bool = False
+    """Whether what agents are paid after their death counts, for guidance that pays agents."""
     pace: Callable[[Clock], Array] = lambda clock: clock.progress
     """clock -> the progress that `act` is told: the run's, or e.g. one that counts env-steps (index · T · E)."""
     rate: Callable[[Array], Any] = lambda progress: 1.0
@@ -90,8 +92,7 @@ class Learner(NamedTuple):
     """The term of `objective` that trains them, which guidance re-weighs."""
     outputs: Outputs = "logits"
     settings: Any = None
-    """The settings that it was made of, if known (see `make_learner`): for guidance that trains a learner of its own, or asks
-    whether what the dead are paid counts (`dead_count`)."""
+    """The settings that it was made of, if known (see `make_learner`): for guidance that trains a learner of its own."""
 
 
 @runtime_checkable

@@ -80,8 +80,7 @@ class Gail:
         Raises HeadstartError for demonstrations that are of another team, too few, or without actions that are asked for.
         """
         demos = demos_for("gail", self.teacher, spec, actions=self.inputs == "obs-action")
-        dead_count = getattr(learner.settings, "dead_count", False)
-        absorbing = self.absorbing and dead_count and demos.dead is not None
+        absorbing = self.absorbing and learner.dead_count and demos.dead is not None
         counted = lambda now: now.present if absorbing else now.alive
         self._check(demos, spec, absorbing)
         data = self._data(demos, spec, absorbing)
@@ -96,7 +95,7 @@ class Gail:
             there = counted(rollout)
             samples = {role: by_agent(data[role], x, there[role]) for role, x in self._seen(spec, sizes, rollout).items()}
             g, metrics = learn(optimizer, g, key, samples, self.steps, self.batch, self.penalty)
-            learned = rollout.present if dead_count else rollout.alive
+            learned = rollout.present if learner.dead_count else rollout.alive
             given = {role: jnp.where(x, rollout.reward[role], 0.0) for role, x in learned.items()}
             share = _share(given, self._earned(spec, g[0], rollout, there), self.env_reward)
             return g, rollout, metrics | {"reward_share": share}

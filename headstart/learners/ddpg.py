@@ -97,6 +97,7 @@ class DDPG(GraphSettings, DeathSettings):
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, target, batch, key),
             share=shares(spec, self.shared),
             value=lambda params, obs, action: by_agent(spec, valued.q(params, obs, action, None)),
+            dead_count=self.dead_count,
             attention=valued.attention,
             track=lambda params, target: polyak(params, target, self.tau),
         )

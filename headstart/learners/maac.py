@@ -101,6 +101,7 @@ class MAAC(DeathSettings):
             objective=lambda params, target, batch, key: self._objective(spec, valued, params, target, batch, key),
             share=shares(spec, self.shared),
             value=lambda params, obs, action: self._value(spec, valued, params, obs, action),
+            dead_count=self.dead_count,
             attention=looks,
             track=self._track,
         )

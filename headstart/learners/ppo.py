@@ -126,6 +126,7 @@ class PPO(GraphSettings, ValueSettings, InputSettings, DeathSettings):
             share=shares(spec, self.shared),
             value=None if self.core == "gru" else single,
             attention=self._attention(valued),
+            dead_count=self.dead_count,
             rate=(lambda progress: 1.0 - progress) if self.anneal else (lambda progress: 1.0),
             policy_networks=("actor", "inputs") if self.obs_norm else ("actor",),
         )

@@ -127,6 +127,7 @@ class QLearning(DeathSettings):
             objective=lambda params, target, batch, key: self._objective(spec, mixing, params, target, batch),
             share=shares(spec, self.shared),
             value=None if self.core == "gru" or self.mixing == "monotone" else _value,
+            dead_count=self.dead_count,
             pace=self._pace,
             track=(lambda params, target: polyak(params, target, self.tau)) if self.tau else (lambda params, target: params),
             track_every=1 if self.tau else self.target_every,
