@@ -358,7 +358,7 @@ def test_the_dead_are_left_out_if_demonstrations_do_not_say_who_died():
     assert learner.dead_count
     made = Gail(dataclasses.replace(demos, dead=None), 0.25, **SMALL).make(env.spec, learner)
     now = dataclasses.replace(moment(env, 0.5, 40), agent_terminated={"agent": jnp.ones((40, 2), bool)})
-    earned = made.reward(made.init(jr.key(0), jnp.asarray(0))[0:2], now)["agent"] - now.reward["agent"]
+    earned = made.reward(made.init(jr.key(0), jnp.asarray(0)), now)["agent"] - now.reward["agent"]
     assert np.asarray(earned != 0).tolist() == np.asarray(now.alive["agent"]).tolist()
 
 
