@@ -615,6 +615,9 @@ REFUSED = {
     "no teacher": (Spread(3), STUDENT, lambda: Dagger(), "needs a teacher"),
     "not loaded": (Spread(3), STUDENT, lambda: Dagger("runs/expert"), "not loaded"),
     "other size": (Spread(3), STUDENT, lambda: Dagger(controller(Spread(4), STUDENT)), "neither is a controller"),
+    "team of another size": (
+        Spread(3), STUDENT, lambda: Dagger(linear(Spread(4).spec)[0]), "has 4 agent and the team 3 agent: knowru",
+    ),
     "other roles": (SpeakerListener(), STUDENT, lambda: Dagger(linear(Spread(3).spec)[0]), "nor has its roles"),
     "talk of one's own": (
         Reference(3, 5), STUDENT, lambda: Dagger(controller(Reference(3, 5), STUDENT), datasets="own"), "must be shared",

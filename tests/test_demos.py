@@ -435,6 +435,11 @@ def test_choices_of_several_heads_and_roles_are_read_by_their_heads():
         ({"dones": np.zeros((2, 3))}, "give one of them"),
         ({"actions": np.full((2, 3, 2), 3)}, "choice among 3 options"),
         ({"actions": np.zeros((2, 3, 2, 4))}, "shape of actions"),
+        ({"actions": np.zeros((2, 3, 2))}, r"choices are whole numbers: pass actions.astype\(int\)"),
+        (
+            {"actions": np.full((2, 3, 2), 1), "available": np.eye(3)[np.full((2, 3, 2), 2)]},
+            "actions.'agent'. has 10 choices that `available` forbids, first option 1 of agent 0 in step 0 of episode 0",
+        ),
         ({"events": {"win": [1]}}, "shape of events"),
         ({"actions": None, "available": np.ones((2, 3, 2, 3))}, "None if there are no actions"),
     ],
@@ -451,11 +456,26 @@ def test_only_environments_and_specs_say_what_arrays_mean(as_users):
             hs.Demos.from_arrays(wrong, **given())
 
 
-def test_npz_files_are_read_by_the_names_of_the_arguments(tmp_path):
+def test_a_mask_that_allows_nothing_leaves_the_choice_free():
+    demos = hs.Demos.from_arrays(Duel(), **given(available=np.zeros((2, 3, 2, 3))))
+    assert demos.actions["agent"][0, 0].argmax(-1).tolist() == [0, 1]
+
+
+def test_npz_files_are_read_by_the_names_of_the_arguments(tmp_path, as_users):
     path = tmp_path / "mine.npz"
     rest = {name: x for name, x in given().items() if name not in ("events", "obs")}
     np.savez_compressed(path, **rest, **{"events/win": [0.0, 1.0], "obs/agent": given()["obs"]})
     alike(hs.demos_from_npz(path, Duel()), hs.Demos.from_arrays(Duel(), **given()))
+    dead = np.zeros((2, 3, 2), bool)
+    dead[1, 2, 1] = True
+    np.savez(tmp_path / "died.npz", **rest, dead=dead, obs=given()["obs"])
+    assert hs.demos_from_npz(tmp_path / "died.npz", Duel()).dead["agent"].sum() == 1
+    with pytest.raises(HeadstartError, match=r"mine\.npz holds arrays: headstart\.demos_from_npz\('.*', env\)\.save"):
+        hs.load_demos(path)
+    with pytest.raises(HeadstartError, match=r"there is no file .*none\.npz"):
+        hs.demos_from_npz(tmp_path / "none.npz", Duel())
+    with pytest.raises(HeadstartError, match=r"path must be that of a \.npz file, not "):
+        hs.demos_from_npz(Duel(), str(path))  # pyright: ignore[reportArgumentType]
     np.savez(path, observations=given()["obs"])
     with pytest.raises(HeadstartError, match="unknown array of demonstrations 'observations'"):
         hs.demos_from_npz(path, Duel())

@@ -158,6 +158,7 @@ BAD = [
     ({"obs": np.full(12, np.nan)}, "obs must be finite numbers"),
     ({"memory": np.zeros(1)}, "memory must be 32 numbers"),
     ({"available": [True]}, "available must be 5 numbers"),
+    ({"available": [False] * 5}, "available allows nothing"),
 ]
 
 

@@ -408,6 +408,12 @@ def test_headline_speaks_from_the_intervals():
     assert said.startswith("1 of 1 claim reproduced: taught starts ")
     assert " above plain, reaches the threshold in " in said
     assert "with the teacher's steps charged" in said
+    arms = two_arms()
+    arms["other"] = arms["taught"]
+    first, second = headline(build_report(EXPERIMENT | {"headline": "other"}, arms)).split(". ")
+    assert first.startswith("taught starts") and second.startswith("other starts"), "all that are compared, in their order"
+    told = headline(build_report(EXPERIMENT | {"headline": "other", "title": "An experiment"}, arms))
+    assert told.startswith("other starts") and "taught" not in told
     smoke = headline(build_report(EXPERIMENT | {"scale": "smoke"}, two_arms()))
     assert smoke.startswith("A smoke run shows that everything works: its numbers and verdicts mean nothing. taught starts")
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import headstart as hs
 from headstart.core.checks import HeadstartError
 from headstart.core.errors import host_errors
 from headstart.core.scope import scope
@@ -380,6 +381,17 @@ def test_a_scripted_teacher_that_answers_badly(as_users, answer, says):
     teacher = Scripted(answer, Spread(2).spec, host=True)
     with pytest.raises(HeadstartError, match=says) as caught:
         teacher._said(answer({}), {"agent": np.zeros((2, 12))}, np.asarray)
+    one_line(caught)
+
+
+def test_a_scripted_teacher_that_fails_on_the_host_says_where(as_users):
+    def plan(obs):
+        return {"agent": {}["plan"]}
+
+    env = Spread(2)
+    teacher = Scripted(plan, env.spec, host=True)
+    with pytest.raises(HeadstartError, match=r"teacher failed \(.*test_values\.py, line \d+\): KeyError: 'plan'$") as caught:
+        hs.record(teacher, env, episodes=2, progress=False)
     one_line(caught)
 
 

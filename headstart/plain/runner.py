@@ -136,7 +136,7 @@ class Team:
 
         obs: the agent's observation, numbers of any shape. available: [U] which choices are legal, if not all are. An action
         is an int, an array of ints for several heads, or an array of floats within the environment's bounds. Raises
-        ValueError for another agent, and for arrays that do not fit.
+        ValueError for another agent, for arrays that do not fit, and if nothing is available.
         """
         if name not in self.agents:
             raise ValueError(f"there is no agent {name!r}: there are {', '.join(self.agents)}")
@@ -147,6 +147,8 @@ class Team:
         if agent["choices"]:
             allowed = np.ones(agent["choices"], bool) if available is None else available
             given.append(_numbers("available", allowed, agent["choices"]) != 0)
+            if not given[-1].any():
+                raise ValueError("available allows nothing: leave it out if all choices are legal")
         action, memory = self._programs[name](*given)
         return (int(action[0]) if agent["single"] else action), memory
 

@@ -7,7 +7,7 @@ from headstart.report.figures import attention, colours, effects, learning_curve
 from headstart.report.matrix import matrix_figure
 from headstart.report.metric import label
 from headstart.report.plain import interval_text, plain, script_json, text
-from headstart.report.summary import headline, leading_arm
+from headstart.report.summary import headline, leading_arm, shown_arms
 from headstart.report.sweep import grid_rows, sweep_figure
 from headstart.report.table import STYLES, filled, of_unknown_cost, reasons
 from headstart.report.transfer import teacher_steps
@@ -91,6 +91,9 @@ def _facts(report: dict[str, Any]) -> list[str]:
 
 def _tiles(report: dict[str, Any]) -> list[dict[str, str]]:
     """The few numbers to see first: those of the leading arm, or of the run if there is nothing to compare."""
+    if len(several := shown_arms(report)) > 1:
+        shown = [(f"{name}: gain", interval_text(report["arms"][name]["asymptotic_gain"])) for name in several]
+        return [{"label": label, **_split(value)} for label, value in shown]
     name = leading_arm(report)
     arm = report["arms"][name] if name else next(iter(report["arms"].values()))
     if not arm.get("versus"):

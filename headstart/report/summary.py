@@ -17,6 +17,13 @@ def leading_arm(report: dict[str, Any]) -> str | None:
     return chosen if chosen in report["arms"] else taught[0] if taught else None
 
 
+def shown_arms(report: dict[str, Any]) -> list[str]:
+    """The arms of which the page's first sentence tells: an experiment's leading one, and all that runs are compared with."""
+    taught = [name for name, arm in report["arms"].items() if arm.get("versus")]
+    leading = leading_arm(report)
+    return taught if "title" not in report and "sweep" not in report else [name for name in taught if name == leading]
+
+
 def caution(report: dict[str, Any]) -> str:
     """A warning about the numbers of a smoke run, and that of the report itself; "" if there is none."""
     told = [SMOKE] if report["scale"] == "smoke" else []
@@ -29,12 +36,11 @@ def headline(report: dict[str, Any]) -> str:
     """The report in one sentence: verdicts counted and the leading arm beside its baseline; or the best point of a sweep."""
     if "sweep" in report:
         return sweep_headline(report)
-    name = leading_arm(report)
-    arm = report["arms"][name] if name else {}
+    shown = shown_arms(report)
     if "matrix" in report:
         sentence = matrix.headline(report)
     else:
-        sentence = _taught(str(name), arm) if arm.get("versus") else _alone(report)
+        sentence = " ".join(_taught(name, report["arms"][name]) for name in shown) or _alone(report)
     counted = _counts(report["claims"])
     return " ".join(filter(None, [caution(report), f"{counted}: {sentence}" if counted else sentence]))
 

@@ -77,9 +77,17 @@ def beside(directory: Path, name: str) -> Path:
     return Path(f"{directory.name}-{name}") if in_zoo(directory) else directory / name
 
 
+def of_arrays(path: Path) -> str:
+    """What to say of a .npz file in the place of demonstrations."""
+    made = f"headstart.demos_from_npz('{path}', env).save('demos/NAME')"
+    return f"{path} holds arrays: {made} makes demonstrations of them, for --teacher demos/NAME"
+
+
 def absent(directory: Path, wanted: str) -> str:
     """What to say of a place without a directory: what is `wanted` there, or which teams the run around it has kept."""
     home = directory.parent
+    if directory.suffix == ".npz" and directory.exists():
+        return of_arrays(directory)
     if not (home / "run.json").exists() or not (directory.name == "best" or "=" in directory.name):
         return f"{directory} is not a directory: pass {wanted}"
     kept = [path.parent.name for path in sorted(home.glob("*/kept.json"))]

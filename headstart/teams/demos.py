@@ -118,16 +118,19 @@ class Demos:
         seen = arrays.by_role(spec, "obs", obs, lambda role: (role.agents, role.obs_size))
         running, ends = arrays.running(seen, lengths, dones)
         living, died = arrays.living_and_dead(spec, running, alive, dead)
+        kept = arrays.kept(seen, running, "obs")
+        chosen, legal = arrays.actions(spec, running, living, actions), arrays.available(spec, running, available)
+        arrays.check_legal(spec, living, chosen, legal)
         return cls(
             spec,
             None if env is spec else env,
-            arrays.kept(seen, running, "obs"),
+            kept,
             living,
             ends,
             arrays.returns(spec, running, rewards),
             arrays.events(len(ends), events or {}),
-            arrays.actions(spec, running, living, actions),
-            arrays.available(spec, running, available),
+            chosen,
+            legal,
             died,
             notes=dict(notes or {}),
         )
@@ -264,6 +267,10 @@ def demos_for(guide: str, teacher: Any, spec: TeamSpec, actions: bool = False, o
     `actions`: whether the guide needs recorded actions. `otherwise`: what else a user may do, for the error's text.
     """
     how = f"headstart record RUN{' --actions' * actions} --out demos/NAME records some, and --teacher demos/NAME passes them"
+    if callable(getattr(teacher, "function", None)):
+        raise HeadstartError(
+            f"{guide} needs recordings of this teacher: headstart.record(teacher, env, episodes=200) makes some"
+        )
     if not isinstance(teacher, Demos):
         given = "" if teacher is None else f", and a {type(teacher).__name__} is none"
         raise HeadstartError(f"{guide} needs a teacher that is demonstrations{given}: {how}{otherwise and ', '}{otherwise}")

@@ -143,12 +143,35 @@ def check_chosen(name: str, space: ActionSpace, chosen: np.ndarray) -> None:
         )
 
 
+def check_legal(spec: TeamSpec, alive: ByRole, chosen: ByRole | None, legal: ByRole | None) -> None:
+    """Raise HeadstartError if a living agent chose what it might not. A head of which nothing is legal is free."""
+    for role, about in spec.roles.items():
+        if chosen is None or legal is None or not isinstance(about.actions, Discrete):
+            continue
+        cuts = np.cumsum(about.actions.heads)[:-1]
+        free = np.concatenate(
+            [np.broadcast_to(~x.any(-1, keepdims=True), x.shape) for x in np.split(legal[role], cuts, -1)], -1
+        )
+        wrong = (chosen[role] > 0) & ~legal[role] & ~free & alive[role][..., None]
+        if wrong.any():
+            episode, step, agent, option = np.argwhere(wrong)[0].tolist()
+            raise HeadstartError(
+                f"actions['{role}'] has {int(wrong.sum()):,} choices that `available` forbids, first option {option} of agent "
+                f"{agent} in step {step} of episode {episode}: options are counted from the environment's first, and a mask is "
+                "that of the observation before the action"
+            )
+
+
 def _vectors(role: str, about: RoleSpec, given: Any) -> np.ndarray:
     """[M T A U]: choices as one-hot heads side by side; floats are vectors already."""
     x, space = numbers(f"actions['{role}']", given), about.actions
-    if isinstance(space, Continuous) or x.dtype.kind == "f":
+    if isinstance(space, Continuous):
         return x
     heads = len(space.heads)
+    if x.dtype.kind == "f":
+        if x.shape[2:] in ((about.agents,), (about.agents, heads)) and x.shape[3:] != (space.size,):
+            raise HeadstartError(f"actions['{role}'] are choices, and choices are whole numbers: pass actions.astype(int)")
+        return x
     x = x[..., None] if x.ndim == 3 and heads == 1 else x
     fits = x.ndim == 4 and x.shape[2:] == (about.agents, heads)
     must = f"(episodes, steps, {about.agents}, {heads}) for choices"

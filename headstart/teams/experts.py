@@ -38,6 +38,10 @@ def expert_of(teacher: Any, spec: TeamSpec) -> Expert:
     roles = teacher.spec.roles
     outside = {name: role._replace(actions=None) for name, role in roles.items()}
     if outside != {name: role._replace(actions=None) for name, role in spec.roles.items()}:
+        if roles.keys() == spec.roles.keys():
+            sizes, ours = teacher.spec.sizes, spec.sizes
+            other = f"has {sizes} and the team {ours}" if sizes != ours else "observes other fields"
+            raise HeadstartError(f"the teacher {other}: knowru (Distill) fits it to the team, or train one of this size")
         raise HeadstartError(
             f"the teacher ({', '.join(roles)}) neither is a controller of this team nor has its roles: train one on "
             "centralized:ENV with the same environment settings"

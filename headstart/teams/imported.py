@@ -5,6 +5,7 @@ in [-1, 1]), `rewards`, `terminals`, `truncations` and, for discrete actions, `i
 episodes of a row: one ends where all N agents have terminated or are truncated. The N agents are those of all roles, in order.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,12 @@ def demos_from_npz(path: str | Path, env: Any) -> Demos:
     A team of several roles has an array for each, e.g. "obs/scout"; events are "events/win". Raises HeadstartError for other
     names, for what `Demos.from_arrays` refuses, and for damaged files.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise HeadstartError(f"path must be that of a .npz file, not {path!r}: demos_from_npz('mine.npz', env)")
+    if not (file := places.located(path)).exists():
+        raise HeadstartError(f"there is no file {path}")
     given: dict[str, Any] = {}
-    for full, x in read_npz(places.located(path)).items():
+    for full, x in read_npz(file).items():
         name, _, part = full.partition("/")
         check_known("array of demonstrations", name, (*BY_ROLE, *WHOLE, "events"))
         if part:

@@ -64,6 +64,8 @@ def load_demos(directory: str | Path, accept_changed: bool = False, *, digest: s
     """
     directory = places.found(directory)
     path = directory / "demos.json"
+    if directory.suffix == ".npz" and directory.is_file():
+        raise HeadstartError(places.of_arrays(directory))
     if not holds_demos(directory):
         run, out = (places.as_named(directory), "DIR") if places.in_zoo(directory) else ("RUN", directory)
         told = f"{places.as_named(directory)} holds no demonstrations"

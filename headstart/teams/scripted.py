@@ -1,6 +1,7 @@
 """A Python function as a teacher."""
 
 import inspect
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -75,13 +76,22 @@ class Scripted:
         want = {role: (*x.shape[:-1], self.spec.roles[role].actions.size) for role, x in obs.items()}
         if self.host:
             shapes = {role: jax.ShapeDtypeStruct(shape, np.float32) for role, shape in want.items()}
-            as_numpy = lambda obs: self._said(self.function({r: np.asarray(x) for r, x in obs.items()}), obs, np.asarray)
+            as_numpy = lambda obs: self._said(self._asked({r: np.asarray(x) for r, x in obs.items()}), obs, np.asarray)
             return carry, jax.pure_callback(as_numpy, shapes, obs, vmap_method="broadcast_all")
         try:
             said = self.function(obs)
         except jax.errors.TracerArrayConversionError:
             raise HeadstartError(f"the scripted teacher computes with NumPy: write it in jax.numpy, or pass {HOST}") from None
         return carry, self._said(said, obs, jnp.asarray)
+
+    def _asked(self, obs: dict[str, Any]) -> Any:
+        """What the function returns; HeadstartError with the place if it fails, since JAX would show its own code alone."""
+        try:
+            return self.function(obs)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise HeadstartError(f"the scripted teacher failed ({place.filename}, line {place.lineno}): {told}") from None
 
     def _said(self, said: Any, obs: dict[str, Any], array: Callable) -> dict[str, Any]:
         out = {}

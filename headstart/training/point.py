@@ -12,6 +12,8 @@ from headstart.core.cost import total
 from headstart.core.env_check import check_ends
 from headstart.core.guidance import Rows, teacher_of
 from headstart.core.types import Metrics
+from headstart.report.build import read_curve
+from headstart.report.transfer import final
 from headstart.storage import files
 from headstart.teams.policy import TeamPolicy
 from headstart.training.config import Config, bind, describe, prices
@@ -109,9 +111,10 @@ class Point:
         self.watched.tell("progress", Progress(steps, self.manifest["env_steps"], self.returns, per_second))
 
     def appraised(self, found: list[dict[str, Any]], lines: list[str]) -> None:
-        """Keep what the teachers are worth, and tell the watchers in words."""
-        self.manifest["worth"] = found
-        self.directory.write_manifest(self.manifest)
+        """Keep what the teachers are worth, if they could be measured, and tell the watchers in words."""
+        if found:
+            self.manifest["worth"] = found
+            self.directory.write_manifest(self.manifest)
         self.watched.tell("worth", lines)
 
     def finish(self, params: PyTree, timing: dict[str, float]) -> TeamPolicy:
@@ -128,7 +131,8 @@ class Point:
         self.directory.write_manifest(finished)
         self.directory.clear(finished)
         self.watched.tell("end", team)
-        for line in [*self.keeper.missed(), *short(self.manifest.get("worth", ()), self.returns)]:
+        worth = self.manifest.get("worth", ())
+        for line in [*self.keeper.missed(), *(short(worth, final(read_curve(path))) if worth else ())]:
             notice(f"{path.name}: {line}")
         self.watched.check(f"the run has finished: {path}")
         return team

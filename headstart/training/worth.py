@@ -68,10 +68,18 @@ def appraise_points(points: Sequence[Any], learner: Learner, keys: Array, seeds:
     warn_of_recordings(config)
     episodes = EPISODES if config.worth is None else config.worth
     found = appraise(config, learner, keys[: config.seeds], seeds[: config.seeds], episodes)
-    if found:
-        warn(found)
+    warn(found)
+    if lines := [*recorded_in_words(config), *in_words(found)]:
         for point in points:
-            point.appraised(found, in_words(found))
+            point.appraised(found, lines)
+
+
+def recorded_in_words(config: Any) -> list[str]:
+    """What the demonstrations of each guide are worth, a line each: what was counted while they were recorded."""
+    found = [(i, teacher_of(guide)) for i, guide in enumerate(config.guidance)]
+    demos = [(i, teacher) for i, teacher in found if isinstance(teacher, Demos)]
+    which = lambda i: f" of guidance {i}" if len(demos) > 1 else ""
+    return [f"before training, the demonstrations{which(i)} have {teacher.told()}" for i, teacher in demos]
 
 
 def warn_of_recordings(config: Any) -> None:
@@ -226,19 +234,18 @@ def in_words(found: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def short(found: Sequence[dict[str, Any]], returns: np.ndarray | None) -> list[str]:
-    """A line for each teacher of the whole team whose trained students, of these returns [S], ended nearer to those who have
-    learned nothing."""
+def short(found: Sequence[dict[str, Any]], returns: np.ndarray) -> list[str]:
+    """A line for each teacher of the whole team whose trained students, of these final returns [S], ended nearer to those who
+    have learned nothing."""
     lines = []
     for worth in found:
-        known = returns is not None and not any(None in worth[who] for who in WHO)
-        if not known or not worth["better"] or "roles" in worth:
+        if any(None in worth[who] for who in WHO) or not worth["better"] or "roles" in worth:
             continue
         mine, theirs = float(iqm(returns)), float(iqm(worth["teacher"]))
         start, who = max((float(iqm(worth[who])), who) for who in NAMES)
         if mine < (theirs + start) / 2:
             lines.append(
-                f"a return of {text(mine)} is nearer to that of {NAMES[who]} ({text(start)}) than to that of "
+                f"a final return of {text(mine)} is nearer to that of {NAMES[who]} ({text(start)}) than to that of "
                 f"{_which(worth, found)} ({text(theirs)}): more gradient steps help, or students that only imitate first"
             )
     return lines
