@@ -581,7 +581,7 @@ def test_agents_come_from_recordings_of_their_own(tmp_path):
 def test_demonstrations_of_another_environment_are_told(capsys):
     """Shapes may agree by chance: of another map, or of another horizon."""
     seen, mine = Spread(agents=2), Spread(agents=2, horizon=30)
-    told = lambda env, trained: worth.warn_of_recordings(Config(trained, PPO(), (Gail(random_demos(env)),)))
+    told = lambda env, trained: worth.warn_of_strangers(Config(trained, PPO(), (Gail(random_demos(env)),)))
     told(seen, seen)
     assert not capsys.readouterr().err
     told(seen, mine)

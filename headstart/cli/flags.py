@@ -131,12 +131,25 @@ def _one_line(boxed: str, choices: Sequence[str] = (), foreign: bool = False) ->
     unknown = re.match(r"Unrecognized options: (--[^\s,=.]+)(?:[,=]|$)", told)
     if unknown and (near := get_close_matches(unknown[1], choices, 1, 0.75)):
         suggestion = f"; did you mean {near[0]}?"
+    learners = re.match(r"Unrecognized options: (--learner\.[\w.-]+)", told)
+    if learners and not suggestion and (having := _learners_with(learners[1])):
+        suggestion = f"; {having} {'have' if ',' in having else 'has'} it"
     if foreign and (own := re.match(r"Unrecognized options: --env\.([^\s,=]+)(?:,\s*|=)([^\s,]+)$", told)):
         value = own[2] if re.fullmatch(r"-?\d+(\.\d+)?|true|false|null", own[2]) else f'"{own[2]}"'
         suggestion = f"; the environment is made with --env.options '{{\"{own[1]}\": {value}}}'"
     elif re.match(r"Unrecognized options: [^-]", told):
         suggestion = "; a flag such as --use takes one value: repeat it for another"
     return told + suggestion
+
+
+def _learners_with(flag: str) -> str:
+    """The names of the learners that have the setting of a flag --learner.SETTING; "" for other flags."""
+    from headstart import registry
+
+    part, _, setting = flag.removeprefix("--").partition(".")
+    setting = setting.removeprefix("no-").replace("-", "_")
+    presets = registry.presets("learner").items() if part == "learner" else ()
+    return ", ".join(name for name, made in presets if setting in {field.name for field in dataclasses.fields(made)})
 
 
 def _plainly(told: str) -> str:

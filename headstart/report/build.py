@@ -179,11 +179,19 @@ def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str 
     timing = settings.get("timing") or {}
     return {
         "name": name,
-        "env": env or settings.get("config", {}).get("env", {}).get("name", ""),
+        "env": env or _named(settings.get("config", {}).get("env", {})),
         "env_steps": settings["env_steps"],
         "run_s": number(timing.get("run_s")),
         "compile_s": number(timing.get("compile_s")),
     }
+
+
+def _named(env: Mapping[str, Any]) -> str:
+    """An environment's name on the command line, with that of another library's, e.g. pettingzoo:sisl.multiwalker_v9."""
+    settings = env.get("settings", {})
+    inside = settings.get("env")
+    its = _named(inside) if isinstance(inside, Mapping) else settings.get("id")
+    return ":".join(filter(None, [env.get("name", ""), its if isinstance(its, str) else None]))
 
 
 def read_stages(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:

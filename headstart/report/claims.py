@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from headstart.report.plain import interval_text, text
-from headstart.report.transfer import flat, time_bounds
+from headstart.report.plain import interval_text
+from headstart.report.transfer import bounds_text, flat, time_bounds
 
 Expect = Literal[
     "positive", "negative", "above one", "below one", "above nine tenths",
@@ -64,8 +64,8 @@ def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[s
     if claim.quantity == "time_ratio" and (baseline := report["arms"].get(arm.get("versus"))):
         low, high = time_bounds(arm, baseline)
         if low is not None or high is not None:
-            ends = [f"{word} {text(end)}" for word, end in (("at least", low), ("at most", high)) if end is not None]
-            verdict, evidence = _verdict(claim.expect, low, high, f"time_ratio {' and '.join(ends)}", ", which allows")
+            shown = f"time_ratio {bounds_text(low, high)}"
+            verdict, evidence = _verdict(claim.expect, low, high, shown, ", which allows")
             return verdict, f"{evidence}: {_arrivals(claim.arm, arm, report)}"
     if claim.quantity == "recovered" and found is not None:
         who = claim.arm if arm["final"]["iqm"] is None else arm["versus"]

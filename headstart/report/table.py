@@ -8,7 +8,7 @@ from headstart.report.metric import label
 from headstart.report.plain import interval_text, over_seeds, text
 from headstart.report.summary import caution
 from headstart.report.sweep import sweep_caption, sweep_headline, sweep_table
-from headstart.report.transfer import flat, teacher_steps
+from headstart.report.transfer import bounds_text, flat, teacher_steps, time_bounds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ COLUMNS = (
 MEANINGS = {
     "initial": "initial: the mean of the evaluations in the first tenth of learning, else the first; none before it counts",
     "jump start": "jump start: initial less the baseline's",
-    "steps to threshold": "steps to threshold: env-steps until three evaluations in a row reach it on average",
+    "steps to threshold": "steps to threshold: env-steps until three evaluations in a row reach it on average (never: no seed)",
     "time ratio": "time ratio: steps to threshold over the baseline's; a bound of 0 means that the baseline may never reach it",
     "with teacher": "with teacher: the same with the env-steps of the teacher's training, or of companions until then, charged",
     "final": "final: the mean of the last tenth of the evaluations",
@@ -56,7 +56,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
             interval_text(arm["initial"]),
             interval_text(arm.get("jump_start")),
             _reaching(arm, "steps_to_threshold", report["seeds"]) if report["kind"] != "run" else "–",  # alone: no baseline
-            _reaching(arm, "time_ratio_interval", report["seeds"]),
+            _ratio(report, arm),
             "unknown" if of_unknown_cost(report, arm) else _reaching(arm, "time_ratio_with_teacher_interval", report["seeds"]),
             interval_text(arm["final"]),
             interval_text(arm.get("asymptotic_gain")),
@@ -70,6 +70,14 @@ def of_unknown_cost(report: dict[str, Any], arm: dict[str, Any]) -> bool:
     """Whether there is a time ratio, but nobody knows what the training of the arm's, or of its baseline's, teacher took."""
     compared = [arm, report["arms"][arm["versus"]]] if arm.get("time_ratio") is not None else []
     return any(teacher_steps(each["stages"]) is None for each in compared)
+
+
+def _ratio(report: dict[str, Any], arm: dict[str, Any]) -> str:
+    """The time ratio, or its bounds where too few seeds arrive."""
+    found = arm.get("time_ratio_interval")
+    if found and found["iqm"] is None and (bounds := bounds_text(*time_bounds(arm, report["arms"][arm["versus"]]))):
+        return bounds
+    return _reaching(arm, "time_ratio_interval", report["seeds"])
 
 
 def _reaching(arm: dict[str, Any], quantity: str, seeds: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.cost import total
-from headstart.report.plain import number, plain
+from headstart.report.plain import number, plain, text
 from headstart.report.stats import as_json, interval, iqm, ratio, versus
 
 TENTH = 0.1  # the window of "initial" and of "final"
@@ -204,6 +204,12 @@ def time_bounds(arm: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[fl
     """
     (low, high), (least, most) = _times(arm), _times(baseline)
     return low / most if low and most else None, high / least if high and least else None
+
+
+def bounds_text(low: float | None, high: float | None) -> str:
+    """`time_bounds` in words; "" if neither is known."""
+    ends = (f"{word} {text(end)}" for word, end in (("at least", low), ("at most", high)) if end is not None)
+    return " and ".join(ends)
 
 
 def _times(arm: Mapping[str, Any]) -> tuple[float | None, float | None]:

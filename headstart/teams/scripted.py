@@ -27,7 +27,7 @@ class Scripted:
 
     `function` takes observations {role: [*n A O]}, as `spec` describes them, and returns {role: [*n A U]}: logits of
     discrete actions (the largest is its choice), or continuous actions in [-1, 1]. It is traced into the jitted program;
-    with `host`, it is called with NumPy arrays instead. Observations of other sizes are adapted to its fields.
+    with `host`, it is called with NumPy arrays instead. Distillation shows it observations of other sizes fitted to its fields.
     """
 
     function: Callable[[dict[str, Any]], dict[str, Any]]

@@ -65,7 +65,7 @@ def appraise(config: Any, learner: Learner, keys: Array, seeds: Array, count: in
 def appraise_points(points: Sequence[Any], learner: Learner, keys: Array, seeds: Array) -> None:
     """Measure the teachers of points (`training.point`) of one environment and learner: what is found for one holds for all."""
     config = points[0].config
-    warn_of_recordings(config)
+    warn_of_strangers(config)
     episodes = EPISODES if config.worth is None else config.worth
     found = appraise(config, learner, keys[: config.seeds], seeds[: config.seeds], episodes)
     warn(found)
@@ -82,10 +82,16 @@ def recorded_in_words(config: Any) -> list[str]:
     return [f"before training, the demonstrations{which(i)} have {teacher.told()}" for i, teacher in demos]
 
 
-def warn_of_recordings(config: Any) -> None:
-    """A line on stderr for demonstrations of another environment, which may fit by their shapes alone."""
+def warn_of_strangers(config: Any) -> None:
+    """A line on stderr for demonstrations of another environment, and for teams of another one of the same library, which may
+    fit by their shapes alone."""
     for i, guide in enumerate(config.guidance):
         demos = teacher_of(guide)
+        theirs, ours = (getattr(getattr(x, "env", None), "id", None) for x in (demos, config))
+        if not isinstance(demos, Demos) and theirs and ours and theirs != ours:
+            notice(
+                f"the teacher of guidance {i} ({type(guide).__name__}) was trained in another environment: {theirs}, here {ours}"
+            )
         if not isinstance(demos, Demos) or demos.env is None or demos.env == config.env:
             continue
         theirs, ours = (_settings(registry.encode("env", env)) for env in (demos.env, config.env))
