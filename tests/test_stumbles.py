@@ -39,6 +39,7 @@ from headstart.training.worth import short
     (["train", "spread", "--colour", "red"], "Unrecognized options: --colour, red (see"),
     (["evaluate", "tests", "--use", "toy_envs", "json"], "leave out 'json'; for another module, repeat --use"),
     (["train", "spread", "--use", "toy_envs,json"], "nor installed: name one module each time"),
+    (["train", "spread", "--learner", "maddpg", "--learner.chunk", "3"], "--learner.chunk, 3; ppo, ippo, mappo have it (see"),
     (["train", "spread", "--use", "toy_envs", "json"], "Unrecognized options: json; a flag such as --use takes one value: "),
     (["train", "pettingzoo:toy_envs:Match", "--use", "toy_envs", "--env.size", "3"],
      "; the environment is made with --env.options '{\"size\": 3}' (see"),
@@ -142,7 +143,8 @@ def test_a_threshold_that_most_seeds_miss_reads_as_a_sentence():
     report = build_report(EXPERIMENT, two_arms(np.array(late)))
     assert report["arms"]["taught"]["steps_to_threshold"] == {"iqm": None, "low": 110, "high": None}
     found = dict(zip(COLUMNS, rows(report)[1], strict=True))
-    assert found["steps to threshold"] == "only 1 of 4 seeds reach it" == found["time ratio"]
+    assert found["steps to threshold"] == "only 1 of 4 seeds reach it"
+    assert found["time ratio"] == "at least 1.00", "a bound, where the middle half of the seeds does not arrive"
 
 
 def test_a_run_that_learns_from_a_function_goes_on_in_python(as_users):

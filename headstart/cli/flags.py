@@ -132,7 +132,7 @@ def _one_line(boxed: str, choices: Sequence[str] = (), foreign: bool = False) ->
     if unknown and (near := get_close_matches(unknown[1], choices, 1, 0.75)):
         suggestion = f"; did you mean {near[0]}?"
     learners = re.match(r"Unrecognized options: (--learner\.[\w.-]+)", told)
-    if learners and not suggestion and (having := _learners_with(learners[1])):
+    if learners and (having := _learners_with(learners[1])):
         suggestion = f"; {having} {'have' if ',' in having else 'has'} it"
     if foreign and (own := re.match(r"Unrecognized options: --env\.([^\s,=]+)(?:,\s*|=)([^\s,]+)$", told)):
         value = own[2] if re.fullmatch(r"-?\d+(\.\d+)?|true|false|null", own[2]) else f'"{own[2]}"'

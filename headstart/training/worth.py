@@ -89,9 +89,8 @@ def warn_of_strangers(config: Any) -> None:
         demos = teacher_of(guide)
         theirs, ours = (getattr(getattr(x, "env", None), "id", None) for x in (demos, config))
         if not isinstance(demos, Demos) and theirs and ours and theirs != ours:
-            notice(
-                f"the teacher of guidance {i} ({type(guide).__name__}) was trained in another environment: {theirs}, here {ours}"
-            )
+            which = f"the teacher of guidance {i} ({type(guide).__name__})"
+            notice(f"{which} was trained in another environment: {theirs}, here {ours}")
         if not isinstance(demos, Demos) or demos.env is None or demos.env == config.env:
             continue
         theirs, ours = (_settings(registry.encode("env", env)) for env in (demos.env, config.env))
