@@ -5,6 +5,7 @@ import functools
 import json
 import zipfile
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -589,6 +590,18 @@ def test_demonstrations_of_another_environment_are_told(capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("(Gail) were recorded in another environment: env.horizon 25 (here 30)")
     assert second.endswith("in another environment: env inputs (here spread), env.env spread (here None)")
+
+
+def test_a_team_of_another_environment_of_the_same_library_is_told(capsys):
+    """Of headstart's own environments it is not: a team of another size, or of an easier task, is what teachers are."""
+    lights, others = SimpleNamespace(id="lights:Lights"), SimpleNamespace(id="others:Others")
+    guided = dataclasses.make_dataclass("Guided", ["teacher"])
+    told = lambda env, here: worth.warn_of_strangers(SimpleNamespace(env=here, guidance=(guided(SimpleNamespace(env=env)),)))
+    told(lights, lights)
+    told(Spread(2), Spread(3))
+    assert not capsys.readouterr().err
+    told(lights, others)
+    assert "was trained in another environment: lights:Lights, here others:Others\n" in capsys.readouterr().err
 
 
 def test_a_recording_tells_who_died_and_a_mixture_takes_nobody_for_dead_who_is_away(tmp_path):
