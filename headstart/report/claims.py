@@ -60,7 +60,10 @@ def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
 def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[str, str]:
     found = arm.get(f"{claim.quantity}_interval", arm.get(claim.quantity))
     if isinstance(found, dict) and found.get("iqm") is not None:
-        return _verdict(claim.expect, found.get("low"), found.get("high"), f"{claim.quantity} {interval_text(found)}")
+        shown = interval_text(
+            found, "never" if claim.quantity.startswith("time") else "∞"
+        )  # of an expert that may know nothing
+        return _verdict(claim.expect, found.get("low"), found.get("high"), f"{claim.quantity} {shown}")
     if claim.quantity == "time_ratio" and (baseline := report["arms"].get(arm.get("versus"))):
         low, high = time_bounds(arm, baseline)
         if low is not None or high is not None:

@@ -61,16 +61,16 @@ def text(x: float | None, beside: float | None = None) -> str:
     return f"{round(x, decimals) + 0.0:,.{decimals}f}"
 
 
-def interval_text(interval: dict[str, Any] | None) -> str:
+def interval_text(interval: dict[str, Any] | None, endless: str = "never") -> str:
     """`12.3 [9.9, 14.8]`; only the middle if no bound is known; `–` if there is nothing.
 
-    A null middle or upper bound beside a known bound was infinite: it reads `never`.
+    A null middle or upper bound beside a known bound was infinite: it reads `never`, as for times, or what `endless` says.
     """
     low, middle, high = ((interval or {}).get(k) for k in ("low", "iqm", "high"))
     if low is None and high is None:
         return text(middle)
     size = max(abs(x) for x in (low, middle, high) if x is not None)
-    shown = [text(low, size), *("never" if x is None else text(x, size) for x in (middle, high))]
+    shown = [text(low, size), *(endless if x is None else text(x, size) for x in (middle, high))]
     return f"{shown[1]} [{shown[0]}, {shown[2]}]"
 
 
