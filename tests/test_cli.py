@@ -159,7 +159,8 @@ def test_mistakes_are_told_in_one_line(args, says, capsys, tmp_path, monkeypatch
 
 def test_a_directory_with_something_in_it_is_left_alone(trained, capsys, tmp_path):
     before = {path.name: path.read_bytes() for path in trained.iterdir()}
-    assert "already holds something" in refused(capsys, "train", "spread", *TINY, "--out", str(trained))
+    told = refused(capsys, "train", "spread", *TINY, "--out", str(trained))
+    assert "already holds something" in told and "(a run that has finished; it goes on with: headstart resume" in told
     assert "already holds something" in refused(capsys, "reproduce", "knowru/spread-6", "--out", str(trained))
     assert before == {path.name: path.read_bytes() for path in trained.iterdir()}
 

@@ -650,3 +650,30 @@ def test_worth_is_kept_and_drawn_and_changes_no_bit_of_the_training(tmp_path, ca
     assert kept["teacher"]["iqm"] == pytest.approx(np.mean(found["teacher"]), rel=1e-5)
     levels = [shape.y0 for shape in learning_curves(made).layout.shapes]
     assert kept["teacher"]["iqm"] in levels
+
+
+@pytest.mark.slow
+def test_recordings_tell_their_return_before_training_and_in_the_report(tmp_path, capsys):
+    env = hs.Spread(agents=2, horizon=20)
+    demos = hs.record(hs.Scripted(seeker, env.spec), env, episodes=20, actions=True, progress=False)
+    capsys.readouterr()
+    for count in (0, None):
+        hs.train(
+            env,
+            "imitator",
+            tmp_path / str(count),
+            guidance=hs.Clone(demos),
+            steps=2_000,
+            evaluations=2,
+            episodes=4,
+            worth=count,
+        )
+    assert capsys.readouterr().out.startswith(f"None: before training, the demonstrations have {demos.told()}")
+    none, told = (json.loads((tmp_path / str(count) / "run.json").read_text()) for count in (0, None))
+    (found,) = told["worth"]
+    assert "worth" not in none and found["recorded"] and found["teacher"] == [pytest.approx(demos.means["return"], rel=1e-5)]
+    from headstart.experiments.report import report_runs
+    from headstart.report.figures import learning_curves
+
+    made = report_runs([tmp_path / "None"], tmp_path / "report")
+    assert found["teacher"][0] in [pytest.approx(shape.y0, rel=1e-5) for shape in learning_curves(made).layout.shapes]

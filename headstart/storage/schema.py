@@ -113,7 +113,8 @@ class Played(TypedDict, total=False):
 
 
 class Worth(TypedDict):
-    """What a teacher was worth before training: returns of each seed; `roles` are those it guides, if not all."""
+    """What a teacher was worth before training: returns of each seed; `roles` are those it guides, if not all. Of one that is
+    `recorded`, the return in its recordings is known, and nothing beside it."""
 
     guidance: Steps
     name: str
@@ -122,6 +123,7 @@ class Worth(TypedDict):
     random: tuple[float | None, ...]
     student: tuple[float | None, ...]
     better: bool
+    recorded: NotRequired[bool]
     roles: NotRequired[tuple[str, ...]]
 
 

@@ -28,8 +28,13 @@ KEEP = 2
 
 def go_on(path: Path) -> str:
     """The advice to resume, if a directory holds a run or an experiment; else empty."""
-    begun = any((path / name).exists() for name in ("run.json", "experiment.json", places.SWEEP))
-    return f", or go on with: {command('resume', path, ours=False)}" if begun else ""
+    if not any((path / name).exists() for name in ("run.json", "experiment.json", places.SWEEP)):
+        return ""
+    again = command("resume", path, ours=False)
+    with contextlib.suppress(HeadstartError):  # a damaged file is told by what reads it
+        if (path / "run.json").exists() and files.read_json(path / "run.json", schema.Run).get("finished"):
+            return f" (a run that has finished; it goes on with: {again} --steps N)"
+    return f", or go on with: {again}"
 
 
 @contextlib.contextmanager

@@ -69,17 +69,28 @@ def appraise_points(points: Sequence[Any], learner: Learner, keys: Array, seeds:
     episodes = EPISODES if config.worth is None else config.worth
     found = appraise(config, learner, keys[: config.seeds], seeds[: config.seeds], episodes)
     warn(found)
-    if lines := [*recorded_in_words(config), *in_words(found)]:
+    recorded, told = _recordings(config)
+    if lines := [*told, *in_words(found)]:
         for point in points:
-            point.appraised(found, lines)
+            point.appraised([*recorded, *found], lines)
 
 
-def recorded_in_words(config: Any) -> list[str]:
-    """What the demonstrations of each guide are worth, a line each: what was counted while they were recorded."""
-    found = [(i, teacher_of(guide)) for i, guide in enumerate(config.guidance)]
-    demos = [(i, teacher) for i, teacher in found if isinstance(teacher, Demos)]
+def _recordings(config: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """What run.json keeps of demonstrations whose rewards are known, and a line about those of each guide."""
+    found = [(i, guide, teacher_of(guide)) for i, guide in enumerate(config.guidance)] if config.worth != 0 else []
+    demos = [(i, guide, teacher) for i, guide, teacher in found if isinstance(teacher, Demos)]
     which = lambda i: f" of guidance {i}" if len(demos) > 1 else ""
-    return [f"before training, the demonstrations{which(i)} have {teacher.told()}" for i, teacher in demos]
+    lines = [f"before training, the demonstrations{which(i)} have {teacher.told()}" for i, _, teacher in demos]
+    paid = [each for each in demos if any(x.any() for x in each[2].returns.values())]
+    return [_recorded(i, guide, teacher, config.seeds) for i, guide, teacher in paid], lines
+
+
+def _recorded(index: int, guide: Any, demos: Demos, seeds: int) -> dict[str, Any]:
+    """The entry of demonstrations, beside which nobody has played."""
+    unknown: list[float | None] = [None] * seeds
+    out = {"guidance": index, "name": type(guide).__name__, "episodes": len(demos)}
+    out |= {"teacher": [number(demos.means["return"])] * seeds, "random": unknown, "student": unknown}
+    return out | {"better": True, "recorded": True}
 
 
 def warn_of_strangers(config: Any) -> None:
