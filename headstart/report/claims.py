@@ -60,9 +60,8 @@ def judge(claim: Claim, report: dict[str, Any]) -> dict[str, Any]:
 def _weigh(claim: Claim, arm: dict[str, Any], report: dict[str, Any]) -> tuple[str, str]:
     found = arm.get(f"{claim.quantity}_interval", arm.get(claim.quantity))
     if isinstance(found, dict) and found.get("iqm") is not None:
-        shown = interval_text(
-            found, "never" if claim.quantity.startswith("time") else "∞"
-        )  # of an expert that may know nothing
+        endless = "never" if claim.quantity.startswith("time") else "∞"
+        shown = interval_text(found, endless)
         return _verdict(claim.expect, found.get("low"), found.get("high"), f"{claim.quantity} {shown}")
     if claim.quantity == "time_ratio" and (baseline := report["arms"].get(arm.get("versus"))):
         low, high = time_bounds(arm, baseline)
