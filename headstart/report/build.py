@@ -188,10 +188,11 @@ def read_stage(run_dir: str | os.PathLike[str], name: str = "student", env: str 
 
 def _named(env: Mapping[str, Any]) -> str:
     """An environment's name on the command line, with that of another library's, e.g. pettingzoo:sisl.multiwalker_v9."""
-    settings = env.get("settings", {})
+    settings = env.get("settings")
+    settings = settings if isinstance(settings, Mapping) else {}  # a stranger's file may hold anything
     inside = settings.get("env")
-    its = _named(inside) if isinstance(inside, Mapping) else settings.get("id")
-    return ":".join(filter(None, [env.get("name", ""), its if isinstance(its, str) else None]))
+    parts = (env.get("name"), _named(inside) if isinstance(inside, Mapping) else settings.get("id"))
+    return ":".join(part for part in parts if isinstance(part, str) and part)
 
 
 def read_stages(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:
